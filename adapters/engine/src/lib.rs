@@ -1,0 +1,1 @@
+//! The engine that reads and runs declarative carrier adapters.

@@ -1,0 +1,1 @@
+//! Carriers on loopback: deterministic, misbehaving on request, with a ledger of everything answered.

@@ -1,0 +1,1 @@
+//! ClickHouse: client settings, migrations and the embedded endpoint.

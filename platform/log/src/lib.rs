@@ -1,0 +1,1 @@
+//! The log seam: topics, groups, claims and offset tracking, and the embedded backend.

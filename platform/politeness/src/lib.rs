@@ -1,0 +1,1 @@
+//! Politeness as pure values: limiter, quota, breaker, interval.

@@ -1,0 +1,1 @@
+//! What every service stands on: configuration, telemetry, lifecycle, clocks, retry.

@@ -1,0 +1,1 @@
+//! The HTTP interface: registration, look-ups, carriers.

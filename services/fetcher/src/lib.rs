@@ -1,0 +1,1 @@
+//! Runs carrier adapters against carriers, politely, and answers every request once.

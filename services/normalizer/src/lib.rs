@@ -1,0 +1,1 @@
+//! Maps carriers' raw events to canonical statuses, never altering their words.

@@ -1,0 +1,1 @@
+//! Hands out due tracking numbers within each carrier's politeness budget.

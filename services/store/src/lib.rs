@@ -1,0 +1,1 @@
+//! Writes topics into ClickHouse in contiguous offset ranges.
