@@ -1,6 +1,9 @@
 //! The topics: one YAML a topic under `topics/`, from which topics are created and documents are checked.
 
-use std::sync::LazyLock;
+use std::{
+    str::FromStr,
+    sync::{Arc, LazyLock},
+};
 
 use include_dir::{Dir, include_dir};
 use serde::{Deserialize, Serialize};
@@ -23,6 +26,38 @@ pub mod names {
     pub const POLICIES: &str = "waybill.policies";
     pub const FORGOTTEN: &str = "waybill.forgotten";
     pub const DEAD_LETTERS: &str = "waybill.dead-letters";
+}
+
+/// The configurable first part of every topic's name; `waybill` unless told otherwise. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicPrefix(Arc<str>);
+
+impl Default for TopicPrefix {
+    fn default() -> Self {
+        Self("waybill".into())
+    }
+}
+
+/// The text cannot begin a topic's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` cannot be a topic prefix: use 1 to 100 of a-z, A-Z, 0-9, dot, underscore and hyphen")]
+pub struct PrefixError(String);
+
+impl FromStr for TopicPrefix {
+    type Err = PrefixError;
+    fn from_str(text: &str) -> Result<Self, PrefixError> {
+        let fits = (1..=100).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        if fits { Ok(Self(text.into())) } else { Err(PrefixError(text.chars().take(60).collect())) }
+    }
+}
+
+impl TopicPrefix {
+    /// The full name of a topic, from its name in [`names`].
+    pub fn of(&self, name: &str) -> String {
+        let rest = name.strip_prefix("waybill").unwrap_or(name);
+        format!("{}{rest}", self.0)
+    }
 }
 
 /// How a record finds its partition.

@@ -1,1 +1,11 @@
-//! The log seam: topics, groups, claims and offset tracking, and the embedded backend.
+//! Topics behind one seam: what services ask of a log ([`seam`]), what is owned ([`ownership`]), who may write state
+//! ([`claims`]), what is done ([`offset_tracker`]), and the embedded backend ([`embedded`]).
+
+pub mod ownership;
+pub mod seam;
+
+pub use ownership::Ownership;
+pub use seam::{
+    Appended, Batch, Bounds, Commit, ErrorClass, GroupEvent, GroupMember, Headers, JoinGroup, Log, LogError, NewRecord,
+    NewTopic, OutOfRange, ReadFrom, Record, SharedLog, TopicDescription, TopicPartition,
+};
