@@ -79,6 +79,9 @@ pub struct ScheduleRecord {
     /// A temporary registration ends here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<JourneyMs>,
+    /// Offset after the last command that this record contains: a command read again is not applied again.
+    #[serde(default)]
+    pub commands_applied: u64,
     /// The opaque memories.
     #[serde(default)]
     pub memories: Memories,
@@ -96,4 +99,8 @@ pub struct Position {
     pub commands: u64,
     /// On `waybill.fetch-requests`: the oldest request without an outcome; everything before it is answered.
     pub oldest_open_request: u64,
+    /// On `waybill.fetch-requests`: the claim in force at `oldest_open_request`. Requests of a lower epoch from there on
+    /// were never sent and are no attempts.
+    #[serde(default)]
+    pub requests_floor: u64,
 }
