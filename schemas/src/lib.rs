@@ -28,3 +28,6 @@ pub use number::{ShipmentKey, TrackingNumber};
 pub use outcome::OutcomeClass;
 pub use status::{Milestone, Status, SubStatus};
 pub use time::{JourneyMs, UtcMs, WallMs};
+
+/// The HTTP interface as an OpenAPI 3.1 document.
+pub const OPENAPI: &str = include_str!("../openapi.json");

@@ -1,0 +1,198 @@
+//! Registration as a pure function: what a caller sent, and what the carriers are, to commands or rejections.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use waybill_schemas::{
+    CarrierSlug, JourneyMs, TrackingNumber,
+    command::{Command, CommandKind},
+    limits::MAX_REF_BYTES,
+    number::{Hyphens, NumberError},
+};
+
+use crate::carriers::{CarrierDirectory, CarrierInfo};
+
+/// Most parameters, tags, and bytes of each.
+const MAX_EXTRAS: usize = 20;
+const MAX_EXTRA_BYTES: usize = 256;
+
+/// One number as a caller sends it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// As typed.
+    pub number: String,
+    /// The carrier's slug; absent: found by the number's form.
+    #[serde(default)]
+    pub carrier: Option<String>,
+    /// What the carrier needs beyond the number.
+    #[serde(default)]
+    pub params: Option<BTreeMap<String, String>>,
+    /// The caller's own reference.
+    #[serde(default, rename = "ref")]
+    pub reference: Option<String>,
+    /// The caller's labels.
+    #[serde(default)]
+    pub tags: Option<Vec<String>>,
+    /// Origin country.
+    #[serde(default)]
+    pub origin: Option<String>,
+    /// Destination country.
+    #[serde(default)]
+    pub destination: Option<String>,
+    /// When the goods were ordered.
+    #[serde(default)]
+    pub ordered_at: Option<String>,
+}
+
+/// How the carrier of a number was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Detection {
+    /// The caller named it.
+    Given,
+    /// Only one carrier's formats fit.
+    Pattern,
+}
+
+/// A number that was not accepted: a stable code, a sentence, and fields that help.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rejection(Value);
+
+impl Rejection {
+    fn new(code: &str, message: impl Into<String>) -> Self {
+        Self(json!({ "code": code, "message": message.into() }))
+    }
+
+    fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.0[name] = value.into();
+        self
+    }
+
+    /// `{"code","message",…}`.
+    pub fn into_json(self) -> Value {
+        self.0
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &str {
+        self.0["code"].as_str().unwrap_or_default()
+    }
+}
+
+fn invalid(error: &NumberError) -> Rejection {
+    Rejection::new("number_invalid", error.to_string())
+}
+
+/// What stays the same for all numbers of a call.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    /// Register or look up.
+    pub kind: CommandKind,
+    /// Identity of the call; commands are numbered under it.
+    pub id: &'a str,
+    /// The end of a temporary registration.
+    pub until: Option<JourneyMs>,
+}
+
+/// Turns one entry into a command.
+///
+/// # Errors
+/// The [`Rejection`], with one of the codes of the interface.
+pub fn command(
+    entry: Entry,
+    index: usize,
+    order: Order<'_>,
+    carriers: &dyn CarrierDirectory,
+) -> Result<(Command, Detection), Rejection> {
+    let (info, detection) = carrier_of(&entry, carriers)?;
+    let number = TrackingNumber::canonical(&entry.number, info.hyphens).map_err(|error| invalid(&error))?;
+    if !info.enabled {
+        let how = format!("{} is switched off; an operator can enable it", info.slug);
+        return Err(Rejection::new("carrier_disabled", how));
+    }
+    let missing: Vec<&String> = info.needs.iter().filter(|need| !has(entry.params.as_ref(), need)).collect();
+    if !missing.is_empty() {
+        let how = format!("{} also needs {missing:?} in params", info.slug);
+        return Err(Rejection::new("needs_data", how).with("fields", json!(missing)));
+    }
+    check_extras(&entry)?;
+    let command = Command {
+        id: format!("{}-{index}", order.id),
+        kind: order.kind,
+        carrier: info.slug,
+        number,
+        params: entry.params,
+        reference: entry.reference,
+        tags: entry.tags,
+        origin: country("origin", entry.origin)?,
+        destination: country("destination", entry.destination)?,
+        ordered_at: entry.ordered_at,
+        until: order.until,
+    };
+    Ok((command, detection))
+}
+
+fn has(params: Option<&BTreeMap<String, String>>, need: &str) -> bool {
+    params.and_then(|params| params.get(need)).is_some_and(|value| !value.trim().is_empty())
+}
+
+fn carrier_of(entry: &Entry, carriers: &dyn CarrierDirectory) -> Result<(CarrierInfo, Detection), Rejection> {
+    if let Some(named) = &entry.carrier {
+        let slug = named.trim().to_lowercase().parse::<CarrierSlug>().ok();
+        let info = slug.and_then(|slug| carriers.find(&slug));
+        let shown: String = named.chars().take(60).collect();
+        let unknown = || Rejection::new("carrier_unknown", format!("there is no carrier `{shown}`; see /v1/carriers"));
+        return info.map(|info| (info, Detection::Given)).ok_or_else(unknown);
+    }
+    let number = TrackingNumber::canonical(&entry.number, Hyphens::Remove).map_err(|error| invalid(&error))?;
+    let candidates = carriers.candidates(&number);
+    match candidates.as_slice() {
+        [] => {
+            let how = "no enabled carrier's number format fits; name the carrier";
+            Err(Rejection::new("carrier_not_detected", how))
+        }
+        [only] => {
+            let info = carriers.find(&only.carrier);
+            let gone = || Rejection::new("carrier_not_detected", "name the carrier");
+            info.map(|info| (info, Detection::Pattern)).ok_or_else(gone)
+        }
+        several => {
+            let how = "several carriers' number formats fit; name the carrier";
+            Err(Rejection::new("carrier_ambiguous", how).with("candidates", json!(several)))
+        }
+    }
+}
+
+fn check_extras(entry: &Entry) -> Result<(), Rejection> {
+    let too_many = |what: &str| {
+        Rejection::new("too_many", format!("{what}: at most {MAX_EXTRAS} of {MAX_EXTRA_BYTES} bytes each"))
+    };
+    if entry.reference.as_ref().is_some_and(|reference| reference.len() > MAX_REF_BYTES) {
+        return Err(Rejection::new("too_many", format!("ref: at most {MAX_REF_BYTES} bytes")));
+    }
+    let long = |text: &String| text.len() > MAX_EXTRA_BYTES;
+    if let Some(params) = &entry.params
+        && (params.len() > MAX_EXTRAS || params.iter().any(|(key, value)| long(key) || long(value)))
+    {
+        return Err(too_many("params"));
+    }
+    if let Some(tags) = &entry.tags
+        && (tags.len() > MAX_EXTRAS || tags.iter().any(long))
+    {
+        return Err(too_many("tags"));
+    }
+    if entry.ordered_at.as_ref().is_some_and(|at| at.len() > 40) {
+        return Err(Rejection::new("too_many", "ordered_at: an ISO date or date-time"));
+    }
+    Ok(())
+}
+
+fn country(field: &str, value: Option<String>) -> Result<Option<String>, Rejection> {
+    let Some(code) = value.map(|code| code.trim().to_uppercase()) else { return Ok(None) };
+    if code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase()) {
+        return Ok(Some(code));
+    }
+    Err(Rejection::new("country_invalid", format!("{field}: write two letters, as in ISO 3166-1")))
+}
