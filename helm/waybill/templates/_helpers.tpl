@@ -1,0 +1,4 @@
+{{- define "waybill.labels" -}}
+app.kubernetes.io/name: waybill
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
