@@ -134,7 +134,7 @@ pub struct CarrierPolicy {
 }
 
 /// Why a budget is blocked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BlockReason {
     /// The carrier said when to come back.
