@@ -1,0 +1,168 @@
+//! The one place where a `clickhouse::Client` is made.
+//!
+//! The crate's own HTTP client has no timeouts at all: a connection that died silently would hang its caller for as
+//! long as the kernel believes in it. So: connect within 5 s, 65 s without a byte in either direction is a dead
+//! connection (5 s more than the store lets a statement run), pooled connections are dropped after 45 s, and the
+//! kernel probes them. Settings that must never be forgotten are set here too.
+
+use crate::client::idle::IdleConnector;
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::time::Duration;
+
+mod idle;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// No byte sent or received for this long while an answer is awaited: the connection is dead.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(65);
+const POOL_IDLE: Duration = Duration::from_secs(45);
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// The database everything lives in.
+pub const DATABASE: &str = "waybill";
+
+/// Where the store is and who asks.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClientOptions {
+    /// The HTTP address, such as `http://127.0.0.1:8123`.
+    pub url: String,
+    /// The user.
+    pub user: String,
+    /// Its password; never logged.
+    pub password: String,
+    /// The database, usually [`DATABASE`].
+    pub database: String,
+}
+
+impl ClientOptions {
+    /// The usual database at `url`.
+    pub fn new(url: impl Into<String>, user: impl Into<String>, password: impl Into<String>) -> Self {
+        Self { url: url.into(), user: user.into(), password: password.into(), database: DATABASE.to_owned() }
+    }
+}
+
+impl std::fmt::Debug for ClientOptions {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // SEC-1: secrets never reach logs.
+        formatter
+            .debug_struct("ClientOptions")
+            .field("url", &self.url)
+            .field("user", &self.user)
+            .field("password", &"***")
+            .field("database", &self.database)
+            .finish()
+    }
+}
+
+/// Why no client can be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    /// The address is not one.
+    #[error("the store's address {url:?} is not usable: {reason} (it should look like http://127.0.0.1:8123)")]
+    Address {
+        /// The address as given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Makes a client. Nothing is sent yet.
+pub fn build(options: &ClientOptions) -> Result<clickhouse::Client, ClientError> {
+    let address = check_address(&options.url)?;
+    let mut connector = HttpConnector::new();
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_keepalive(Some(KEEPALIVE));
+    connector.set_nodelay(true);
+    let http = HttpClient::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .build(IdleConnector::new(connector, REQUEST_TIMEOUT));
+    // On loopback packing costs more than it saves; between machines it is the other way round.
+    let compression =
+        if is_loopback(&address) { clickhouse::Compression::None } else { clickhouse::Compression::Lz4 };
+    let mut client = clickhouse::Client::with_http_client(http)
+        .with_url(options.url.trim_end_matches('/'))
+        .with_user(&options.user)
+        .with_database(&options.database)
+        .with_compression(compression)
+        // An acknowledged insert must be stored, not queued in the server's memory.
+        .with_setting("async_insert", "0")
+        // Old events arrive in many months at once; the limit would refuse them.
+        .with_setting("max_partitions_per_insert_block", "0");
+    if !options.password.is_empty() {
+        client = client.with_password(&options.password);
+    }
+    Ok(client)
+}
+
+fn check_address(text: &str) -> Result<url::Url, ClientError> {
+    let wrong = |reason: &str| ClientError::Address { url: text.to_owned(), reason: reason.to_owned() };
+    let address = url::Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
+    match address.scheme() {
+        "http" => {}
+        "https" => return Err(wrong("https is not offered; put a proxy on this machine in front of it")),
+        _ => return Err(wrong("it is no http address")),
+    }
+    if address.host().is_none() {
+        return Err(wrong("it names no host"));
+    }
+    if !address.username().is_empty() || address.password().is_some() {
+        // SEC-1: an address is logged and shown; it must not hold a secret. So the text is not repeated here.
+        let url = "http://…".to_owned();
+        return Err(ClientError::Address { url, reason: "user and password belong in their own settings".to_owned() });
+    }
+    Ok(address)
+}
+
+fn is_loopback(address: &url::Url) -> bool {
+    match address.host() {
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unusable_address_gets_one_sentence() {
+        for url in ["", "8123", "ftp://x", "https://x:8443", "http://"] {
+            let error = build(&ClientOptions::new(url, "default", "")).err().map(|error| error.to_string());
+            assert!(error.is_some_and(|text| text.contains("should look like")), "{url}");
+        }
+    }
+
+    #[test]
+    fn sec_1_a_password_is_never_shown() {
+        let shown = format!("{:?}", ClientOptions::new("http://127.0.0.1:1", "waybill", "hunter2"));
+        assert!(!shown.contains("hunter2"));
+        let error = build(&ClientOptions::new("http://waybill:hunter2@host", "waybill", "")).err();
+        assert!(error.is_some_and(|error| !error.to_string().contains("hunter2")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_died_silently_is_given_up() {
+        // It accepts and never says a word. Time is paused: the runtime moves it on when nothing else can happen.
+        let Ok(listener) = tokio::net::TcpListener::bind("127.0.0.1:0").await else { return };
+        let Ok(address) = listener.local_addr() else { return };
+        let silent = tokio::spawn(async move {
+            let mut kept = Vec::new();
+            while let Ok(connection) = listener.accept().await {
+                kept.push(connection);
+            }
+        });
+        let begun = tokio::time::Instant::now();
+        let outcome = match build(&ClientOptions::new(format!("http://{address}"), "default", "")) {
+            Ok(client) => client.query("SELECT 1").fetch_one::<u8>().await.is_err(),
+            Err(_) => false,
+        };
+        assert!(outcome);
+        assert!(begun.elapsed() >= REQUEST_TIMEOUT && begun.elapsed() < REQUEST_TIMEOUT * 3, "{:?}", begun.elapsed());
+        silent.abort();
+    }
+}

@@ -1,0 +1,120 @@
+//! A connection that fails when nothing moves on it for too long.
+//!
+//! The `clickhouse` crate takes any hyper connector but offers no place for a request's timeout, so the bound is put
+//! on the stream: a pending read fails once neither direction moved for the limit. A pooled connection is closed by
+//! the pool long before.
+
+use hyper::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+use tower_service::Service;
+
+/// Makes [`IdleStream`]s.
+#[derive(Clone)]
+pub(super) struct IdleConnector {
+    inner: HttpConnector,
+    limit: Duration,
+}
+
+impl IdleConnector {
+    pub(super) fn new(inner: HttpConnector, limit: Duration) -> Self {
+        Self { inner, limit }
+    }
+}
+
+type Connecting<E> = Pin<Box<dyn Future<Output = Result<IdleStream, E>> + Send>>;
+
+impl Service<Uri> for IdleConnector {
+    type Response = IdleStream;
+    type Error = <HttpConnector as Service<Uri>>::Error;
+    type Future = Connecting<Self::Error>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, address: Uri) -> Self::Future {
+        let connecting = self.inner.call(address);
+        let limit = self.limit;
+        Box::pin(async move {
+            let stream = connecting.await?;
+            Ok(IdleStream { stream, limit, timer: Box::pin(tokio::time::sleep(limit)) })
+        })
+    }
+}
+
+/// A TCP stream with a limit on silence.
+pub(super) struct IdleStream {
+    stream: TokioIo<TcpStream>,
+    limit: Duration,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl IdleStream {
+    fn moved(&mut self) {
+        let next = Instant::now() + self.limit;
+        self.timer.as_mut().reset(next);
+    }
+
+    fn check(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
+        ready!(self.timer.as_mut().poll(context));
+        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the store went silent"))
+    }
+}
+
+impl Read for IdleStream {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(outcome) = Pin::new(&mut self.stream).poll_read(context, buffer) {
+            self.moved();
+            return Poll::Ready(outcome);
+        }
+        self.check(context).map(Err)
+    }
+}
+
+impl Write for IdleStream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(outcome) = Pin::new(&mut self.stream).poll_write(context, bytes) {
+            self.moved();
+            return Poll::Ready(outcome);
+        }
+        self.check(context).map(Err)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(outcome) = Pin::new(&mut self.stream).poll_write_vectored(context, buffers) {
+            self.moved();
+            return Poll::Ready(outcome);
+        }
+        self.check(context).map(Err)
+    }
+}
+
+impl Connection for IdleStream {
+    fn connected(&self) -> Connected {
+        self.stream.inner().connected()
+    }
+}
