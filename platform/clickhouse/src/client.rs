@@ -80,8 +80,7 @@ pub fn build(options: &ClientOptions) -> Result<clickhouse::Client, ClientError>
         .pool_idle_timeout(POOL_IDLE)
         .build(IdleConnector::new(connector, REQUEST_TIMEOUT));
     // On loopback packing costs more than it saves; between machines it is the other way round.
-    let compression =
-        if is_loopback(&address) { clickhouse::Compression::None } else { clickhouse::Compression::Lz4 };
+    let compression = if is_loopback(&address) { clickhouse::Compression::None } else { clickhouse::Compression::Lz4 };
     let mut client = clickhouse::Client::with_http_client(http)
         .with_url(options.url.trim_end_matches('/'))
         .with_user(&options.user)

@@ -11,13 +11,17 @@ const VARIABLE: &str = "WAYBILL_CHDB_LIB";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LibraryError {
     /// This platform has no such library.
-    #[error("the embedded ClickHouse exists for 64-bit linux on x86 only: run `waybill standalone --store-url URL` against a ClickHouse of your own")]
+    #[error(
+        "the embedded ClickHouse exists for 64-bit linux on x86 only: run `waybill standalone --store-url URL` against a ClickHouse of your own"
+    )]
     Platform,
     /// `WAYBILL_CHDB_LIB` or the configuration names a file that is not there.
     #[error("there is no ClickHouse library at {0}: correct the path or unset it and run `scripts/fetch-chdb.sh`")]
     NotAtPath(PathBuf),
     /// It is in none of the usual places.
-    #[error("the embedded ClickHouse library is missing (looked for {0}): run `scripts/fetch-chdb.sh`, or name it in WAYBILL_CHDB_LIB, or use `--store-url URL`")]
+    #[error(
+        "the embedded ClickHouse library is missing (looked for {0}): run `scripts/fetch-chdb.sh`, or name it in WAYBILL_CHDB_LIB, or use `--store-url URL`"
+    )]
     Missing(PathBuf),
 }
 
@@ -32,7 +36,11 @@ pub fn locate_library(given: Option<&Path>) -> Result<PathBuf, LibraryError> {
     }
     let cached = cache_directory().join(format!("chdb-{LIBRARY_VERSION}")).join(FILE_NAME);
     let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join(FILE_NAME)));
-    [Some(cached.clone()), beside].into_iter().flatten().find(|path| path.is_file()).ok_or(LibraryError::Missing(cached))
+    [Some(cached.clone()), beside]
+        .into_iter()
+        .flatten()
+        .find(|path| path.is_file())
+        .ok_or(LibraryError::Missing(cached))
 }
 
 /// The folder where Waybill keeps what it fetched: `WAYBILL_CACHE`, else `XDG_CACHE_HOME/waybill`, else
@@ -60,6 +68,8 @@ mod tests {
     #[test]
     fn a_path_that_is_not_there_is_named_with_a_remedy() {
         let error = locate_library(Some(Path::new("/nonexistent/libchdb.so"))).map_err(|error| error.to_string());
-        assert!(error.is_err_and(|text| text.contains("/nonexistent/libchdb.so") && text.contains("scripts/fetch-chdb.sh")));
+        assert!(
+            error.is_err_and(|text| text.contains("/nonexistent/libchdb.so") && text.contains("scripts/fetch-chdb.sh"))
+        );
     }
 }

@@ -54,7 +54,9 @@ pub enum MigrationError {
         reason: SplitError,
     },
     /// An applied migration has another text now.
-    #[error("migration {number} ({name}) was changed after it was applied: put its text back and add a new migration instead")]
+    #[error(
+        "migration {number} ({name}) was changed after it was applied: put its text back and add a new migration instead"
+    )]
     Changed {
         /// The migration.
         number: u32,
@@ -62,7 +64,9 @@ pub enum MigrationError {
         name: String,
     },
     /// The store is ahead of the program.
-    #[error("the store was migrated to {stored} by a newer program, this one knows migrations up to {known}: run that version or a later one")]
+    #[error(
+        "the store was migrated to {stored} by a newer program, this one knows migrations up to {known}: run that version or a later one"
+    )]
     Newer {
         /// The highest number in the ledger.
         stored: u32,
@@ -98,7 +102,10 @@ pub struct Applied {
 }
 
 /// What is to be done. Pure: the ledger is an argument.
-pub fn plan<'m, 'p>(migrations: &'p [Migration<'m>], ledger: &[Applied]) -> Result<Vec<&'p Migration<'m>>, MigrationError> {
+pub fn plan<'m, 'p>(
+    migrations: &'p [Migration<'m>],
+    ledger: &[Applied],
+) -> Result<Vec<&'p Migration<'m>>, MigrationError> {
     let mut last = 0;
     for migration in migrations {
         if migration.number <= last {
@@ -194,8 +201,10 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
     use super::*;
 
-    const TWO: &[Migration<'static>] =
-        &[Migration { number: 1, name: "one", sql: "SELECT 1;" }, Migration { number: 2, name: "two", sql: "SELECT 2;" }];
+    const TWO: &[Migration<'static>] = &[
+        Migration { number: 1, name: "one", sql: "SELECT 1;" },
+        Migration { number: 2, name: "two", sql: "SELECT 2;" },
+    ];
 
     fn line(migration: &Migration<'_>) -> Applied {
         Applied { number: migration.number, name: migration.name.to_owned(), checksum: migration.checksum() }
@@ -212,7 +221,7 @@ mod tests {
     #[test]
     fn a_changed_text_or_a_newer_store_stops_everything() {
         let changed = Applied { checksum: "x".to_owned(), ..line(&TWO[0]) };
-        assert!(matches!(plan(TWO, &[changed.clone()]), Err(MigrationError::Changed { number: 1, .. })));
+        assert!(matches!(plan(TWO, std::slice::from_ref(&changed)), Err(MigrationError::Changed { number: 1, .. })));
         assert!(matches!(plan(TWO, &[line(&TWO[0]), changed]), Err(MigrationError::Changed { number: 1, .. })));
         let newer = Applied { number: 9, ..line(&TWO[0]) };
         assert!(matches!(plan(TWO, &[newer]), Err(MigrationError::Newer { stored: 9, known: 2 })));

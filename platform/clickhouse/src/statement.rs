@@ -157,7 +157,9 @@ mod tests {
 
     #[test]
     fn an_inserts_data_begins_after_one_line_break() {
-        let Head::Insert { sql, full, format, data } = head("INSERT INTO `w`.`t` (`a`, format) FORMAT RowBinary\n\n\u{1}") else {
+        let Head::Insert { sql, full, format, data } =
+            head("INSERT INTO `w`.`t` (`a`, format) FORMAT RowBinary\n\n\u{1}")
+        else {
             panic!("no insert")
         };
         assert_eq!((sql.as_str(), format.as_str()), ("INSERT INTO `w`.`t` (`a`, format)", "RowBinary"));
@@ -167,7 +169,9 @@ mod tests {
 
     #[test]
     fn values_are_a_format() {
-        let Head::Insert { sql, format, data, .. } = head("insert into t (a) values (1), (2)") else { panic!("no insert") };
+        let Head::Insert { sql, format, data, .. } = head("insert into t (a) values (1), (2)") else {
+            panic!("no insert")
+        };
         assert_eq!((sql.as_str(), format.as_str(), data), ("insert into t (a)", "Values", 25));
     }
 
@@ -183,7 +187,13 @@ mod tests {
 
     #[test]
     fn inserts_from_selects_and_reads_are_whole() {
-        for sql in ["insert into t select format from x", "insert into t (a) with y as (select 1) select 1", "select 1", "", "insert into function file('x') format CSV"] {
+        for sql in [
+            "insert into t select format from x",
+            "insert into t (a) with y as (select 1) select 1",
+            "select 1",
+            "",
+            "insert into function file('x') format CSV",
+        ] {
             assert_eq!(head(sql), Head::Whole, "{sql}");
         }
     }

@@ -54,9 +54,8 @@ fn is_disk_full(error: &EngineError) -> bool {
 fn status_of(code: u32) -> StatusCode {
     match code {
         // Syntax, types, unparsable data.
-        6 | 25 | 26 | 27 | 33 | 34 | 36 | 38 | 41 | 42 | 43 | 44 | 47 | 50 | 53 | 62 | 63 | 69 | 70 | 72 | 117 | 130 | 131 | 134 => {
-            StatusCode::BAD_REQUEST
-        }
+        6 | 25 | 26 | 27 | 33 | 34 | 36 | 38 | 41 | 42 | 43 | 44 | 47 | 50 | 53 | 62 | 63 | 69 | 70 | 72 | 73 | 117
+        | 130 | 131 | 134 => StatusCode::BAD_REQUEST,
         16 | 46 | 57 | 60 | 81 | 82 | 115 => StatusCode::NOT_FOUND,
         48 | 344 => StatusCode::NOT_IMPLEMENTED,
         159 | 160 => StatusCode::REQUEST_TIMEOUT,
@@ -144,7 +143,9 @@ fn content_type(format: &str) -> &'static str {
         format if format.starts_with("TabSeparated") || format.starts_with("TSV") => {
             "text/tab-separated-values; charset=UTF-8"
         }
-        "Native" | "RowBinary" | "RowBinaryWithNames" | "RowBinaryWithNamesAndTypes" | "Parquet" => "application/octet-stream",
+        "Native" | "RowBinary" | "RowBinaryWithNames" | "RowBinaryWithNamesAndTypes" | "Parquet" => {
+            "application/octet-stream"
+        }
         _ => "text/plain; charset=UTF-8",
     }
 }
@@ -161,7 +162,10 @@ mod tests {
 
     #[test]
     fn a_full_disk_has_its_own_status() {
-        let error = EngineError { code: 1000, message: "Code: 1000. DB::Exception: write failed: No space left on device".to_owned() };
+        let error = EngineError {
+            code: 1000,
+            message: "Code: 1000. DB::Exception: write failed: No space left on device".to_owned(),
+        };
         let failure = Failure::from(error);
         assert_eq!(failure.status, StatusCode::INSUFFICIENT_STORAGE);
         assert!(failure.message.contains("disk is full"));

@@ -92,7 +92,8 @@ pub enum ArgsError {
 impl ChildArgs {
     /// The arguments as a command line, without the program and its subcommand.
     pub fn to_args(&self) -> Vec<OsString> {
-        let mut all: Vec<OsString> = vec!["--data-dir".into(), self.data_dir.clone().into(), "--listen".into(), self.listen.to_string().into()];
+        let mut all: Vec<OsString> =
+            vec!["--data-dir".into(), self.data_dir.clone().into(), "--listen".into(), self.listen.to_string().into()];
         if let Some(library) = &self.library {
             all.extend(["--library".into(), library.clone().into_os_string()]);
         }
@@ -123,7 +124,9 @@ impl ChildArgs {
                 _ => {
                     if let Some((_, field)) = limits.fields().into_iter().find(|(field, _)| *field == known) {
                         *field = number(known, &value)?;
-                    } else if let Some((_, field)) = limits.small_fields().into_iter().find(|(field, _)| *field == known) {
+                    } else if let Some((_, field)) =
+                        limits.small_fields().into_iter().find(|(field, _)| *field == known)
+                    {
                         *field = number(known, &value)?;
                     } else {
                         return Err(ArgsError::Unknown(name));

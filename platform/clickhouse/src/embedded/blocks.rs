@@ -54,7 +54,9 @@ impl<R: Read> BlockReader<R> {
         let data = &packed[HEADER..];
         self.block = match packed[0] {
             METHOD_NONE => data.to_vec(),
-            METHOD_LZ4 => lz4_flex::block::decompress(data, unpacked).map_err(|_| damaged("a block cannot be unpacked"))?,
+            METHOD_LZ4 => {
+                lz4_flex::block::decompress(data, unpacked).map_err(|_| damaged("a block cannot be unpacked"))?
+            }
             METHOD_ZSTD => zstd::bulk::decompress(data, unpacked).map_err(|_| damaged("a block cannot be unpacked"))?,
             _ => return Err(damaged("a block's compression method is unknown")),
         };

@@ -66,7 +66,9 @@ async fn forward(mut body: BodyDataStream, sender: mpsc::Sender<io::Result<Bytes
             }
             Ok(Some(Ok(bytes))) if bytes.is_empty() => continue,
             Ok(Some(Ok(bytes))) => Ok(bytes),
-            Ok(Some(Err(error))) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, format!("the request's body broke off: {error}"))),
+            Ok(Some(Err(error))) => {
+                Err(io::Error::new(io::ErrorKind::ConnectionAborted, format!("the request's body broke off: {error}")))
+            }
             Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the request's body stalled".to_owned())),
         };
         let last = item.is_err();
@@ -106,7 +108,12 @@ impl Read for ChannelReader {
 }
 
 /// Puts the unpacking in front of a reader: the transport's encoding first, then ClickHouse's own blocks.
-pub(super) fn unpack(source: impl Read + Send + 'static, encoding: Encoding, blocks: bool, max_bytes: u64) -> io::Result<Box<dyn Read + Send>> {
+pub(super) fn unpack(
+    source: impl Read + Send + 'static,
+    encoding: Encoding,
+    blocks: bool,
+    max_bytes: u64,
+) -> io::Result<Box<dyn Read + Send>> {
     let plain: Box<dyn Read + Send> = match encoding {
         Encoding::Identity => Box::new(source),
         Encoding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(source)),
@@ -141,7 +148,8 @@ impl<R: Read> Read for FrameReader<R> {
                 return Ok(read);
             }
             if self.decoder.get_ref().ended {
-                let cut = self.within_frame.then(|| io::Error::new(io::ErrorKind::InvalidData, "the lz4 body is cut off"));
+                let cut =
+                    self.within_frame.then(|| io::Error::new(io::ErrorKind::InvalidData, "the lz4 body is cut off"));
                 return cut.map_or(Ok(0), Err);
             }
             self.within_frame = false;
@@ -174,7 +182,10 @@ impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.source.read(buffer)?;
         self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
-            io::Error::new(io::ErrorKind::FileTooLarge, "the request's body is too large: send the rows in several inserts")
+            io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "the request's body is too large: send the rows in several inserts",
+            )
         })?;
         Ok(read)
     }
@@ -199,9 +210,11 @@ mod tests {
         let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
         lz4.write_all(&data).unwrap();
         let zstd = zstd::stream::encode_all(data.as_slice(), 1).unwrap();
-        for (packed, encoding) in
-            [(gzip.finish().unwrap(), Encoding::Gzip), (lz4.finish().unwrap(), Encoding::Lz4Frame), (zstd, Encoding::Zstd)]
-        {
+        for (packed, encoding) in [
+            (gzip.finish().unwrap(), Encoding::Gzip),
+            (lz4.finish().unwrap(), Encoding::Lz4Frame),
+            (zstd, Encoding::Zstd),
+        ] {
             assert!(through(packed.clone(), encoding, 1 << 20).unwrap() == data, "{encoding:?}");
             let cut = packed[..packed.len() - 3].to_vec();
             assert!(through(cut, encoding, 1 << 20).is_err(), "{encoding:?} was cut and not noticed");

@@ -5,10 +5,11 @@
 //! `{"ready": ADDRESS}` or `{"error": SENTENCE}`, and nothing after it.
 //!
 //! Order of the start: listener (a busy port is told at once) · folder and lock · password · room on the disk ·
-//! library · engine · the `default` database replaced · the gate's names read from the engine · requests.
+//! the kernel's confinement · library · engine · the `default` database replaced · the gate's names read from the engine · requests.
 
 use super::args::ChildArgs;
 use super::body::BodyLimits;
+use super::confine::confine;
 use super::http::{App, router};
 use super::kill::Killer;
 use super::password;
@@ -23,8 +24,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 
 /// How long a new child waits for the folder's lock: the one before it may still be closing.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -41,7 +43,9 @@ pub enum ChildError {
     #[error("the embedded ClickHouse listens on loopback only, not on {0}: use 127.0.0.1")]
     NotLoopback(SocketAddr),
     /// The port is taken.
-    #[error("the store cannot listen on {address}: {source} (is another waybill or ClickHouse running? choose another port)")]
+    #[error(
+        "the store cannot listen on {address}: {source} (is another waybill or ClickHouse running? choose another port)"
+    )]
     Listen {
         /// Where it wanted to listen.
         address: SocketAddr,
@@ -57,7 +61,9 @@ pub enum ChildError {
         reason: String,
     },
     /// Another process has the folder.
-    #[error("the store's folder {0} is in use by another process: stop that one first, or choose another data directory")]
+    #[error(
+        "the store's folder {0} is in use by another process: stop that one first, or choose another data directory"
+    )]
     Locked(PathBuf),
     /// The library is not there.
     #[error(transparent)]
@@ -130,12 +136,18 @@ fn serve(args: &ChildArgs) -> Result<(), ChildError> {
     let password = password::load_or_create(&args.data_dir).map_err(folder)?;
     check_room(&args.data_dir).map_err(folder)?;
     let library = locate_library(args.library.as_deref())?;
+    // From here on this process sees its own folder and little else, whatever a statement may find a way to ask for.
+    if !confine(&args.data_dir, &library) {
+        tracing::warn!("store.not_confined_by_kernel");
+    }
     let engine = Engine::load(&library)
         .map_err(|error| ChildError::Load { path: library.clone(), reason: error.to_string() })?;
     let keeper = open_engine(&engine, args)?;
     let facts = read_facts(&keeper).map_err(|error| engine_error(args, &error.message))?;
     let path = path_argument(args);
-    let reserved = engine.connect(&[path.clone(), "--max_threads=1".to_owned()]).ok_or_else(|| engine_error(args, "it opens no second connection"))?;
+    let reserved = engine
+        .connect(&[path.clone(), "--max_threads=1".to_owned()])
+        .ok_or_else(|| engine_error(args, "it opens no second connection"))?;
     let (killer, kill_thread) = Killer::start(reserved)?;
     let limits = &args.limits;
     let app = Arc::new(App {
@@ -239,7 +251,9 @@ fn check_room(data_dir: &Path) -> io::Result<()> {
 
 fn folder_error(path: &Path, error: &io::Error) -> ChildError {
     let reason = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "the disk is full: free some space and start again".to_owned(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "the disk is full: free some space and start again".to_owned()
+        }
         io::ErrorKind::PermissionDenied => "permission denied: give this user the folder or choose another".to_owned(),
         _ => error.to_string(),
     };
@@ -268,7 +282,9 @@ fn open_engine(engine: &Engine, args: &ChildArgs) -> Result<Connection, ChildErr
             "--implicit_select=0".to_owned(),
             "--max_threads=1".to_owned(),
         ])
-        .ok_or_else(|| engine_error(args, "the engine gave no reason (is the folder damaged, or made by a newer version?)"))
+        .ok_or_else(|| {
+            engine_error(args, "the engine gave no reason (is the folder damaged, or made by a newer version?)")
+        })
 }
 
 /// What the endpoint needs to know of the engine it serves.

@@ -61,14 +61,24 @@ async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {
     }
 }
 
-async fn serve(app: &Arc<App>, mut asked: Asked, tag: String, request: Request, common: &Common) -> Result<Response, Failure> {
+async fn serve(
+    app: &Arc<App>,
+    mut asked: Asked,
+    tag: String,
+    request: Request,
+    common: &Common,
+) -> Result<Response, Failure> {
     let method = request.method().clone();
     let reads_only = method == Method::GET || method == Method::HEAD;
     if !reads_only && method != Method::POST {
         return Err(Failure::own(StatusCode::METHOD_NOT_ALLOWED, 501, "only GET and POST are served"));
     }
     let access = asked.access(&app.password).ok_or_else(|| {
-        Failure::own(StatusCode::UNAUTHORIZED, 516, "Authentication failed: password is incorrect, or there is no user with such name. (AUTHENTICATION_FAILED)")
+        Failure::own(
+            StatusCode::UNAUTHORIZED,
+            516,
+            "Authentication failed: password is incorrect, or there is no user with such name. (AUTHENTICATION_FAILED)",
+        )
     })?;
     // A GET never writes: a link must not change anything.
     let access = if reads_only { crate::gate::Access::Reader } else { access };
@@ -76,9 +86,15 @@ async fn serve(app: &Arc<App>, mut asked: Asked, tag: String, request: Request, 
         return Ok("Ok.\n".into_response());
     }
     let (parts, body) = request.into_parts();
-    let encoding = parts.headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let encoding = Encoding::from_header(encoding)
-        .ok_or_else(|| Failure::own(StatusCode::UNSUPPORTED_MEDIA_TYPE, 48, format_args!("the Content-Encoding {encoding:?} is not understood")))?;
+    let encoding =
+        parts.headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let encoding = Encoding::from_header(encoding).ok_or_else(|| {
+        Failure::own(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            48,
+            format_args!("the Content-Encoding {encoding:?} is not understood"),
+        )
+    })?;
     let body = match form_boundary(&parts.headers) {
         None => body,
         Some(boundary) => {
@@ -93,7 +109,11 @@ async fn serve(app: &Arc<App>, mut asked: Asked, tag: String, request: Request, 
     };
     let place = tokio::time::timeout(app.queue_limit, Arc::clone(&app.places).acquire_owned());
     let Ok(Ok(place)) = place.await else {
-        return Err(Failure::own(StatusCode::SERVICE_UNAVAILABLE, 202, "too many statements at once, try again. (TOO_MANY_SIMULTANEOUS_QUERIES)"));
+        return Err(Failure::own(
+            StatusCode::SERVICE_UNAVAILABLE,
+            202,
+            "too many statements at once, try again. (TOO_MANY_SIMULTANEOUS_QUERIES)",
+        ));
     };
     start(app, Job { asked, access, tag }, place, (body, encoding), common).await
 }
@@ -123,8 +143,16 @@ async fn start(
     });
     let meta = match tokio::time::timeout_at(deadline, head).await {
         Ok(Ok(outcome)) => outcome?,
-        Ok(Err(_)) => return Err(Failure::own(StatusCode::INTERNAL_SERVER_ERROR, 1001, "the statement ended without an answer")),
-        Err(_) => return Err(Failure::own(StatusCode::REQUEST_TIMEOUT, 159, "the statement took too long. (TIMEOUT_EXCEEDED)")),
+        Ok(Err(_)) => {
+            return Err(Failure::own(StatusCode::INTERNAL_SERVER_ERROR, 1001, "the statement ended without an answer"));
+        }
+        Err(_) => {
+            return Err(Failure::own(
+                StatusCode::REQUEST_TIMEOUT,
+                159,
+                "the statement took too long. (TIMEOUT_EXCEEDED)",
+            ));
+        }
     };
     let waiting = Waiting { pieces, deadline, _guard: guard, _pump: pump };
     Ok(answer::success(&meta, common, Body::from_stream(into_stream(waiting))))
@@ -147,15 +175,21 @@ enum Stage {
 fn into_stream(waiting: Waiting) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
     futures::stream::unfold(Some(Stage::Pieces(waiting)), |stage| async move {
         match stage? {
-            Stage::Pieces(mut waiting) => match tokio::time::timeout_at(waiting.deadline, waiting.pieces.recv()).await {
-                Ok(None) => None,
-                Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some(Stage::Pieces(waiting)))),
-                Ok(Some(Err(error))) => Some((Ok(answer::exception_trailer(&error)), Some(Stage::BreakOff))),
-                Err(_) => {
-                    let error = EngineError { code: 159, message: "Code: 159. DB::Exception: the statement took too long. (TIMEOUT_EXCEEDED)".to_owned() };
-                    Some((Ok(answer::exception_trailer(&error)), Some(Stage::BreakOff)))
+            Stage::Pieces(mut waiting) => {
+                match tokio::time::timeout_at(waiting.deadline, waiting.pieces.recv()).await {
+                    Ok(None) => None,
+                    Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some(Stage::Pieces(waiting)))),
+                    Ok(Some(Err(error))) => Some((Ok(answer::exception_trailer(&error)), Some(Stage::BreakOff))),
+                    Err(_) => {
+                        let error = EngineError {
+                            code: 159,
+                            message: "Code: 159. DB::Exception: the statement took too long. (TIMEOUT_EXCEEDED)"
+                                .to_owned(),
+                        };
+                        Some((Ok(answer::exception_trailer(&error)), Some(Stage::BreakOff)))
+                    }
                 }
-            },
+            }
             Stage::BreakOff => {
                 // The server writes out what it has only when the stream pauses; an error at once would drop the mark.
                 tokio::time::sleep(Duration::from_millis(50)).await;

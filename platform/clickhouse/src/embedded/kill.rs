@@ -18,7 +18,8 @@ impl Killer {
     /// Starts the thread that owns the connection; it ends when the last `Killer` is dropped.
     pub(super) fn start(connection: Connection) -> std::io::Result<(Self, std::thread::JoinHandle<()>)> {
         let (tags, waiting) = sync_channel(WAITING);
-        let thread = std::thread::Builder::new().name("store-kill".to_owned()).spawn(move || serve(&connection, &waiting))?;
+        let thread =
+            std::thread::Builder::new().name("store-kill".to_owned()).spawn(move || serve(&connection, &waiting))?;
         Ok((Self { tags }, thread))
     }
 

@@ -10,6 +10,7 @@ mod args;
 mod blocks;
 mod body;
 mod child;
+mod confine;
 mod http;
 mod kill;
 mod password;

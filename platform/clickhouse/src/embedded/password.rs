@@ -38,7 +38,8 @@ pub(super) fn load_or_create(data_dir: &Path) -> io::Result<String> {
     });
     let _ = fs::remove_file(&fresh);
     linked?;
-    read(&path)?.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the file is empty: remove it and start again"))
+    read(&path)?
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the file is empty: remove it and start again"))
 }
 
 fn read(path: &Path) -> io::Result<Option<String>> {
@@ -63,7 +64,9 @@ mod tests {
         let first = load_or_create(dir.path()).unwrap();
         assert_eq!(first.len(), 48);
         assert_eq!(load_or_create(dir.path()).unwrap(), first);
-        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(dir.path().join(PASSWORD_FILE)).unwrap().permissions());
+        let mode = std::os::unix::fs::PermissionsExt::mode(
+            &fs::metadata(dir.path().join(PASSWORD_FILE)).unwrap().permissions(),
+        );
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no half-made file is left");
     }

@@ -168,7 +168,10 @@ mod tests {
 
     #[test]
     fn settings_parameters_and_steering_are_told_apart() {
-        let asked = Asked::read("query=select+1&param_x=a%2Bb&max_threads=2&session_id=s&compress=1&database=waybill", &HeaderMap::new());
+        let asked = Asked::read(
+            "query=select+1&param_x=a%2Bb&max_threads=2&session_id=s&compress=1&database=waybill",
+            &HeaderMap::new(),
+        );
         assert_eq!(asked.query, "select 1");
         assert_eq!(asked.parameters, [("x".to_owned(), "a+b".to_owned())]);
         assert_eq!(asked.settings, [("max_threads".to_owned(), "2".to_owned())]);
@@ -181,7 +184,13 @@ mod tests {
         assert_eq!(access(""), Some(Access::Reader));
         assert_eq!(access("user=default"), Some(Access::Reader));
         assert_eq!(access("user=waybill&password=secret"), Some(Access::Writer));
-        for wrong in ["user=waybill", "user=waybill&password=secre", "user=waybill&password=secret1", "user=default&password=secret", "user=root"] {
+        for wrong in [
+            "user=waybill",
+            "user=waybill&password=secre",
+            "user=waybill&password=secret1",
+            "user=default&password=secret",
+            "user=root",
+        ] {
             assert_eq!(access(wrong), None, "{wrong}");
         }
         let mut headers = HeaderMap::new();
@@ -194,7 +203,10 @@ mod tests {
     #[test]
     fn a_form_is_read_and_a_file_in_it_refused() {
         let form = b"--B\r\nContent-Disposition: form-data; name=\"query\"\r\n\r\nselect\r\n{x:String}\r\n--B\r\nContent-Disposition: form-data; name=\"param_x\"\r\n\r\n\r\n--B--\r\n";
-        assert_eq!(form_fields(form, "B").unwrap(), [("query".to_owned(), "select\r\n{x:String}".to_owned()), ("param_x".to_owned(), String::new())]);
+        assert_eq!(
+            form_fields(form, "B").unwrap(),
+            [("query".to_owned(), "select\r\n{x:String}".to_owned()), ("param_x".to_owned(), String::new())]
+        );
         let file = b"--B\r\nContent-Disposition: form-data; name=\"t\"; filename=\"t\"\r\n\r\n1\r\n--B--\r\n";
         assert!(form_fields(file, "B").is_err());
         for cut in 0..form.len() - 4 {

@@ -119,7 +119,8 @@ fn attempt(shared: &Shared, job: &Job, body: Box<dyn Read + Send>, reply: &mut R
             insert_stream(&connection, job, insert, stream, reply)
         }
         Head::Whole | Head::Undecided => {
-            let text = String::from_utf8(bytes).map_err(|_| Failure::bad_request("the statement is not valid UTF-8"))?;
+            let text =
+                String::from_utf8(bytes).map_err(|_| Failure::bad_request("the statement is not valid UTF-8"))?;
             if text.trim().is_empty() {
                 return Err(Failure::bad_request("there is no statement"));
             }
@@ -160,7 +161,11 @@ fn prepare(shared: &Shared, job: &Job, full: &str, answer: Answer) -> Result<Con
     shared.gate.check(full, job.access).map_err(Failure::refused)?;
     let connection = shared
         .engine
-        .connect(&[shared.path.clone(), "--implicit_select=0".to_owned(), format!("--max_threads={}", shared.limits.max_threads)])
+        .connect(&[
+            shared.path.clone(),
+            "--implicit_select=0".to_owned(),
+            format!("--max_threads={}", shared.limits.max_threads),
+        ])
         .ok_or_else(|| Failure::own(StatusCode::SERVICE_UNAVAILABLE, 1000, "the engine opens no further connection"))?;
     if let Some(database) = job.asked.database.as_deref().filter(|name| !name.is_empty()) {
         connection.query(&format!("USE {}", quoted(database, '`')), DEFAULT_FORMAT, &[])?;
@@ -239,9 +244,9 @@ fn classify(connection: &Connection, access: Access, full: &str) -> Result<(), F
         (StatementClass::ReadOnly, _) => Ok(()),
         (StatementClass::Mutating, Access::Writer) if creates_own_database(full, DATABASE) => Ok(()),
         (StatementClass::Mutating, Access::Writer) if found.writes_only_target && !found.changes_databases => Ok(()),
-        (StatementClass::Mutating, Access::Writer) => Err(Failure::refused(format_args!(
-            "only tables and views of the database {DATABASE} may be changed here"
-        ))),
+        (StatementClass::Mutating, Access::Writer) => {
+            Err(Failure::refused(format_args!("only tables and views of the database {DATABASE} may be changed here")))
+        }
         (StatementClass::Mutating, Access::Reader) => Err(Failure::own(
             StatusCode::FORBIDDEN,
             164,
@@ -339,7 +344,9 @@ fn collect(
     let block = connection.query(&whole.sql, &format, &job.asked.parameters)?;
     // The engine bounds rows before they are written out; the written form is bounded here.
     if block.bytes().len() as u64 > shared.limits.max_collected_bytes {
-        let why = format_args!("the result is too large for the format {format}: ask for one that streams, such as JSONEachRow. (TOO_MANY_ROWS_OR_BYTES)");
+        let why = format_args!(
+            "the result is too large for the format {format}: ask for one that streams, such as JSONEachRow. (TOO_MANY_ROWS_OR_BYTES)"
+        );
         return Err(Failure::own(StatusCode::PAYLOAD_TOO_LARGE, 396, why));
     }
     let meta = Meta { format, summary: Some(block.summary()) };
@@ -354,8 +361,19 @@ fn collect(
 fn streams(format: &str) -> bool {
     matches!(
         format,
-        "RowBinary" | "RowBinaryWithNamesAndTypes" | "Native" | "TabSeparated" | "TSV" | "TabSeparatedRaw" | "TSVRaw"
-            | "CSV" | "JSONEachRow" | "JSONLines" | "NDJSON" | "JSONStringsEachRow" | "JSONCompactEachRow"
+        "RowBinary"
+            | "RowBinaryWithNamesAndTypes"
+            | "Native"
+            | "TabSeparated"
+            | "TSV"
+            | "TabSeparatedRaw"
+            | "TSVRaw"
+            | "CSV"
+            | "JSONEachRow"
+            | "JSONLines"
+            | "NDJSON"
+            | "JSONStringsEachRow"
+            | "JSONCompactEachRow"
     )
 }
 

@@ -172,7 +172,12 @@ impl Connection {
 
     /// Begins a SELECT whose result comes in pieces.
     #[allow(unsafe_code, reason = "calls into the engine's C interface")]
-    pub(crate) fn stream(&self, sql: &str, format: &str, parameters: &[Parameter]) -> Result<QueryStream<'_>, EngineError> {
+    pub(crate) fn stream(
+        &self,
+        sql: &str,
+        format: &str,
+        parameters: &[Parameter],
+    ) -> Result<QueryStream<'_>, EngineError> {
         let arrays = ParameterArrays::new(parameters);
         // SAFETY: every pointer is paired with its length and outlives the call.
         let result = unsafe {
@@ -195,7 +200,12 @@ impl Connection {
 
     /// Begins an insert whose data comes in pieces.
     #[allow(unsafe_code, reason = "calls into the engine's C interface")]
-    pub(crate) fn insert(&self, sql: &str, format: &str, parameters: &[Parameter]) -> Result<InsertStream<'_>, EngineError> {
+    pub(crate) fn insert(
+        &self,
+        sql: &str,
+        format: &str,
+        parameters: &[Parameter],
+    ) -> Result<InsertStream<'_>, EngineError> {
         let arrays = ParameterArrays::new(parameters);
         // SAFETY: every pointer is paired with its length and outlives the call.
         let handle = unsafe {

@@ -168,9 +168,8 @@ impl Gate {
 }
 
 fn check_files(token: &Token, next: Option<&Token>, text: &[u8]) -> Result<(), Refusal> {
-    let pair = |first: &str, second: &str| {
-        token.is_word(text, first) && next.is_some_and(|next| next.is_word(text, second))
-    };
+    let pair =
+        |first: &str, second: &str| token.is_word(text, first) && next.is_some_and(|next| next.is_word(text, second));
     if pair("INTO", "OUTFILE") || pair("FROM", "INFILE") {
         return Err(Refusal("INTO OUTFILE and FROM INFILE are refused: they reach the host's files".to_owned()));
     }
@@ -199,15 +198,16 @@ fn check_settings_clause(clause: &[Token], text: &[u8], access: Access) -> Resul
 
 fn is_read(all: &[Token], text: &[u8]) -> bool {
     const READS: &[&str] = &["SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS", "CHECK"];
-    all.iter().find(|token| !token.is_mark(b'(')).is_some_and(|first| READS.iter().any(|word| first.is_word(text, word)))
+    all.iter()
+        .find(|token| !token.is_mark(b'('))
+        .is_some_and(|first| READS.iter().any(|word| first.is_word(text, word)))
 }
 
 /// What a statement that defines something may say.
 fn check_definition(all: &[Token], text: &[u8]) -> Result<(), Refusal> {
     let leading = all.first();
-    let defines = leading.is_some_and(|first| {
-        ["CREATE", "ATTACH", "REPLACE", "ALTER"].iter().any(|word| first.is_word(text, word))
-    });
+    let defines = leading
+        .is_some_and(|first| ["CREATE", "ATTACH", "REPLACE", "ALTER"].iter().any(|word| first.is_word(text, word)));
     if !defines {
         return Ok(());
     }
@@ -230,9 +230,12 @@ fn check_definition(all: &[Token], text: &[u8]) -> Result<(), Refusal> {
         let named = rest.first().filter(|next| !next.is_mark(b'=')).or_else(|| rest.get(1));
         let Some(name) = named.and_then(|named| named.name(text)) else { continue };
         let lower = name.to_ascii_lowercase();
-        let is_column = !rest.first().is_some_and(|next| next.is_mark(b'=')) && AFTER_A_COLUMN.contains(&lower.as_str());
+        let is_column =
+            !rest.first().is_some_and(|next| next.is_mark(b'=')) && AFTER_A_COLUMN.contains(&lower.as_str());
         if !is_column && !SAFE_ENGINES.contains(&lower.as_str()) {
-            return Err(Refusal(format!("the table engine {name} is refused: it is not one that stays in the database")));
+            return Err(Refusal(format!(
+                "the table engine {name} is refused: it is not one that stays in the database"
+            )));
         }
     }
     Ok(())
@@ -243,8 +246,10 @@ fn check_definition(all: &[Token], text: &[u8]) -> Result<(), Refusal> {
 pub(crate) fn creates_own_database(sql: &str, database: &str) -> bool {
     let text = sql.as_bytes();
     let Ok(all) = tokens(text) else { return false };
-    let words: Vec<String> =
-        all.iter().map(|t| t.name(text).map_or_else(|| String::from_utf8_lossy(t.raw(text)).into_owned(), Into::into)).collect();
+    let words: Vec<String> = all
+        .iter()
+        .map(|t| t.name(text).map_or_else(|| String::from_utf8_lossy(t.raw(text)).into_owned(), Into::into))
+        .collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let is = |range: std::ops::Range<usize>, want: &[&str]| {
         words.get(range).is_some_and(|have| {

@@ -69,7 +69,18 @@ mod tests {
 
     #[test]
     fn settings_that_lead_out_are_refused_in_any_case() {
-        for name in ["dialect", "Dialect", "format_schema", "additional_table_filters", "readonly", "format_template_row", "disk", "a b", "", "x'"] {
+        for name in [
+            "dialect",
+            "Dialect",
+            "format_schema",
+            "additional_table_filters",
+            "readonly",
+            "format_template_row",
+            "disk",
+            "a b",
+            "",
+            "x'",
+        ] {
             assert!(setting_refusal(name, Access::Writer).is_some(), "{name}");
         }
     }

@@ -58,11 +58,7 @@ impl Token {
                 let doubled = [quote, quote];
                 let doubled = std::str::from_utf8(&doubled).ok()?;
                 let single = std::str::from_utf8(&doubled.as_bytes()[..1]).ok()?;
-                Some(if text.contains(doubled) {
-                    Cow::Owned(text.replace(doubled, single))
-                } else {
-                    text
-                })
+                Some(if text.contains(doubled) { Cow::Owned(text.replace(doubled, single)) } else { text })
             }
             _ => None,
         }

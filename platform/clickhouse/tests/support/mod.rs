@@ -76,17 +76,28 @@ pub async fn stop(store: EmbeddedClickHouse) {
 /// Waits until a child other than `old` serves.
 pub async fn running_again(store: &EmbeddedClickHouse, old: i32) {
     let mut states = store.states();
-    let other = |state: &StoreState| matches!(state, StoreState::Running { pid, .. } if i64::from(*pid) != i64::from(old));
-    tokio::time::timeout(Duration::from_secs(60), states.wait_for(other)).await.expect("it runs again in time").unwrap();
+    let other =
+        |state: &StoreState| matches!(state, StoreState::Running { pid, .. } if i64::from(*pid) != i64::from(old));
+    tokio::time::timeout(Duration::from_secs(60), states.wait_for(other))
+        .await
+        .expect("it runs again in time")
+        .unwrap();
 }
 
 /// A bare HTTP request; status, headers and body.
-pub async fn http(store: &EmbeddedClickHouse, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> (u16, String, Vec<u8>) {
+pub async fn http(
+    store: &EmbeddedClickHouse,
+    method: &str,
+    target: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> (u16, String, Vec<u8>) {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let address = store.url();
     let address = address.strip_prefix("http://").unwrap();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    let mut head =
+        format!("{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
