@@ -415,6 +415,53 @@ async fn what_hinders_a_start_is_said_in_one_sentence() {
     stop(store).await;
 }
 
+/// The lines of a child that was started by hand: its handshake.
+fn first_line(child: &mut std::process::Child) -> String {
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
+    line
+}
+
+#[test]
+fn the_child_ends_when_its_life_line_does() {
+    if no_library() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_waybill-clickhouse-child"))
+        .args(["--data-dir", folder.path().to_str().unwrap(), "--listen", "127.0.0.1:0"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert!(first_line(&mut child).contains("ready"));
+    // It is killed with the thread that started it, so this thread waits for it; here the life line is closed instead.
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success(), "an orderly end");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_statements_at_once_are_turned_away() {
+    if no_library() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut one = config(folder.path());
+    one.limits.concurrency = 1;
+    one.limits.queue_seconds = 1;
+    let store = EmbeddedClickHouse::start(one).await.unwrap();
+    let endless = b"SELECT count() FROM numbers(1000000000000) WHERE NOT ignore(sipHash64(number))";
+    let (first, second) = tokio::join!(
+        http(&store, "POST", "/?max_execution_time=5", &[], endless),
+        http(&store, "POST", "/?max_execution_time=5", &[], endless),
+    );
+    let mut statuses = [first.0, second.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [408, 503]);
+    assert_eq!(http(&store, "POST", "/", &[], b"SELECT 1").await.0, 200, "the place is free again");
+    stop(store).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_schemas_migrations_apply_and_apply_again() {
     if no_library() {

@@ -136,8 +136,10 @@ fn serve(args: &ChildArgs) -> Result<(), ChildError> {
     let password = password::load_or_create(&args.data_dir).map_err(folder)?;
     check_room(&args.data_dir).map_err(folder)?;
     let library = locate_library(args.library.as_deref())?;
-    // From here on this process sees its own folder and little else, whatever a statement may find a way to ask for.
-    if !confine(&args.data_dir, &library) {
+    // From here on this process sees the engine's folder and little else, whatever a statement may find a way to ask for.
+    let own = engine_folder(args);
+    fs::create_dir_all(&own).map_err(folder)?;
+    if !confine(&own, &library) {
         tracing::warn!("store.not_confined_by_kernel");
     }
     let engine = Engine::load(&library)
@@ -264,15 +266,18 @@ fn engine_error(args: &ChildArgs, reason: &str) -> ChildError {
     ChildError::Engine { path: args.data_dir.clone(), reason: reason.to_owned() }
 }
 
+/// The engine's folder: below the store's own, so that the password beside it stays outside the engine's reach.
+fn engine_folder(args: &ChildArgs) -> PathBuf {
+    args.data_dir.join("clickhouse")
+}
+
 /// Every connection must name the path of the first one.
 fn path_argument(args: &ChildArgs) -> String {
-    format!("--path={}", args.data_dir.join("clickhouse").display())
+    format!("--path={}", engine_folder(args).display())
 }
 
 /// Boots the engine. This connection is kept for as long as the child lives: the last one closed would stop it.
 fn open_engine(engine: &Engine, args: &ChildArgs) -> Result<Connection, ChildError> {
-    let path = args.data_dir.join("clickhouse");
-    fs::create_dir_all(&path).map_err(|error| folder_error(&args.data_dir, &error))?;
     let limits = &args.limits;
     engine
         .connect(&[

@@ -1,12 +1,13 @@
 //! The kernel's own wall around the embedded store: Landlock, where the kernel has it.
 //!
 //! The gate reads statements and could be mistaken about one; this wall does not read. After it stands, the calling
-//! thread and every thread it starts may open files only in the store's folder (and read the few that an ordinary
+//! thread and every thread it starts may open files only in the engine's folder (and read the few that an ordinary
 //! program needs), run no program and open no outgoing TCP connection. Kernels without it lose this wall only.
 
 use std::path::Path;
 
-/// What may be read besides the store's folder: time zones, system libraries, the machine's sizes.
+/// What may be read besides the engine's folder: time zones, system libraries, the machine's sizes. Of `/proc` only
+/// this process and facts about the machine: other processes' environments hold secrets.
 #[cfg(target_os = "linux")]
 const READABLE: &[&str] = &[
     "/dev",
@@ -14,7 +15,14 @@ const READABLE: &[&str] = &[
     "/etc/timezone",
     "/lib",
     "/lib64",
-    "/proc",
+    "/proc/self",
+    "/proc/cpuinfo",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/sys",
+    "/proc/uptime",
+    "/proc/version",
     "/sys",
     "/usr/lib",
     "/usr/lib64",
@@ -24,7 +32,7 @@ const READABLE: &[&str] = &[
 /// Confines the calling thread and its future children; call it before any thread that must be inside exists.
 /// Returns whether the kernel enforces it.
 #[cfg(target_os = "linux")]
-pub(super) fn confine(data_dir: &Path, library: &Path) -> bool {
+pub(super) fn confine(folder: &Path, library: &Path) -> bool {
     use landlock::{
         ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _, PathBeneath, PathFd, Ruleset,
         RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, path_beneath_rules,
@@ -39,7 +47,7 @@ pub(super) fn confine(data_dir: &Path, library: &Path) -> bool {
             .create()?
             .add_rules(path_beneath_rules(READABLE, read))?
             .add_rules(path_beneath_rules([library], AccessFs::ReadFile | AccessFs::Execute))?
-            .add_rules(path_beneath_rules([data_dir], AccessFs::from_all(abi) & !AccessFs::Execute))?;
+            .add_rules(path_beneath_rules([folder], AccessFs::from_all(abi) & !AccessFs::Execute))?;
         let rules = match PathFd::new("/dev/null") {
             Ok(null) => rules.add_rule(PathBeneath::new(null, AccessFs::ReadFile | AccessFs::WriteFile))?,
             Err(_) => rules,
@@ -51,7 +59,7 @@ pub(super) fn confine(data_dir: &Path, library: &Path) -> bool {
 
 /// Other systems have no such wall.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn confine(_data_dir: &Path, _library: &Path) -> bool {
+pub(super) fn confine(_folder: &Path, _library: &Path) -> bool {
     false
 }
 
@@ -85,6 +93,7 @@ mod tests {
             let denied = |outcome: std::io::Result<()>| outcome.unwrap_err().kind() == ErrorKind::PermissionDenied;
             assert!(denied(fs::read(&secret).map(drop)));
             assert!(denied(fs::read("/etc/passwd").map(drop)));
+            assert!(denied(fs::read(format!("/proc/{}/environ", std::os::unix::process::parent_id())).map(drop)));
             assert!(denied(fs::write(&secret, "y")));
             assert!(denied(fs::remove_file(&secret)));
             assert!(denied(std::process::Command::new("/bin/true").status().map(drop)));

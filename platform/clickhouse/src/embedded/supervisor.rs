@@ -18,6 +18,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 const WELL: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What the child may know of the environment.
+const INHERITED: &[&str] =
+    &["HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "RUST_BACKTRACE", "RUST_LOG", "TMPDIR", "TZ"];
+
 /// Owns the thread.
 #[derive(Debug)]
 pub(super) struct Supervisor {
@@ -180,6 +184,9 @@ fn spawn(config: &EmbeddedConfig) -> io::Result<Child> {
     command
         .args(&config.program_args)
         .args(args.to_args())
+        // SEC-1: carriers' secrets stand in this process's environment; the engine gets none of it.
+        .env_clear()
+        .envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit());
