@@ -80,7 +80,9 @@ async fn the_crates_inserts_and_reads_work() {
     assert!(late.is_err(), "settings within a statement are refused to readers");
     let late =
         client.query("SELECT throwIf(number = 3000000, 'late') AS x FROM numbers(4000000)").fetch_all::<u8>().await;
-    assert!(late.is_err_and(|error| error.to_string().contains("late")));
+    let late = late.expect_err("it fails").to_string();
+    // The crate understands a mark that the network cut in two as an error too, only without its text.
+    assert!(late.contains("late") || late.contains("exception tag"), "{late}");
 
     // An insert that is dropped stores nothing.
     let mut dropped = client.insert::<Event>("events").await.unwrap();

@@ -168,33 +168,43 @@ struct Waiting {
 
 enum Stage {
     Pieces(Waiting),
+    /// The statement failed: its mark follows.
+    Mark(EngineError),
     /// The error's mark was sent; the body is now broken off, for clients that do not know the mark.
     BreakOff,
 }
 
+/// The server writes out what it has when the stream pauses. Before the mark, so that it travels in a piece of its
+/// own: clients look for it at the end of a piece and cannot put together one that was cut. After the mark, because an
+/// error at once would drop it.
+const PAUSE: Duration = Duration::from_millis(50);
+
 fn into_stream(waiting: Waiting) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
     futures::stream::unfold(Some(Stage::Pieces(waiting)), |stage| async move {
-        match stage? {
+        let error = match stage? {
             Stage::Pieces(mut waiting) => {
                 match tokio::time::timeout_at(waiting.deadline, waiting.pieces.recv()).await {
-                    Ok(None) => None,
-                    Ok(Some(Ok(bytes))) => Some((Ok(bytes), Some(Stage::Pieces(waiting)))),
-                    Ok(Some(Err(error))) => Some((Ok(answer::exception_trailer(&error)), Some(Stage::BreakOff))),
-                    Err(_) => {
-                        let error = EngineError {
-                            code: 159,
-                            message: "Code: 159. DB::Exception: the statement took too long. (TIMEOUT_EXCEEDED)"
-                                .to_owned(),
-                        };
-                        Some((Ok(answer::exception_trailer(&error)), Some(Stage::BreakOff)))
-                    }
+                    Ok(None) => return None,
+                    Ok(Some(Ok(bytes))) => return Some((Ok(bytes), Some(Stage::Pieces(waiting)))),
+                    Ok(Some(Err(error))) => error,
+                    Err(_) => too_long(),
                 }
             }
-            Stage::BreakOff => {
-                // The server writes out what it has only when the stream pauses; an error at once would drop the mark.
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                Some((Err(std::io::Error::other("the statement failed")), None))
+            Stage::Mark(error) => {
+                tokio::time::sleep(PAUSE).await;
+                return Some((Ok(answer::exception_trailer(&error)), Some(Stage::BreakOff)));
             }
-        }
+            Stage::BreakOff => {
+                tokio::time::sleep(PAUSE).await;
+                return Some((Err(std::io::Error::other("the statement failed")), None));
+            }
+        };
+        // An empty piece: what came before is on its way while the mark waits.
+        Some((Ok(Bytes::new()), Some(Stage::Mark(error))))
     })
+}
+
+fn too_long() -> EngineError {
+    let message = "Code: 159. DB::Exception: the statement took too long. (TIMEOUT_EXCEEDED)".to_owned();
+    EngineError { code: 159, message }
 }
