@@ -48,4 +48,4 @@ fmt: ## Format the code
 	cargo fmt --all
 
 clean: ## Remove what the demo keeps; the cache stays
-	rm -rf waybill-data
+	rm -rf waybill-data waybill-data-demo

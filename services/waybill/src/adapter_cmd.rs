@@ -1,0 +1,173 @@
+//! `waybill adapter …` and `waybill detect`: what a carrier's data says, without the network.
+
+use std::{fs, io::Write, path::Path};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use waybill_adapters::{Adapter, Answer, Answers, Catalog, ParsedView, assess};
+use waybill_schemas::{CarrierSlug, TrackingNumber, limits::MAX_ANSWER_BYTES, number::Hyphens};
+
+use crate::{cli::Parse, config::Config, directory};
+
+const STEPS: [&str; 5] = ["page", "token", "cookie", "summary", "detail"];
+
+/// `waybill adapter list`.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn list(config: &Config, catalog: &Catalog, as_json: bool, out: &mut dyn Write) -> Result<()> {
+    if as_json {
+        let all: Vec<_> = catalog
+            .all()
+            .map(|adapter| {
+                json!({
+                    "slug": adapter.slug, "name": adapter.name, "basis": adapter.basis.as_str(),
+                    "sources": adapter.sources.iter().map(|source| &source.name).collect::<Vec<_>>(),
+                    "languages": adapter.languages, "enabled": directory::enabled(config, adapter),
+                })
+            })
+            .collect();
+        writeln!(out, "{}", serde_json::to_string(&all)?)?;
+        return Ok(());
+    }
+    writeln!(out, "{:<22} {:<9} {:<4} {:<20} {}", "CARRIER", "BASIS", "ON", "SOURCES", "NAME")?;
+    for adapter in catalog.all() {
+        let sources: Vec<&str> = adapter.sources.iter().map(|source| source.name.as_str()).collect();
+        let on = if directory::enabled(config, adapter) { "yes" } else { "no" };
+        let (slug, basis) = (adapter.slug.as_str(), adapter.basis.as_str());
+        writeln!(out, "{slug:<22} {basis:<9} {on:<4} {:<20} {}", sources.join(","), adapter.name)?;
+    }
+    Ok(())
+}
+
+fn adapter_of(catalog: &Catalog, slug: &str) -> Result<std::sync::Arc<Adapter>> {
+    let parsed: CarrierSlug = slug.parse()?;
+    catalog.get(&parsed).with_context(|| format!("there is no carrier `{slug}`; `waybill adapter list` shows them all"))
+}
+
+/// `waybill adapter parse`.
+///
+/// # Errors
+/// When a file cannot be read, the carrier is unknown, or a step is not one.
+pub fn parse(catalog: &Catalog, order: &Parse, out: &mut dyn Write) -> Result<()> {
+    let adapter = adapter_of(catalog, &order.carrier)?;
+    if let Some(source) = &order.source
+        && adapter.source(source).is_none()
+    {
+        let known: Vec<&str> = adapter.sources.iter().map(|source| source.name.as_str()).collect();
+        bail!("{} has no source `{source}`; it has {}", adapter.slug, known.join(", "));
+    }
+    let number = order.number.as_deref().map(|typed| TrackingNumber::canonical(typed, adapter.hyphens)).transpose()?;
+    let mut bodies = Vec::new();
+    for body in &order.bodies {
+        let (step, path) = match body.split_once('=') {
+            Some((step, path)) if STEPS.contains(&step) => (step, path),
+            Some((step, _)) if !Path::new(body).exists() => {
+                bail!("`{step}` is no step; the steps are {}", STEPS.join(", "))
+            }
+            _ => ("page", body.as_str()),
+        };
+        let size = fs::metadata(path).with_context(|| format!("{path} cannot be read"))?.len();
+        if size > MAX_ANSWER_BYTES as u64 {
+            bail!("{path} has {size} bytes; answers of more than {MAX_ANSWER_BYTES} are not read");
+        }
+        bodies.push((step, fs::read(path).with_context(|| format!("{path} cannot be read"))?));
+    }
+    let list: Vec<Answer<'_>> = bodies.iter().map(|(step, bytes)| Answer::saved(step, bytes)).collect();
+    let number = number.as_ref().map(TrackingNumber::as_str);
+    let outcome = adapter.read(&Answers { number, list: &list });
+    let view = assess(&adapter, &outcome, number);
+    if order.json {
+        writeln!(out, "{}", serde_json::to_string(&view)?)?;
+        return Ok(());
+    }
+    print_view(&view, out)
+}
+
+/// Prints what a look-up came to, for people.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn print_view(view: &ParsedView, out: &mut dyn Write) -> Result<()> {
+    let number = view.number.as_deref().unwrap_or("(no number)");
+    writeln!(out, "{} {number}", view.carrier)?;
+    match view.sub_status {
+        Some(sub) => writeln!(out, "{}  {sub}  ({} events)", view.outcome, view.events.len())?,
+        None => writeln!(out, "{}", view.outcome)?,
+    }
+    if let Some(detail) = &view.detail {
+        writeln!(out, "{detail}")?;
+    }
+    if let Some(eta) = &view.estimated_delivery {
+        let window = if eta.from == eta.to { eta.from.clone() } else { format!("{} to {}", eta.from, eta.to) };
+        writeln!(out, "expected {window}")?;
+    }
+    for event in &view.events {
+        let sub = event.sub_status.map_or("(nothing matched)", |sub| sub.as_str());
+        let place = event.location.as_deref().unwrap_or("");
+        writeln!(out, "  {:<26} {:<32} {}  {place}", event.time_raw, sub, event.text)?;
+    }
+    Ok(())
+}
+
+/// `waybill detect`: carriers whose number formats fit, those with the more exact formats first.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub fn detect(catalog: &Catalog, numbers: &[String], as_json: bool, out: &mut dyn Write) -> Result<()> {
+    for typed in numbers {
+        let shown: String = typed.chars().take(80).collect();
+        let number = match TrackingNumber::canonical(typed, Hyphens::Remove) {
+            Ok(number) => number,
+            Err(error) => {
+                if as_json {
+                    writeln!(out, "{}", json!({ "number": shown, "candidates": [], "error": error.to_string() }))?;
+                } else {
+                    writeln!(out, "{shown}: {error}")?;
+                }
+                continue;
+            }
+        };
+        let found = directory::formats_that_fit(catalog, &number);
+        if as_json {
+            let candidates: Vec<_> = found
+                .iter()
+                .map(|(adapter, format)| {
+                    json!({
+                        "carrier": adapter.slug, "service": format.service, "confidence": "low",
+                        "check_digit": "none", "reason": "its number format fits",
+                    })
+                })
+                .collect();
+            writeln!(out, "{}", json!({ "number": number, "candidates": candidates }))?;
+        } else {
+            let names: Vec<&str> = found.iter().map(|(adapter, _)| adapter.slug.as_str()).collect();
+            let names = if names.is_empty() { "no carrier's number format fits".to_owned() } else { names.join(", ") };
+            writeln!(out, "{number}: {names}")?;
+        }
+    }
+    Ok(())
+}
+
+/// `waybill adapter check`: files were checked by loading them; this runs every example of the folders given.
+///
+/// # Errors
+/// When an example does not come to what its `expected.json` says.
+pub fn check(config: &Config, catalog: &Catalog, out: &mut dyn Write) -> Result<()> {
+    let mut examples = 0;
+    let mut wrong = Vec::new();
+    for adapter in catalog.all() {
+        for result in waybill_adapters::examples::run(adapter, &config.adapters)? {
+            examples += 1;
+            wrong.extend(result.differences.iter().map(|what| format!("{}/{}: {what}", adapter.slug, result.name)));
+        }
+    }
+    for line in &wrong {
+        writeln!(out, "{line}")?;
+    }
+    if !wrong.is_empty() {
+        bail!("{} of {examples} examples differ; WAYBILL_BLESS=1 with the golden tests rewrites what they must come to", wrong.len());
+    }
+    writeln!(out, "{} carriers and {examples} examples are as they should be", catalog.len())?;
+    Ok(())
+}

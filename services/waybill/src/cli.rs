@@ -1,0 +1,183 @@
+//! The command line.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Waybill tracks parcels at many carriers, politely, and keeps every carrier's own words.
+#[derive(Debug, Parser)]
+#[command(name = "waybill", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Common {
+    /// Configuration file (YAML, TOML or JSON); keys as `waybill config show` prints them.
+    #[arg(long, env = "WAYBILL_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Where a standalone process keeps its log, history and clock [default: waybill-data].
+    #[arg(long)]
+    pub data_dir: Option<PathBuf>,
+    /// A folder of carriers that adds to the built-in ones or replaces them by name; may be repeated.
+    #[arg(long = "adapters", value_name = "DIR")]
+    pub adapters: Vec<PathBuf>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in one process on an embedded log and an embedded ClickHouse.
+    Standalone(Standalone),
+    /// Look one number up, once, within the carrier's politeness budget.
+    Track(Track),
+    /// Name the carriers whose number formats fit.
+    Detect(Detect),
+    /// Work with carriers' adapters.
+    #[command(subcommand)]
+    Adapter(Adapter),
+    /// Work with topics.
+    #[command(subcommand)]
+    Topics(Topics),
+    /// Check or print the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Apply ClickHouse migrations to the server of `clickhouse.url`.
+    Migrate(Common),
+}
+
+/// `waybill standalone`.
+#[derive(Debug, Args)]
+pub struct Standalone {
+    #[command(flatten)]
+    pub common: Common,
+    /// Track simulated parcels of simulated carriers, on a clock that runs fast.
+    #[arg(long)]
+    pub demo: bool,
+    /// End after this long, e.g. `120s` or `5m`.
+    #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+    pub run_for: Option<Duration>,
+    /// A ClickHouse server to use instead of the embedded one, e.g. http://127.0.0.1:8123.
+    #[arg(long, value_name = "URL")]
+    pub store_url: Option<String>,
+}
+
+/// `waybill track`.
+#[derive(Debug, Args)]
+pub struct Track {
+    /// The tracking number, as typed.
+    pub number: String,
+    /// The carrier's slug; left out, it is found by the number's form.
+    #[arg(long)]
+    pub carrier: Option<String>,
+    /// What the carrier needs beyond the number, e.g. `postal_code=12345`; may be repeated.
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = parse_pair)]
+    pub params: Vec<(String, String)>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `waybill detect`.
+#[derive(Debug, Args)]
+pub struct Detect {
+    /// Numbers, as typed.
+    #[arg(required = true)]
+    pub numbers: Vec<String>,
+    /// Print a JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `waybill adapter …`.
+#[derive(Debug, Subcommand)]
+pub enum Adapter {
+    /// List the carriers.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Check every adapter file and run every example.
+    Check {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Read saved answers of a carrier, without the network.
+    Parse(Parse),
+}
+
+/// `waybill adapter parse`.
+#[derive(Debug, Args)]
+pub struct Parse {
+    /// The carrier's slug.
+    #[arg(long)]
+    pub carrier: String,
+    /// The number that was asked for, where the answer holds several.
+    #[arg(long)]
+    pub number: Option<String>,
+    /// The source that was asked.
+    #[arg(long)]
+    pub source: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Saved answers: `PATH`, or `step=PATH` for the steps page, token, cookie, summary and detail.
+    #[arg(required = true, value_name = "BODY")]
+    pub bodies: Vec<String>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `waybill topics …`.
+#[derive(Debug, Subcommand)]
+pub enum Topics {
+    /// Print a topic's records of a data directory that no process holds.
+    Tail {
+        /// The topic, e.g. `waybill.tracking-events`.
+        topic: String,
+        /// How many of each partition's last records.
+        #[arg(long, short = 'n', default_value_t = 10)]
+        last: u64,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// List the topics and what they are for.
+    List,
+}
+
+/// `waybill config …`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Say whether the configuration can be used.
+    Check(Common),
+    /// Print every key with its value; secrets are left out.
+    Show(Common),
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let count: u64 = digits.parse().map_err(|_| "write a number and a unit, e.g. 120s".to_owned())?;
+    let seconds = match unit {
+        "s" | "" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        _ => return Err("the unit is s, m or h".to_owned()),
+    };
+    count.checked_mul(seconds).filter(|s| *s <= 366 * 86_400).map(Duration::from_secs).ok_or_else(|| "too long".to_owned())
+}
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or_else(|| "write name=value".to_owned())?;
+    Ok((name.to_owned(), value.to_owned()))
+}

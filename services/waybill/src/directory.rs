@@ -1,0 +1,155 @@
+//! One view of the carriers for every service: their adapters, the configuration, and the operator's live policies.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use waybill_adapters::{Adapter, Catalog, NumberPattern, SourceKind};
+use waybill_api::{
+    CarrierDirectory, CarrierInfo,
+    carriers::Candidate,
+};
+use waybill_log::{Headers, LogError, NewRecord, SharedLog, TopicPartition};
+use waybill_schemas::{
+    BudgetName, CarrierSlug, TrackingNumber,
+    layout::{CARRIER_POLICY_PREFIX, Layout},
+    politeness::{Budget, CarrierPolicy},
+    topics::{TopicPrefix, names},
+};
+
+use crate::{config::Config, follow::Table};
+
+/// Carriers with everything that is known of them. Cheap to share.
+pub struct Directory {
+    /// The adapters.
+    pub catalog: Arc<Catalog>,
+    /// The configuration.
+    pub config: Config,
+    /// The operator's policies, live.
+    pub policies: Table,
+    /// The budgets' states, live.
+    pub states: Table,
+    /// Where policies are written.
+    pub log: SharedLog,
+    /// Names of topics.
+    pub topics: TopicPrefix,
+    /// Which budget a carrier spends.
+    pub layout: Layout,
+}
+
+impl Directory {
+    fn policy_of(&self, carrier: &CarrierSlug) -> CarrierPolicy {
+        let value = self.policies.get(&format!("{CARRIER_POLICY_PREFIX}{carrier}"));
+        value.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
+    }
+
+    fn budget_of(&self, adapter: &Adapter) -> Budget {
+        let configured = self.config.fetcher.carriers.get(&adapter.slug);
+        let budget = configured.map_or_else(|| adapter.budget.clone(), |carrier| adapter.budget.with(&carrier.budget));
+        budget.with(&self.policy_of(&adapter.slug).budget)
+    }
+
+    fn is_enabled(&self, adapter: &Adapter) -> bool {
+        self.policy_of(&adapter.slug).enabled.unwrap_or_else(|| enabled(&self.config, adapter))
+    }
+
+    fn info(&self, adapter: &Adapter) -> CarrierInfo {
+        CarrierInfo {
+            slug: adapter.slug.clone(),
+            name: adapter.name.clone(),
+            basis: adapter.basis.as_str().to_owned(),
+            sources: adapter.sources.iter().map(|source| source.name.clone()).collect(),
+            languages: adapter.languages.clone(),
+            enabled: self.is_enabled(adapter),
+            needs: adapter.needs.clone(),
+            budget_name: self.layout.budget_of(&adapter.slug),
+            budget: self.budget_of(adapter),
+            hyphens: adapter.hyphens,
+        }
+    }
+}
+
+/// Whether the configuration switches a carrier on: by word, else when a source is on by default.
+pub fn enabled(config: &Config, adapter: &Adapter) -> bool {
+    let carrier = config.fetcher.carriers.get(&adapter.slug).cloned().unwrap_or_default();
+    carrier.enabled.unwrap_or_else(|| {
+        let secret = |name: &str| waybill_fetcher::has_secret(&adapter.slug, name, &carrier);
+        adapter.sources.iter().any(|source| source.on_by_default(secret))
+    })
+}
+
+/// Carriers whose number formats fit, with the format; those whose format admits less come first.
+pub fn formats_that_fit<'a>(catalog: &'a Catalog, number: &TrackingNumber) -> Vec<(&'a Adapter, &'a NumberPattern)> {
+    let mut found: Vec<(&Adapter, &NumberPattern)> = catalog
+        .all()
+        .filter_map(|adapter| {
+            let format = adapter.numbers.iter().find(|format| format.pattern.is_match(number.as_str()))?;
+            Some((adapter.as_ref(), format))
+        })
+        .collect();
+    // A format that states letters or a check digit says more than a run of digits.
+    found.sort_by_key(|(adapter, format)| {
+        (format.check.is_none(), std::cmp::Reverse(format.pattern.as_str().len()), adapter.slug.clone())
+    });
+    found
+}
+
+#[async_trait]
+impl CarrierDirectory for Directory {
+    fn find(&self, carrier: &CarrierSlug) -> Option<CarrierInfo> {
+        self.catalog.get(carrier).map(|adapter| self.info(&adapter))
+    }
+
+    fn list(&self) -> Vec<CarrierInfo> {
+        self.catalog.all().map(|adapter| self.info(adapter)).collect()
+    }
+
+    fn candidates(&self, number: &TrackingNumber) -> Vec<Candidate> {
+        let fitting = formats_that_fit(&self.catalog, number).into_iter();
+        fitting
+            .filter(|(adapter, _)| self.is_enabled(adapter))
+            .map(|(adapter, format)| {
+                let service = format.service.as_deref().map(|service| format!(" of {service}")).unwrap_or_default();
+                Candidate { carrier: adapter.slug.clone(), reason: format!("its number format{service} fits") }
+            })
+            .collect()
+    }
+
+    fn state(&self, carrier: &CarrierSlug) -> Value {
+        let budget = self.layout.budget_of(carrier);
+        json!({
+            "fetcher": self.states.get(&format!("{budget}/fetcher")),
+            "scheduler": self.states.get(&format!("{budget}/scheduler")),
+        })
+    }
+
+    fn policy(&self, carrier: &CarrierSlug) -> CarrierPolicy {
+        self.policy_of(carrier)
+    }
+
+    async fn set_policy(&self, carrier: &CarrierSlug, policy: CarrierPolicy) -> Result<(), LogError> {
+        let value = serde_json::to_vec(&policy).map_err(|error| LogError::Unavailable(error.to_string()))?;
+        let record = NewRecord {
+            at: TopicPartition::new(self.topics.of(names::POLICIES), 0),
+            key: Some(format!("{CARRIER_POLICY_PREFIX}{carrier}").into()),
+            value: Some(value.into()),
+            headers: Headers::new(),
+        };
+        self.log.produce(vec![record]).await.into_iter().try_for_each(|answer| answer.map(|_| ()))
+    }
+}
+
+/// The layout that the adapters ask for.
+pub fn layout_of(catalog: &Catalog, partitions: u32) -> Layout {
+    let foreign = |adapter: &Arc<Adapter>| {
+        let named: BudgetName = adapter.budget_name.clone();
+        (named != adapter.slug.own_budget()).then(|| (adapter.slug.clone(), named))
+    };
+    Layout { partitions, budgets: catalog.all().filter_map(foreign).collect() }
+}
+
+/// Requests of one attempt, as declared: the steps of the largest source that is not retired.
+pub fn requests_per_attempt(adapter: &Adapter) -> u32 {
+    let steps = adapter.sources.iter().filter(|source| !source.retired && source.kind != SourceKind::Builtin);
+    u32::try_from(steps.map(|source| source.steps.len()).max().unwrap_or(1)).unwrap_or(1).max(1)
+}

@@ -1,0 +1,100 @@
+//! Following compacted topics: the newest value of every key, kept current in the background.
+//!
+//! Read to its end before anybody works with it (DESIGN §9, policies), then followed until shutdown.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use tokio_util::sync::CancellationToken;
+use waybill_log::{Batch, ErrorClass, LogError, ReadFrom, Record, SharedLog, TopicPartition};
+
+/// The newest JSON value of every key of a topic. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Table {
+    values: Arc<RwLock<BTreeMap<String, serde_json::Value>>>,
+}
+
+impl Table {
+    /// The newest value of a key.
+    pub fn get(&self, key: &str) -> Option<serde_json::Value> {
+        self.values.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    fn apply(&self, batch: &Batch) {
+        let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
+        for record in &batch.records {
+            apply_one(&mut values, record);
+        }
+    }
+
+    /// Reads a topic to its end.
+    ///
+    /// # Errors
+    /// Whatever the log reports.
+    pub async fn read(log: &SharedLog, topic: &str, partitions: u32) -> Result<(Self, Vec<u64>), LogError> {
+        let table = Self::default();
+        let mut places = Vec::new();
+        for partition in 0..partitions {
+            let at = TopicPartition::new(topic, partition);
+            let bounds = log.bounds(&at).await?;
+            let mut next = bounds.first;
+            while next < bounds.next {
+                next = table.step(log, &at, next, Duration::ZERO).await?;
+            }
+            places.push(next);
+        }
+        Ok((table, places))
+    }
+
+    async fn step(&self, log: &SharedLog, at: &TopicPartition, from: u64, wait: Duration) -> Result<u64, LogError> {
+        let read = ReadFrom { at: at.clone(), offset: from, max_records: 1_000, max_bytes: 1 << 20, wait };
+        let batch = log.read(read).await?;
+        self.apply(&batch);
+        Ok(batch.next_offset)
+    }
+
+    /// Follows one partition until shutdown.
+    ///
+    /// # Errors
+    /// What the log reports and cannot be tried again.
+    pub async fn follow(
+        self,
+        log: SharedLog,
+        at: TopicPartition,
+        mut from: u64,
+        shutdown: CancellationToken,
+    ) -> Result<(), LogError> {
+        loop {
+            let step = self.step(&log, &at, from, Duration::from_secs(5));
+            let stepped = tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                stepped = step => stepped,
+            };
+            match stepped {
+                Ok(next) => from = next,
+                Err(LogError::OutOfRange { first, .. }) => from = first,
+                Err(error) if error.class() == ErrorClass::Retry => tokio::time::sleep(Duration::from_secs(1)).await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// A tombstone removes its key; a value that is no JSON changes nothing.
+fn apply_one(values: &mut BTreeMap<String, serde_json::Value>, record: &Record) {
+    let Some(key) = record.key_str() else { return };
+    match &record.value {
+        None => {
+            values.remove(key);
+        }
+        Some(bytes) => match serde_json::from_slice(bytes) {
+            Ok(value) => {
+                values.insert(key.to_owned(), value);
+            }
+            Err(error) => tracing::warn!(key, %error, "follow.unreadable_value"),
+        },
+    }
+}

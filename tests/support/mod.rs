@@ -1,0 +1,235 @@
+//! A running `waybill` process for tests: started with its own data directory, asked over HTTP and SQL, stopped or killed.
+#![allow(dead_code, reason = "each test uses a part of it")]
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_waybill");
+
+/// How long anything may take before a test gives up: generous, because machines are slow and no figure is asserted.
+pub const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A running standalone process.
+pub struct Waybill {
+    child: Child,
+    dir: PathBuf,
+    http: reqwest::Client,
+    holder: Value,
+    runs: u32,
+}
+
+/// Starts the program with free ports; `config` is merged over them.
+fn command(dir: &Path, args: &[&str], log: File) -> Command {
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(args)
+        .arg("--data-dir")
+        .arg(dir.join("data"))
+        .arg("--config")
+        .arg(dir.join("waybill.yaml"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::from(log.try_clone().expect("a log file can be shared")))
+        .stderr(Stdio::from(log));
+    command
+}
+
+impl Waybill {
+    /// Starts `waybill standalone` in `dir` and waits until it is ready.
+    pub async fn start(dir: &Path, config: &Value) -> Self {
+        Self::start_with(dir, config, &["standalone"]).await
+    }
+
+    /// The same with other arguments.
+    pub async fn start_with(dir: &Path, config: &Value, args: &[&str]) -> Self {
+        let mut whole = json!({
+            "api": { "listen": "127.0.0.1:0" },
+            "admin": { "listen": "127.0.0.1:0" },
+            "clickhouse": { "listen": "127.0.0.1:0" },
+        });
+        merge(&mut whole, config);
+        fs::write(dir.join("waybill.yaml"), whole.to_string()).expect("the configuration is written");
+        let http = http_client();
+        let mut waybill = Self { child: spawn(dir, args, 0), dir: dir.to_owned(), http, holder: Value::Null, runs: 0 };
+        waybill.wait_ready().await;
+        waybill
+    }
+
+    /// Starts again after the process has ended.
+    pub async fn restart(&mut self, args: &[&str]) {
+        self.runs += 1;
+        self.child = spawn(&self.dir, args, self.runs);
+        self.wait_ready().await;
+    }
+
+    async fn wait_ready(&mut self) {
+        let began = Instant::now();
+        let pid = self.child.id();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be asked") {
+                panic!("waybill ended at start with {status}:\n{}", self.log());
+            }
+            let holder = fs::read(self.dir.join("data/process.json")).ok();
+            let holder: Option<Value> = holder.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+            if let Some(holder) = holder.filter(|holder| holder["pid"] == pid) {
+                let ready = format!("{}/health/ready", holder["admin"].as_str().expect("an address"));
+                if self.http.get(ready).send().await.is_ok_and(|answer| answer.status().is_success()) {
+                    self.holder = holder;
+                    return;
+                }
+            }
+            assert!(began.elapsed() < PATIENCE, "waybill is not ready in time:\n{}", self.log());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// What all runs have written, logs and output.
+    pub fn log(&self) -> String {
+        (0..=self.runs).map(|run| fs::read_to_string(self.dir.join(format!("log-{run}"))).unwrap_or_default()).collect()
+    }
+
+    fn address(&self, of: &str) -> &str {
+        self.holder[of].as_str().expect("an address")
+    }
+
+    /// GET at the API: status and body.
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        let answer = self.http.get(format!("{}{path}", self.address("api"))).send().await.expect("the API answers");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// POST at the API: status and body.
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let answer = self.http.post(format!("{}{path}", self.address("api"))).json(body).send().await;
+        let answer = answer.expect("the API answers");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// POST of a body as it is.
+    pub async fn post_raw(&self, path: &str, body: Vec<u8>) -> (u16, Value) {
+        let request = self.http.post(format!("{}{path}", self.address("api")));
+        let answer = request.header("content-type", "application/json").body(body).send().await;
+        let answer = answer.expect("the API answers");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// The metrics page.
+    pub async fn metrics(&self) -> String {
+        let answer = self.http.get(format!("{}/metrics", self.address("admin"))).send().await.expect("it answers");
+        answer.text().await.expect("text")
+    }
+
+    /// Rows of a query, asked as the user that only reads.
+    pub async fn sql(&self, query: &str) -> Vec<Value> {
+        let request = self.http.post(self.address("sql")).query(&[("default_format", "JSONEachRow"), ("output_format_json_quote_64bit_integers", "0")]);
+        let answer = request.body(query.to_owned()).send().await.expect("ClickHouse answers");
+        let status = answer.status();
+        let text = answer.text().await.expect("text");
+        assert!(status.is_success(), "{query}: {text}");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON rows")).collect()
+    }
+
+    /// One number of a query.
+    pub async fn sql_number(&self, query: &str) -> u64 {
+        let rows = self.sql(query).await;
+        let row = rows.first().and_then(Value::as_object).expect("one row");
+        row.values().next().and_then(Value::as_u64).expect("a number")
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("a child can be killed");
+        self.child.wait().expect("a child can be waited for");
+    }
+
+    /// SIGTERM, and how it ended.
+    pub async fn stop(&mut self) -> ExitStatus {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a child can be signalled");
+        self.wait().await
+    }
+
+    /// Waits for the end.
+    pub async fn wait(&mut self) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child can be asked") {
+                return status;
+            }
+            assert!(began.elapsed() < PATIENCE, "waybill does not end:\n{}", self.log());
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Where its log, history and clock are.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+}
+
+impl Drop for Waybill {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn spawn(dir: &Path, args: &[&str], run: u32) -> Child {
+    let log = File::create(dir.join(format!("log-{run}"))).expect("a log file");
+    command(dir, args, log).spawn().expect("the program starts")
+}
+
+/// An HTTP client with a deadline.
+pub fn http_client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().timeout(Duration::from_secs(40)).no_proxy().build().expect("a client")
+}
+
+/// Puts `over` into `base`, object by object.
+pub fn merge(base: &mut Value, over: &Value) {
+    match (base, over) {
+        (Value::Object(base), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(base.entry(key.clone()).or_insert(Value::Null), value);
+            }
+        }
+        (base, over) => *base = over.clone(),
+    }
+}
+
+/// Asks until an answer is there.
+pub async fn eventually<T, F>(what: &str, mut ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let began = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Whether the embedded ClickHouse can be used here. In CI its absence is a failure.
+pub fn embedded_clickhouse() -> bool {
+    match waybill_clickhouse::library::locate_library(None) {
+        Ok(_) => true,
+        Err(error) => {
+            assert!(std::env::var_os("CI").is_none(), "in CI the embedded ClickHouse must be there: {error}");
+            eprintln!("skipped: {error}");
+            false
+        }
+    }
+}
