@@ -106,10 +106,10 @@ impl Member {
     }
 
     async fn fetch(&self, partition: u32, offset: u64) -> Result<Batch, LogError> {
-        match self.log.read_now(&self.topic, partition, offset, self.max_batch, MAX_DELIVERY_BYTES).await {
+        match self.log.read_now(&self.topic, partition, offset, (self.max_batch, MAX_DELIVERY_BYTES)).await {
             Err(LogError::OutOfRange { first, next, .. }) if self.out_of_range == OutOfRange::Earliest => {
                 tracing::warn!(topic = %self.topic.name, partition, offset, first, next, "log.position_gone");
-                self.log.read_now(&self.topic, partition, first, self.max_batch, MAX_DELIVERY_BYTES).await
+                self.log.read_now(&self.topic, partition, first, (self.max_batch, MAX_DELIVERY_BYTES)).await
             }
             other => other,
         }

@@ -5,21 +5,28 @@
 //! drains), so that tests under paused time see neither move.
 
 mod cell;
+mod disk;
 mod faults;
 mod group;
 mod inner;
 mod member;
 mod options;
+mod retention;
 mod topic;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
 use waybill_schemas::WallMs;
 
-use self::{inner::Inner, member::Member};
-pub use self::options::{EmbeddedOptions, WallClock};
+#[cfg(feature = "conformance")]
+pub use self::faults::EmbeddedFaults;
+use self::{disk::Disk, inner::Inner, member::Member};
+pub use self::{
+    options::{EmbeddedOptions, WallClock},
+    retention::Maintained,
+};
 use crate::seam::{
     Appended, Batch, Bounds, GroupMember, JoinGroup, Log, LogError, NewRecord, NewTopic, ReadFrom, Record,
     TopicDescription, TopicPartition,
@@ -44,6 +51,38 @@ impl EmbeddedLog {
     /// An empty log that lives as long as this process.
     pub fn in_memory(options: EmbeddedOptions) -> Self {
         Self { inner: Arc::new(Inner::in_memory(options)) }
+    }
+
+    /// Opens the log of a directory, creating it when there is none. Blocks while it reads; one process at a time.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] when another process has the directory or it cannot be used, [`LogError::Corrupt`] when
+    /// what is stored cannot be read or acknowledged records are missing.
+    pub fn open(dir: &Path, options: EmbeddedOptions) -> Result<Self, LogError> {
+        let (disk, found) = Disk::open(dir, &options)?;
+        Ok(Self { inner: Arc::new(Inner::durable(options, disk, found)) })
+    }
+
+    /// Deletes what each topic no longer keeps at `now`: old records on `delete` topics; on `compact` topics records that
+    /// a newer one of their key replaces, once both are older than the compaction lag, and tombstones past their
+    /// retention. For a background task, every minute or so; offsets have gaps afterwards.
+    ///
+    /// # Errors
+    /// Whatever the storage cannot hide; what was deleted until then stays deleted.
+    pub async fn maintain(&self, now: WallMs) -> Result<Maintained, LogError> {
+        retention::maintain(&self.inner, now).await
+    }
+
+    /// Waits for what is being written, then closes: every call answers [`LogError::Closed`] from now on, and a durable
+    /// log's directory may be opened again once all clones and members are dropped.
+    pub async fn close(&self) {
+        self.inner.close().await;
+    }
+
+    /// Makes this log misbehave; for tests.
+    #[cfg(feature = "conformance")]
+    pub fn faults(&self) -> EmbeddedFaults {
+        EmbeddedFaults { inner: Arc::clone(&self.inner) }
     }
 }
 
@@ -72,10 +111,8 @@ impl Log for EmbeddedLog {
             let appended = self.inner.partition(&topic, from.at.partition)?.appended.notified();
             tokio::pin!(appended);
             appended.as_mut().enable();
-            let batch = self
-                .inner
-                .read_now(&topic, from.at.partition, from.offset, from.max_records, from.max_bytes)
-                .await?;
+            let limits = (from.max_records, from.max_bytes);
+            let batch = self.inner.read_now(&topic, from.at.partition, from.offset, limits).await?;
             if !batch.records.is_empty() || batch.next_offset > from.offset || Instant::now() >= deadline {
                 return Ok(batch);
             }
@@ -92,7 +129,8 @@ impl Log for EmbeddedLog {
     }
 
     async fn offset_for_time(&self, at: &TopicPartition, time: WallMs) -> Result<Option<u64>, LogError> {
-        self.inner.offset_for_time(at, time).await
+        let topic = self.inner.topic(&at.topic)?;
+        self.inner.offset_for_time(&topic, at.partition, time).await
     }
 
     async fn record_at(&self, at: &TopicPartition, offset: u64) -> Result<Option<Record>, LogError> {

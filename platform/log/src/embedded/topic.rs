@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use waybill_schemas::{WallMs, topics::Cleanup};
 
+use super::retention::Cleaned;
 use crate::seam::{Batch, Bounds, Headers, NewTopic, Record};
 
 /// Bytes a record counts for.
@@ -37,7 +38,11 @@ pub(super) struct Topic {
 
 impl Topic {
     pub(super) fn new(id: u32, spec: &NewTopic, tails: Vec<Tail>) -> Self {
-        let partitions = tails.into_iter().map(|tail| Partition { tail: Mutex::new(tail), appended: Notify::new() });
+        let partitions = tails.into_iter().map(|tail| Partition {
+            tail: Mutex::new(tail),
+            cleaned: Mutex::default(),
+            appended: Notify::new(),
+        });
         Self {
             id,
             name: spec.name.as_str().into(),
@@ -62,6 +67,7 @@ impl Topic {
 #[derive(Debug)]
 pub(super) struct Partition {
     tail: Mutex<Tail>,
+    cleaned: Mutex<Cleaned>,
     pub(super) appended: Notify,
 }
 
@@ -69,6 +75,11 @@ impl Partition {
     /// The tail, for a moment; never held across a wait.
     pub(super) fn tail(&self) -> MutexGuard<'_, Tail> {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far it has been compacted since the log was opened.
+    pub(super) fn cleaned(&self) -> MutexGuard<'_, Cleaned> {
+        self.cleaned.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -127,9 +138,9 @@ impl Tail {
         }
     }
 
-    /// Leaves a gap before the next append.
-    pub(super) fn skip(&mut self, offsets: u64) {
-        self.next += offsets;
+    /// Leaves a gap: the next append comes at this offset, if it is not behind it already.
+    pub(super) fn advance(&mut self, next: u64) {
+        self.next = self.next.max(next);
     }
 
     /// Reads from an offset on.
@@ -158,13 +169,13 @@ impl Tail {
         Look::Found(Batch { records, next_offset, end: self.next })
     }
 
-    /// A record of the tail; `Err(())` when only the disk knows.
-    pub(super) fn record_at(&self, offset: u64) -> Result<Option<Record>, ()> {
+    /// A record of the tail, if it knows.
+    pub(super) fn record_at(&self, offset: u64) -> Result<Option<Record>, OnDisk> {
         if offset < self.first || offset >= self.next {
             return Ok(None);
         }
         if offset < self.from {
-            return Err(());
+            return Err(OnDisk);
         }
         let at = self.records.partition_point(|record| record.offset < offset);
         Ok(self.records.get(at).filter(|record| record.offset == offset).cloned())
@@ -208,6 +219,10 @@ impl Tail {
         }
     }
 }
+
+/// Only the disk knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct OnDisk;
 
 /// What the tail knows about a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
