@@ -99,6 +99,11 @@ impl Waybill {
         self.holder[of].as_str().expect("an address")
     }
 
+    /// Where the demo's simulated carriers answer.
+    pub fn simulator(&self) -> &str {
+        self.address("simulator")
+    }
+
     /// GET at the API: status and body.
     pub async fn get(&self, path: &str) -> (u16, Value) {
         let answer = self.http.get(format!("{}{path}", self.address("api"))).send().await.expect("the API answers");

@@ -29,6 +29,9 @@ pub struct Holder {
     pub admin: String,
     /// Its ClickHouse interface.
     pub sql: String,
+    /// The demo's simulated carriers, e.g. `http://127.0.0.1:40123`; `/_sim/truth` shows what they answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simulator: Option<String>,
 }
 
 const HOLDER: &str = "process.json";

@@ -63,7 +63,8 @@ pub async fn run(mut config: Config, own_dir: bool, run_for: Option<Duration>) -
     let catalog = Catalog::load(&config.adapters)?.with_dir(&sim::CARRIERS)?;
 
     let marker = dir.join(REGISTERED);
-    let running = Standalone::start(config, Setup { dir, catalog, journey }).await?;
+    let at = Some(format!("http://{}", simulator.addr()));
+    let running = Standalone::start(config, Setup { dir, catalog, journey, simulator: at }).await?;
     let (api, sql) = (&running.holder.api, &running.holder.sql);
     writeln!(stdout(), "waybill demo: API {api}, SQL {sql} (database waybill)")?;
     if !marker.exists() {

@@ -152,7 +152,7 @@ async fn run_standalone(order: cli::Standalone) -> Result<ExitCode> {
     let catalog = Catalog::load(&config.adapters)?;
     let dir = DataDir::take(&config.data_dir)?;
     let journey = dir.journey(JourneyScale::REAL)?;
-    let running = Standalone::start(config, Setup { dir, catalog, journey }).await?;
+    let running = Standalone::start(config, Setup { dir, catalog, journey, simulator: None }).await?;
     let mut out = stdout();
     writeln!(out, "waybill is running: API {}, SQL {}, health {}", running.holder.api, running.holder.sql, running.holder.admin)?;
     running.run_until(until(order.run_for)).await?;

@@ -46,6 +46,8 @@ pub struct Setup {
     pub catalog: Catalog,
     /// How journey time follows wall time.
     pub journey: JourneyScale,
+    /// Where simulated carriers answer, to be told to whoever asks.
+    pub simulator: Option<String>,
 }
 
 /// A running standalone process.
@@ -300,6 +302,7 @@ impl Standalone {
             api: format!("http://{api_at}"),
             admin: format!("http://{admin_at}"),
             sql: store.url,
+            simulator: setup.simulator,
         };
         dir.announce(&holder)?;
         tracing::info!(api = holder.api, sql = holder.sql, admin = holder.admin, "standalone.started");

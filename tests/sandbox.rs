@@ -1,0 +1,81 @@
+//! The sandbox carrier through the whole pipeline, and the interface around it, as an integrator meets them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::json;
+use support::{Waybill, embedded_clickhouse, eventually};
+use tokio::time::Instant;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_number_walks_to_its_status_and_the_interface_holds() {
+    if !embedded_clickhouse() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let config = json!({ "telemetry": { "filter": "info" } });
+    let mut waybill = Waybill::start(dir.path(), &config).await;
+
+    let register = |number: &str, reference: &str| json!({ "shipments": [{ "number": number, "carrier": "sandbox", "ref": reference }] });
+    let began = Instant::now();
+    let (status, answer) = waybill.post("/v1/shipments", &register("SANDBOX-DELIVERED-0001", "order-1")).await;
+    assert_eq!(status, 200);
+    assert_eq!(answer["accepted"][0]["existing"], json!(false), "{answer}");
+    let (status, view) = waybill.get("/v1/shipments/sandbox/SANDBOX-DELIVERED-0001").await;
+    assert_eq!(status, 200, "accepted is never 404: {view}");
+    let first = eventually("a first result", || async {
+        let view = waybill.get("/v1/shipments/sandbox/SANDBOX-DELIVERED-0001").await.1;
+        view["shipment"].is_object().then_some(view)
+    })
+    .await;
+    println!("sandbox: registered to first result at the API {} ms", began.elapsed().as_millis());
+    assert_eq!(first["shipment"]["ref"], "order-1");
+    assert!(first["next"]["why"]["text"].is_string(), "every number can answer why: {first}");
+
+    let (_, again) = waybill.post("/v1/shipments", &register("sandbox-delivered-0001", "order-2")).await;
+    assert_eq!(again["accepted"][0]["existing"], json!(true), "{again}");
+
+    let delivered = eventually("the sandbox delivers", || async {
+        // Looking again is asked for, because the adaptive interval has no reason to hurry.
+        waybill.post("/v1/shipments/sandbox/SANDBOX-DELIVERED-0001/refresh", &json!({})).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let view = waybill.get("/v1/shipments/sandbox/SANDBOX-DELIVERED-0001").await.1;
+        (view["shipment"]["status"] == "Delivered").then_some(view)
+    })
+    .await;
+    println!("sandbox: delivered after {} s", began.elapsed().as_secs());
+    let events = delivered["events"].as_array().unwrap();
+    assert_eq!(delivered["shipment"]["event_count"], json!(events.len()));
+    assert!(delivered["shipment"]["milestones"]["Delivered"].is_object(), "{delivered}");
+
+    let (_, list) = waybill.get("/v1/shipments?status=Delivered&carrier=sandbox").await;
+    assert_eq!(list["shipments"].as_array().map(Vec::len), Some(1), "{list}");
+    let (status, stopped) = waybill.post("/v1/shipments/sandbox/SANDBOX-DELIVERED-0001/stop", &json!({})).await;
+    assert_eq!(status, 202, "{stopped}");
+    eventually("the stop is published", || async {
+        let view = waybill.get("/v1/shipments/sandbox/SANDBOX-DELIVERED-0001").await.1;
+        (view["shipment"]["tracking"] == "stopped").then_some(())
+    })
+    .await;
+
+    let (status, carriers) = waybill.get("/v1/carriers").await;
+    assert_eq!(status, 200);
+    let sandbox = carriers["carriers"].as_array().unwrap().iter().find(|carrier| carrier["slug"] == "sandbox").cloned();
+    assert_eq!(sandbox.expect("listed")["enabled"], json!(true));
+
+    // Restarting keeps everything.
+    assert!(waybill.stop().await.success(), "{}", waybill.log());
+    waybill.restart(&["standalone"]).await;
+    let (status, kept) = waybill.get("/v1/shipments/sandbox/SANDBOX-DELIVERED-0001").await;
+    assert_eq!((status, &kept["shipment"]["status"]), (200, &json!("Delivered")), "{kept}");
+    assert!(waybill.stop().await.success());
+    sec_1_logs_hold_no_number(&waybill.log());
+}
+
+fn sec_1_logs_hold_no_number(log: &str) {
+    let printed = log.lines().find(|line| line.contains("SANDBOX-DELIVERED-0001"));
+    assert_eq!(printed, None::<&str>, "full numbers never reach logs");
+}
+
