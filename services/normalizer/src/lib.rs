@@ -1,1 +1,15 @@
-//! Maps carriers' raw events to canonical statuses, never altering their words.
+//! The normalizer: maps carriers' raw events to the canonical vocabulary, never altering the carrier's words, and alone
+//! writes the public topics.
+//!
+//! [`normalize()`] is the pure core: (result, mapping) → (events, shipment, status change, memories). [`memory`] is what it
+//! knows of a shipment between two looks, [`id`] how events are told apart. The shell ([`run`]) reads
+//! `waybill.fetch-results` and writes in an order that no kill can turn into a loss.
+
+pub mod id;
+pub mod memory;
+mod normalize;
+mod printed;
+mod reading;
+mod view;
+
+pub use normalize::{Forgotten, Normalized, normalize};
