@@ -1,1 +1,43 @@
-//! The engine that reads and runs declarative carrier adapters.
+//! The engine that reads and runs declarative carrier adapters: pure, no network, no clock.
+//!
+//! A carrier is a folder of data (`adapters/README.md` is its reference). [`Catalog`] loads and checks them,
+//! [`Step::request`] says what to send, [`Adapter::read`] takes events and facts out of what came back (verbatim: NRM-1;
+//! times as exact as printed: NRM-5), [`Mapping::map`] gives them their canonical meaning, [`journey`] puts them in order
+//! and says where the shipment stands, and [`assess`] does all of it for one look-up.
+
+mod adapter;
+mod answer;
+mod assess;
+mod catalog;
+mod charset;
+mod countries;
+mod error;
+mod field;
+mod format;
+mod guard;
+pub mod journey;
+mod jsonpath;
+mod mapping;
+mod names;
+mod node;
+mod read;
+mod reader;
+pub mod recorded;
+mod spec;
+mod step;
+mod template;
+mod text;
+mod times;
+mod unwrap;
+mod xmlpath;
+
+pub use adapter::{Adapter, NumberPattern, Source};
+pub use answer::{Answer, Answers, ReadOutcome};
+pub use assess::{ParsedEvent, ParsedMoment, ParsedView, assess, not_found};
+pub use catalog::Catalog;
+pub use error::AdapterError;
+pub use mapping::{Mapped, Mapping};
+pub use spec::{Basis, Shape, SourceKind, StepName};
+pub use step::{HttpRequest, Method, RequestError, Step};
+pub use template::Context;
+pub use text::collapse;

@@ -1,0 +1,177 @@
+//! All carriers: those embedded in the program, and folders that replace or add some.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use include_dir::{Dir, include_dir};
+use waybill_schemas::CarrierSlug;
+
+use crate::{
+    adapter::{Adapter, Files, Phrases, parse},
+    error::AdapterError,
+    mapping::Mapping,
+    spec::PhrasesSpec,
+};
+
+static CARRIERS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../carriers");
+static PHRASES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../phrases");
+
+/// The carriers that this program knows. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Catalog {
+    adapters: BTreeMap<CarrierSlug, Arc<Adapter>>,
+}
+
+impl Catalog {
+    /// The carriers embedded in the program.
+    ///
+    /// # Errors
+    /// None in a program whose tests passed: every embedded file is loaded there.
+    pub fn embedded() -> Result<Self, AdapterError> {
+        Self::default().with_dir(&CARRIERS)
+    }
+
+    /// The embedded carriers, then those of each folder in turn; a carrier of the same slug replaces.
+    ///
+    /// # Errors
+    /// [`AdapterError`] names file, line and remedy of the first thing that is wrong.
+    pub fn load(overlays: &[PathBuf]) -> Result<Self, AdapterError> {
+        let mut catalog = Self::embedded()?;
+        for folder in overlays {
+            catalog = catalog.with_folder(folder)?;
+        }
+        Ok(catalog)
+    }
+
+    /// Only the carriers of a folder, for whoever writes them.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn of_folder(folder: &Path) -> Result<Self, AdapterError> {
+        Self::default().with_folder(folder)
+    }
+
+    /// These carriers and those of an embedded folder, e.g. a demonstration's.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn with_dir(mut self, folder: &Dir<'_>) -> Result<Self, AdapterError> {
+        let phrases = embedded_phrases()?;
+        for carrier in folder.dirs() {
+            let place = carrier.path().display().to_string();
+            let text = |name: &str| -> Result<&str, AdapterError> {
+                let file = format!("{place}/{name}");
+                let found = carrier.get_file(carrier.path().join(name)).ok_or_else(|| absent(&file))?;
+                found.contents_utf8().ok_or_else(|| not_text(&file))
+            };
+            let files = Files { folder: &place, adapter: text("adapter.yaml")?, mapping: text("mapping.yaml")? };
+            self.add(carrier.path(), &files, &phrases)?;
+        }
+        Ok(self)
+    }
+
+    /// These carriers and those of a folder on disk; each of its sub-folders is a carrier.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn with_folder(mut self, folder: &Path) -> Result<Self, AdapterError> {
+        let shown = folder.display().to_string();
+        let unreadable = |error: std::io::Error| AdapterError::new(&shown, format!("cannot be read ({error}); name a folder of carriers"));
+        let mut phrases = embedded_phrases()?;
+        // A folder `phrases` beside the carriers adds languages or replaces them.
+        let beside = folder.parent().map(|parent| parent.join("phrases")).filter(|path| path.is_dir());
+        if let Some(beside) = beside {
+            for entry in fs::read_dir(&beside).map_err(unreadable)?.flatten() {
+                add_phrases(&mut phrases, &entry.path(), &read(&entry.path())?)?;
+            }
+        }
+        let mut carriers: Vec<PathBuf> = Vec::new();
+        for entry in fs::read_dir(folder).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            if path.is_dir() && !hidden {
+                carriers.push(path);
+            }
+        }
+        carriers.sort();
+        for carrier in carriers {
+            let (adapter, mapping) = (read(&carrier.join("adapter.yaml"))?, read(&carrier.join("mapping.yaml"))?);
+            let place = carrier.display().to_string();
+            let files = Files { folder: &place, adapter: &adapter, mapping: &mapping };
+            self.add(&carrier, &files, &phrases)?;
+        }
+        Ok(self)
+    }
+
+    fn add(&mut self, folder: &Path, files: &Files<'_>, phrases: &Phrases) -> Result<(), AdapterError> {
+        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let slug: CarrierSlug = name
+            .parse()
+            .map_err(|error| AdapterError::new(files.folder, format!("{error}; the folder's name is the carrier's slug")))?;
+        let adapter = Adapter::compile(slug.clone(), files, phrases)?;
+        self.adapters.insert(slug, Arc::new(adapter));
+        Ok(())
+    }
+
+    /// The carrier of this slug.
+    pub fn get(&self, slug: &CarrierSlug) -> Option<Arc<Adapter>> {
+        self.adapters.get(slug).cloned()
+    }
+
+    /// All carriers, by slug.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Adapter>> {
+        self.adapters.values()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.adapters.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.adapters.is_empty()
+    }
+}
+
+fn read(path: &Path) -> Result<String, AdapterError> {
+    let shown = path.display().to_string();
+    let bytes = fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => absent(&shown),
+        _ => AdapterError::new(&shown, format!("cannot be read: {error}")),
+    })?;
+    String::from_utf8(bytes).map_err(|_| not_text(&shown))
+}
+
+fn absent(file: &str) -> AdapterError {
+    AdapterError::new(file, "does not exist; a carrier has adapter.yaml and mapping.yaml")
+}
+
+fn not_text(file: &str) -> AdapterError {
+    AdapterError::new(file, "is not UTF-8; save it as UTF-8")
+}
+
+fn embedded_phrases() -> Result<Phrases, AdapterError> {
+    let mut phrases = Phrases::new();
+    for file in PHRASES.files() {
+        let text = file.contents_utf8().ok_or_else(|| not_text(&file.path().display().to_string()))?;
+        add_phrases(&mut phrases, file.path(), text)?;
+    }
+    Ok(phrases)
+}
+
+fn add_phrases(phrases: &mut Phrases, path: &Path, text: &str) -> Result<(), AdapterError> {
+    if path.extension().is_none_or(|extension| extension != "yaml") {
+        return Ok(());
+    }
+    let shown = path.display().to_string();
+    let spec: PhrasesSpec = parse(&shown, text)?;
+    let table = Mapping::phrase_table(&spec).map_err(|fault| fault.within(&shown, text))?;
+    let language = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    phrases.insert(language, (Arc::new(table), xxhash_rust::xxh3::xxh3_64(text.as_bytes())));
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! From a carrier's codes and words to the canonical vocabulary.
+
+use std::{collections::HashMap, sync::Arc};
+
+use regex::Regex;
+use unicode_normalization::UnicodeNormalization;
+use waybill_schemas::{
+    SubStatus,
+    event::{MatchedBy, RawEvent, ShipmentFacts},
+};
+
+use crate::{
+    error::Fault,
+    journey,
+    spec::{MappingSpec, Meaning, PhrasesSpec},
+    text::collapse,
+};
+
+/// What a mapping says of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mapped {
+    /// The sub-status; absent when nothing matched, or when the event is known to change nothing.
+    pub sub_status: Option<SubStatus>,
+    /// What decided.
+    pub matched_by: MatchedBy,
+}
+
+/// A compiled `mapping.yaml`, with the phrase tables of its languages.
+#[derive(Debug)]
+pub struct Mapping {
+    /// Digest of `mapping.yaml` and the phrase tables.
+    pub version: String,
+    events: Table,
+    otherwise: HashMap<String, Meaning>,
+    headline: Table,
+    headline_inherits: bool,
+    trust: journey::Trust,
+    unlatch: Vec<SubStatus>,
+    phrases: Vec<Arc<Table>>,
+}
+
+/// Rules by code and by text.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    codes: HashMap<String, Meaning>,
+    code_prefixes: Vec<(String, Meaning)>,
+    exact: HashMap<String, Meaning>,
+    prefix: Vec<(String, Meaning)>,
+    contains: Vec<(String, Meaning)>,
+    regex: Vec<(Regex, Meaning)>,
+}
+
+/// A text as it is compared: composed, lower case, white space collapsed, without a full stop at its end.
+fn fold(text: &str) -> String {
+    let lower: String = collapse(text).nfc().flat_map(char::to_lowercase).collect();
+    lower.trim_end_matches(['.', '!', '。']).trim_end().to_owned()
+}
+
+/// Text fragments of rules keep their full stop: it may be meant.
+fn fold_fragment(text: &str) -> String {
+    text.nfc().flat_map(char::to_lowercase).collect()
+}
+
+fn fold_code(code: &str) -> String {
+    code.trim().to_uppercase()
+}
+
+type Pairs = [(String, Meaning)];
+
+impl Table {
+    fn compile<'a>(
+        codes: impl IntoIterator<Item = (&'a String, &'a Meaning)>,
+        exact: impl IntoIterator<Item = (&'a String, &'a Meaning)>,
+        prefix: &Pairs,
+        contains: &Pairs,
+        regex: &Pairs,
+    ) -> Result<Self, Fault> {
+        let mut table = Self::default();
+        for (code, meaning) in codes {
+            match code.strip_suffix('*') {
+                Some(head) => table.code_prefixes.push((fold_code(head), *meaning)),
+                None => drop(table.codes.insert(fold_code(code), *meaning)),
+            }
+        }
+        // The longest prefix is the most telling.
+        table.code_prefixes.sort_by_key(|(head, _)| std::cmp::Reverse(head.len()));
+        for (text, meaning) in exact {
+            table.exact.insert(fold(text), *meaning);
+        }
+        let fragments = |pairs: &Pairs| -> Result<Vec<_>, Fault> {
+            pairs
+                .iter()
+                .map(|(text, meaning)| match fold_fragment(text) {
+                    folded if folded.trim().is_empty() => Err(Fault::new(text, "an empty text matches everything; remove it")),
+                    folded => Ok((folded, *meaning)),
+                })
+                .collect()
+        };
+        table.prefix = fragments(prefix)?;
+        table.contains = fragments(contains)?;
+        for (pattern, meaning) in regex {
+            let compiled = regex::RegexBuilder::new(pattern).case_insensitive(true).size_limit(1 << 20).build();
+            let compiled = compiled.map_err(|_| Fault::new(pattern, format!("`{pattern}` is no regular expression")))?;
+            table.regex.push((compiled, *meaning));
+        }
+        Ok(table)
+    }
+
+    fn by_code(&self, code: &str) -> Option<Meaning> {
+        let code = fold_code(code);
+        let whole = self.codes.get(&code).copied();
+        whole.or_else(|| self.code_prefixes.iter().find(|(head, _)| code.starts_with(head)).map(|(_, m)| *m))
+    }
+
+    fn by_text(&self, folded: &str) -> Option<(Meaning, MatchedBy)> {
+        if let Some(meaning) = self.exact.get(folded) {
+            return Some((*meaning, MatchedBy::Exact));
+        }
+        if let Some((_, meaning)) = self.prefix.iter().find(|(head, _)| folded.starts_with(head)) {
+            return Some((*meaning, MatchedBy::Prefix));
+        }
+        if let Some((_, meaning)) = self.contains.iter().find(|(part, _)| folded.contains(part.as_str())) {
+            return Some((*meaning, MatchedBy::Contains));
+        }
+        let found = self.regex.iter().find(|(regex, _)| regex.is_match(folded));
+        found.map(|(_, meaning)| (*meaning, MatchedBy::Regex))
+    }
+}
+
+impl Mapping {
+    pub(crate) fn compile(spec: &MappingSpec, phrases: Vec<Arc<Table>>, version: String) -> Result<Self, Fault> {
+        if spec.format != 1 {
+            return Err(Fault::new("format", format!("format {} is not known to this program; write format: 1", spec.format)));
+        }
+        let head = &spec.headline;
+        Ok(Self {
+            version,
+            events: Table::compile(&spec.codes, &spec.exact, &spec.prefix, &spec.contains, &spec.regex)?,
+            otherwise: spec.otherwise.iter().map(|(code, meaning)| (fold_code(code), *meaning)).collect(),
+            headline: Table::compile(&head.codes, &head.exact, &head.prefix, &head.contains, &head.regex)?,
+            headline_inherits: head.inherit,
+            trust: head.trust,
+            unlatch: spec.unlatch.clone(),
+            phrases,
+        })
+    }
+
+    pub(crate) fn phrase_table(spec: &PhrasesSpec) -> Result<Table, Fault> {
+        if spec.format != 1 {
+            return Err(Fault::new("format", format!("format {} is not known to this program; write format: 1", spec.format)));
+        }
+        Table::compile([], &spec.exact, &spec.prefix, &spec.contains, &spec.regex)
+    }
+
+    /// What an event means: by code, then by its text, then by the language's phrases, then by a general code.
+    pub fn map(&self, event: &RawEvent) -> Mapped {
+        let mapped = |meaning: Meaning, matched_by| Mapped { sub_status: meaning.0, matched_by };
+        if let Some(meaning) = event.code.as_deref().and_then(|code| self.events.by_code(code)) {
+            return mapped(meaning, MatchedBy::Code);
+        }
+        let folded = fold(&event.text);
+        if !folded.is_empty() {
+            if let Some((meaning, by)) = self.events.by_text(&folded) {
+                return mapped(meaning, by);
+            }
+            if let Some((meaning, _)) = self.phrases.iter().find_map(|table| table.by_text(&folded)) {
+                return mapped(meaning, MatchedBy::Phrase);
+            }
+        }
+        let general = event.code.as_deref().and_then(|code| self.otherwise.get(&fold_code(code)));
+        match general {
+            Some(meaning) => mapped(*meaning, MatchedBy::Code),
+            None => Mapped { sub_status: None, matched_by: MatchedBy::None },
+        }
+    }
+
+    /// What the headline means: by its code, then by its words; the rules for events serve as well unless told otherwise.
+    /// A code that is a sub-status of the vocabulary (an adapter's marker said so) means itself.
+    pub fn headline(&self, facts: &ShipmentFacts) -> Option<SubStatus> {
+        let code = facts.status_code.as_deref();
+        if let Some(sub_status) = code.and_then(|code| code.parse().ok()) {
+            return Some(sub_status);
+        }
+        let folded = facts.status_text.as_deref().map(fold).filter(|text| !text.is_empty());
+        let ask = |table: &Table| {
+            let by_code = code.and_then(|code| table.by_code(code));
+            by_code.or_else(|| folded.as_deref().and_then(|text| table.by_text(text)).map(|(meaning, _)| meaning))
+        };
+        if let Some(meaning) = ask(&self.headline) {
+            return meaning.0;
+        }
+        if !self.headline_inherits {
+            return None;
+        }
+        let inherited = ask(&self.events).or_else(|| {
+            let folded = folded.as_deref()?;
+            self.phrases.iter().find_map(|table| table.by_text(folded)).map(|(meaning, _)| meaning)
+        });
+        inherited.or_else(|| code.and_then(|code| self.otherwise.get(&fold_code(code))).copied())?.0
+    }
+
+    /// What [`journey::settle`] needs to know of this mapping.
+    pub fn rules(&self) -> journey::Rules<'_> {
+        journey::Rules { unlatch: &self.unlatch, trust: self.trust }
+    }
+
+    /// How many codes are mapped.
+    pub fn code_count(&self) -> usize {
+        self.events.codes.len() + self.events.code_prefixes.len() + self.otherwise.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn mapping(yaml: &str, phrases: &str) -> Mapping {
+        let table = Mapping::phrase_table(&serde_saphyr::from_str(phrases).unwrap()).unwrap();
+        Mapping::compile(&serde_saphyr::from_str(yaml).unwrap(), vec![Arc::new(table)], String::new()).unwrap()
+    }
+
+    #[test]
+    fn rules_are_asked_in_order() {
+        let mapping = mapping(
+            "{format: 1, codes: {'12': Delivered_Other, 'X*': Exception_Other}, exact: {Arrived.: InTransit_Arrival}, \
+             prefix: [[arrived, InTransit_Other]], contains: [[customs, InTransit_CustomsProcessing]], \
+             regex: [['^left .* hub$', InTransit_Departure]], otherwise: {I: InTransit_Other}}",
+            "{format: 1, contains: [[lost, Exception_Lost], [note, none]]}",
+        );
+        let event = |code: Option<&str>, text: &str| {
+            let event = RawEvent { code: code.map(str::to_owned), text: text.to_owned(), ..RawEvent::default() };
+            let found = mapping.map(&event);
+            (found.sub_status.map(SubStatus::as_str), found.matched_by)
+        };
+        assert_eq!(event(Some("12"), "arrived"), (Some("Delivered_Other"), MatchedBy::Code));
+        assert_eq!(event(Some("x9"), ""), (Some("Exception_Other"), MatchedBy::Code));
+        assert_eq!(event(Some("99"), " ARRIVED "), (Some("InTransit_Arrival"), MatchedBy::Exact));
+        assert_eq!(event(None, "Arrived late"), (Some("InTransit_Other"), MatchedBy::Prefix));
+        assert_eq!(event(None, "at Customs"), (Some("InTransit_CustomsProcessing"), MatchedBy::Contains));
+        assert_eq!(event(None, "Left the big hub"), (Some("InTransit_Departure"), MatchedBy::Regex));
+        assert_eq!(event(Some("I"), "parcel is lost"), (Some("Exception_Lost"), MatchedBy::Phrase));
+        assert_eq!(event(None, "a note"), (None, MatchedBy::Phrase));
+        assert_eq!(event(Some("I"), "whatever"), (Some("InTransit_Other"), MatchedBy::Code));
+        assert_eq!(event(None, "whatever"), (None, MatchedBy::None));
+    }
+}

@@ -1,0 +1,181 @@
+//! Reading the answers of a look-up: decoding, finding the reader, merging what belongs together, judging the outcome.
+
+use std::cell::OnceCell;
+
+use scraper::Html;
+use waybill_schemas::{OutcomeClass, SubStatus, limits::MAX_ANSWER_BYTES};
+
+use crate::{
+    adapter::Adapter,
+    answer::{Answer, Answers, ReadOutcome},
+    charset,
+    field::Place,
+    guard,
+    node::Node,
+    reader::{self, Entry, Reader},
+    spec::{Shape, StepName},
+};
+
+/// Signs of a page that a bot protection shows instead of an answer. Asked only when no reader knows the answer.
+const CHALLENGES: [&str; 9] = [
+    "<title>access denied",
+    "<title>just a moment",
+    "<title>attention required",
+    "_incapsula_resource",
+    "cf-chl-",
+    "px-captcha",
+    "captcha-delivery.com",
+    "verify you are a human",
+    "awswafcookiedomainlist",
+];
+
+/// An answer on its way through the readers.
+struct Opened<'a> {
+    answer: &'a Answer<'a>,
+    text: Result<String, String>,
+    html: OnceCell<Html>,
+}
+
+impl Adapter {
+    /// Reads the answers of one look-up. Pure: no clock, no network; never panics, whatever the bytes.
+    ///
+    /// The first reader whose recogniser accepts an answer reads it, the latest answer being tried first. No reader, or
+    /// no rows without an explicit message, is `unreadable`: never "no result".
+    pub fn read(&self, answers: &Answers<'_>) -> ReadOutcome {
+        let opened: Vec<Opened<'_>> = answers.list.iter().map(|answer| self.open(answer)).collect();
+        for reader in &self.readers {
+            for (index, candidate) in opened.iter().enumerate().rev() {
+                if let Some(outcome) = self.try_reader(reader, candidate, &opened, index, answers.number) {
+                    return outcome.sealed();
+                }
+            }
+        }
+        unknown(&opened).sealed()
+    }
+
+    fn open<'a>(&self, answer: &'a Answer<'a>) -> Opened<'a> {
+        let stated = answer.charset.or_else(|| answer.content_type.and_then(charset::of_content_type));
+        let text = if answer.body.len() > MAX_ANSWER_BYTES {
+            Err(format!("the answer is larger than {MAX_ANSWER_BYTES} bytes"))
+        } else {
+            let decoded = self.charset.decode(answer.body, stated);
+            decoded.map_err(|wrong| format!("the answer is not valid {}", wrong.0))
+        };
+        Opened { answer, text, html: OnceCell::new() }
+    }
+
+    fn try_reader(
+        &self,
+        reader: &Reader,
+        candidate: &Opened<'_>,
+        all: &[Opened<'_>],
+        index: usize,
+        number: Option<&str>,
+    ) -> Option<ReadOutcome> {
+        candidate.with(&reader.entry, |place| {
+            let mut outcome = reader.read(place, number);
+            if outcome.class != OutcomeClass::Tracked {
+                return outcome;
+            }
+            if !reader.may_lack_end && cut_off(place.body) {
+                return ReadOutcome::unreadable(&reader.name, "the page is cut off: its end is missing");
+            }
+            for part in &reader.also {
+                let mut others = all.iter().enumerate().filter(|(other, _)| *other != index);
+                let merged = others.by_ref().rev().find_map(|(_, opened)| {
+                    opened.with(&part.entry, |place| part.merge(place, number, &mut outcome))
+                });
+                if let Some(Err(why)) = merged {
+                    return ReadOutcome::unreadable(&reader.name, why);
+                }
+            }
+            if outcome.events.is_empty() {
+                reader.without_rows(place, number, &mut outcome);
+            } else if self.only_announced(&outcome) {
+                outcome.class = OutcomeClass::RegisteredNoScan;
+            }
+            outcome
+        })
+    }
+
+    /// Whether every event only announces the parcel: the carrier has not seen it.
+    fn only_announced(&self, outcome: &ReadOutcome) -> bool {
+        outcome.events.iter().all(|event| self.mapping.map(event).sub_status == Some(SubStatus::InfoReceived))
+    }
+}
+
+impl Opened<'_> {
+    /// Opens the document an entry describes and, if its recogniser accepts it, hands it on.
+    fn with<R>(&self, entry: &Entry, then: impl FnOnce(&Place<'_, '_>) -> R) -> Option<R> {
+        let body = self.text.as_deref().ok()?;
+        let step = StepName::parse(self.answer.step);
+        if !entry.steps.is_empty() && !step.is_some_and(|step| entry.steps.contains(&step)) {
+            return None;
+        }
+        if !entry.accept.possible(body) {
+            return None;
+        }
+        let mut inner = std::borrow::Cow::Borrowed(body);
+        for stage in &entry.unwrap {
+            if guard::refusal(Shape::Html, &inner).is_some() && entry.shape == Shape::Html {
+                return None;
+            }
+            inner = std::borrow::Cow::Owned(stage.apply(&inner)?.into_owned());
+        }
+        if guard::refusal(entry.shape, &inner).is_some() {
+            return None;
+        }
+        let run = |document: Node<'_>| {
+            let ignored = reader::ignored(&document, &entry.ignore);
+            let place = Place::whole(document, &ignored, body, self.answer.status);
+            entry.accept.holds(&place).then(|| then(&place))
+        };
+        match entry.shape {
+            Shape::Html if entry.unwrap.is_empty() => {
+                run(Node::Html(self.html.get_or_init(|| Html::parse_document(body)).root_element()))
+            }
+            Shape::Html => {
+                let html = Html::parse_document(&inner);
+                run(Node::Html(html.root_element()))
+            }
+            Shape::Json => {
+                let value: serde_json::Value = serde_json::from_str(inner.trim_start_matches('\u{feff}')).ok()?;
+                run(Node::Json(&value))
+            }
+            Shape::Xml => {
+                let options = roxmltree::ParsingOptions { nodes_limit: guard::MAX_XML_NODES, ..Default::default() };
+                let document = roxmltree::Document::parse_with_options(&inner, options).ok()?;
+                run(Node::Xml(document.root_element()))
+            }
+        }
+    }
+}
+
+/// A page that began as one and has no end.
+fn cut_off(body: &str) -> bool {
+    let has = |needle: &[u8]| body.as_bytes().windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle));
+    let html = {
+        let head = body.get(..4096).unwrap_or(body).to_ascii_lowercase();
+        head.contains("<html")
+    };
+    html && !has(b"</html")
+}
+
+fn unknown(opened: &[Opened<'_>]) -> ReadOutcome {
+    let Some(last) = opened.last() else { return ReadOutcome::unreadable("", "there is no answer to read") };
+    let Ok(text) = &last.text else {
+        return ReadOutcome::unreadable("", last.text.as_ref().err().cloned().unwrap_or_default());
+    };
+    let head: String = text.chars().take(20_000).flat_map(char::to_lowercase).collect();
+    if CHALLENGES.iter().any(|sign| head.contains(sign)) {
+        let mut outcome = ReadOutcome::new(OutcomeClass::Blocked, "");
+        outcome.detail = Some("the carrier answered with a page for people that keeps programs out".to_owned());
+        return outcome;
+    }
+    for shape in [Shape::Html, Shape::Xml] {
+        if let Some(why) = guard::refusal(shape, text) {
+            return ReadOutcome::unreadable("", why);
+        }
+    }
+    ReadOutcome::unreadable("", "no reader of this carrier knows the answer")
+}

@@ -1,0 +1,393 @@
+//! A step of a look-up: the request it sends and the values it takes from the answer. Nothing is sent here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use regex::Regex;
+use scraper::{Html, Selector};
+use serde_json::Value;
+
+use crate::{
+    answer::Answer,
+    error::Fault,
+    field::regex,
+    jsonpath::{self, JsonPath},
+    node::css,
+    spec::{StepName, StepSpec, TakeSpec},
+    template::{self, Context, Escape, Template},
+    text,
+    xmlpath::XmlPath,
+};
+
+/// How a request is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// GET.
+    Get,
+    /// POST.
+    Post,
+}
+
+/// A request, ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// GET or POST.
+    pub method: Method,
+    /// The whole URL.
+    pub url: String,
+    /// Headers, names in lower case; the content type included.
+    pub headers: Vec<(String, String)>,
+    /// The body of a POST.
+    pub body: Option<Vec<u8>>,
+}
+
+/// A request cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Parameters are missing; the registrant must give them.
+    #[error("the carrier needs {}", .0.join(", "))]
+    NeedsData(Vec<String>),
+    /// Secrets are missing; the operator must give them.
+    #[error("secrets are missing: {}", .0.join(", "))]
+    Secrets(Vec<String>),
+    /// An earlier step did not bring a value.
+    #[error("an earlier answer did not bring {}", .0.join(", "))]
+    NotTaken(Vec<String>),
+    /// A value cannot stand in a header.
+    #[error("the value for the header {0} contains characters that no header may have")]
+    Header(String),
+}
+
+/// A compiled step.
+#[derive(Debug)]
+pub struct Step {
+    /// Its name, the role of its answer.
+    pub name: StepName,
+    /// Values taken here may serve other look-ups for so many seconds.
+    pub keep_s: Option<u32>,
+    method: Method,
+    url: Template,
+    query: Vec<(String, Template)>,
+    headers: Vec<(String, Template)>,
+    body: Body,
+    basic_auth: Option<(Template, Template)>,
+    take: Vec<(String, Take)>,
+}
+
+#[derive(Debug)]
+enum Body {
+    None,
+    Form(Vec<(String, Template)>),
+    Json(JsonTemplate),
+    Text { content_type: String, text: Template, escape: Escape },
+}
+
+#[derive(Debug)]
+enum JsonTemplate {
+    Text(Template),
+    Array(Vec<JsonTemplate>),
+    Object(Vec<(String, JsonTemplate)>),
+    Constant(Value),
+}
+
+#[derive(Debug)]
+struct Take {
+    from: From,
+    pattern: Option<Regex>,
+    optional: bool,
+}
+
+#[derive(Debug)]
+enum From {
+    Css(Selector, Option<String>),
+    Json(JsonPath),
+    Xml(XmlPath),
+    Header(String),
+    Cookie(String),
+    Body,
+}
+
+fn templates(map: &BTreeMap<String, String>) -> Result<Vec<(String, Template)>, Fault> {
+    map.iter().map(|(name, text)| Ok((name.clone(), Template::compile(text)?))).collect()
+}
+
+impl Step {
+    pub(crate) fn compile(spec: &StepSpec, hosts: &[String]) -> Result<Self, Fault> {
+        let (method, url) = match (&spec.get, &spec.post) {
+            (Some(url), None) => (Method::Get, url),
+            (None, Some(url)) => (Method::Post, url),
+            _ => return Err(Fault::new(spec.name.as_str(), format!("step `{}` has either get or post: a URL", spec.name))),
+        };
+        let template = Template::compile(url)?;
+        host_of(&template, url, hosts)?;
+        let bodies = [spec.form.is_some(), spec.json.is_some(), spec.text.is_some()];
+        let bodies = bodies.iter().filter(|present| **present).count();
+        if bodies > 1 || (bodies == 1 && method == Method::Get) {
+            return Err(Fault::new(url, "a POST has one of form, json and text; a GET has none"));
+        }
+        let body = if let Some(form) = &spec.form {
+            Body::Form(templates(form)?)
+        } else if let Some(json) = &spec.json {
+            Body::Json(JsonTemplate::compile(json)?)
+        } else if let Some(text) = &spec.text {
+            let escape = if text.content_type.contains("xml") { Escape::Xml } else { Escape::None };
+            Body::Text { content_type: text.content_type.clone(), text: Template::compile(&text.body)?, escape }
+        } else {
+            Body::None
+        };
+        let auth = spec.basic_auth.as_ref().map(|auth| Ok((Template::compile(&auth.user)?, Template::compile(&auth.password)?)));
+        let take = spec.take.iter().map(|(name, take)| Ok((name.clone(), Take::compile(name, take)?)));
+        Ok(Self {
+            name: spec.name,
+            keep_s: spec.keep_s,
+            method,
+            url: template,
+            query: templates(&spec.query)?,
+            headers: templates(&spec.headers)?,
+            body,
+            basic_auth: auth.transpose()?,
+            take: take.collect::<Result<_, Fault>>()?,
+        })
+    }
+
+    /// The request for a number.
+    ///
+    /// # Errors
+    /// [`RequestError`] names what is missing: parameters before secrets before values of earlier steps.
+    pub fn request(&self, context: &Context<'_>) -> Result<HttpRequest, RequestError> {
+        let mut missing = BTreeSet::new();
+        let mut url = self.url.fill(context, Escape::Url, &mut missing);
+        for (name, value) in &self.query {
+            url.push(if url.contains('?') { '&' } else { '?' });
+            url.push_str(&template::url_escaped(name));
+            url.push('=');
+            url.push_str(&value.fill(context, Escape::Url, &mut missing));
+        }
+        let mut headers = Vec::new();
+        for (name, value) in &self.headers {
+            headers.push((name.to_ascii_lowercase(), value.fill(context, Escape::None, &mut missing)));
+        }
+        if let Some((user, password)) = &self.basic_auth {
+            let user = user.fill(context, Escape::None, &mut missing);
+            let password = password.fill(context, Escape::None, &mut missing);
+            let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+            headers.push(("authorization".to_owned(), format!("Basic {encoded}")));
+        }
+        let (body, content_type) = self.body.fill(context, &mut missing);
+        if let Some(content_type) = content_type
+            && !headers.iter().any(|(name, _)| name == "content-type")
+        {
+            headers.push(("content-type".to_owned(), content_type));
+        }
+        lacking(missing)?;
+        // A value with a line break would start a header of its own.
+        if let Some((name, _)) = headers.iter().find(|(_, value)| value.chars().any(char::is_control)) {
+            return Err(RequestError::Header(name.clone()));
+        }
+        Ok(HttpRequest { method: self.method, url, headers, body })
+    }
+
+    /// The values that later steps use, out of this step's answer.
+    ///
+    /// # Errors
+    /// The names of values that are not there.
+    pub fn take(&self, answer: &Answer<'_>) -> Result<BTreeMap<String, String>, Vec<String>> {
+        let mut taken = BTreeMap::new();
+        let mut absent = Vec::new();
+        for (name, take) in &self.take {
+            match take.find(answer) {
+                Some(value) => drop(taken.insert(name.clone(), value)),
+                None if take.optional => drop(taken.insert(name.clone(), String::new())),
+                None => absent.push(name.clone()),
+            }
+        }
+        if absent.is_empty() { Ok(taken) } else { Err(absent) }
+    }
+
+    /// Names of the values taken here.
+    pub fn takes(&self) -> impl Iterator<Item = &str> {
+        self.take.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Every value that the request asks for.
+    pub(crate) fn values(&self) -> Vec<template::Value> {
+        let mut all: Vec<&Template> = vec![&self.url];
+        all.extend(self.query.iter().chain(&self.headers).map(|(_, template)| template));
+        if let Some((user, password)) = &self.basic_auth {
+            all.extend([user, password]);
+        }
+        match &self.body {
+            Body::None => {}
+            Body::Form(form) => all.extend(form.iter().map(|(_, template)| template)),
+            Body::Json(json) => json.collect(&mut all),
+            Body::Text { text, .. } => all.push(text),
+        }
+        all.into_iter().flat_map(Template::values).cloned().collect()
+    }
+}
+
+fn lacking(missing: BTreeSet<String>) -> Result<(), RequestError> {
+    let of = |kind: &str| -> Vec<String> {
+        missing.iter().filter_map(|name| name.strip_prefix(kind)).map(str::to_owned).collect()
+    };
+    let (params, secrets, taken) = (of("param."), of("secret."), of("take."));
+    if !params.is_empty() {
+        Err(RequestError::NeedsData(params))
+    } else if !secrets.is_empty() {
+        Err(RequestError::Secrets(secrets))
+    } else if !taken.is_empty() {
+        Err(RequestError::NotTaken(taken))
+    } else {
+        Ok(())
+    }
+}
+
+/// SEC-1: a URL's scheme and host are literal, and the host is declared.
+fn host_of(template: &Template, url: &str, hosts: &[String]) -> Result<(), Fault> {
+    let literal = template.literal_start();
+    let rest = literal.strip_prefix("https://").or_else(|| literal.strip_prefix("http://"));
+    let rest = rest.ok_or_else(|| Fault::new(url, format!("`{url}` must begin with https:// and a literal host")))?;
+    let end = rest.find(['/', '?', '#']);
+    let whole = end.is_some() || literal.len() == url.len();
+    let host = &rest[..end.unwrap_or(rest.len())];
+    if !whole || host.contains(['@', '%']) {
+        return Err(Fault::new(url, format!("the host of `{url}` must be written out, without values or user names")));
+    }
+    let name = host.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    if hosts.iter().any(|declared| declared.eq_ignore_ascii_case(&name)) {
+        Ok(())
+    } else {
+        Err(Fault::new(url, format!("the host `{name}` is not declared; add it to hosts")))
+    }
+}
+
+impl Body {
+    fn fill(&self, context: &Context<'_>, missing: &mut BTreeSet<String>) -> (Option<Vec<u8>>, Option<String>) {
+        match self {
+            Self::None => (None, None),
+            Self::Form(fields) => {
+                let pairs = fields.iter().map(|(name, value)| {
+                    format!("{}={}", template::url_escaped(name), value.fill(context, Escape::Url, missing))
+                });
+                let body = pairs.collect::<Vec<_>>().join("&");
+                (Some(body.into_bytes()), Some("application/x-www-form-urlencoded".to_owned()))
+            }
+            Self::Json(json) => {
+                let body = json.fill(context, missing).to_string();
+                (Some(body.into_bytes()), Some("application/json".to_owned()))
+            }
+            Self::Text { content_type, text, escape } => {
+                (Some(text.fill(context, *escape, missing).into_bytes()), Some(content_type.clone()))
+            }
+        }
+    }
+}
+
+impl JsonTemplate {
+    fn compile(value: &Value) -> Result<Self, Fault> {
+        Ok(match value {
+            Value::String(text) => Self::Text(Template::compile(text)?),
+            Value::Array(items) => Self::Array(items.iter().map(Self::compile).collect::<Result<_, _>>()?),
+            Value::Object(fields) => {
+                let fields = fields.iter().map(|(name, value)| Ok((name.clone(), Self::compile(value)?)));
+                Self::Object(fields.collect::<Result<_, Fault>>()?)
+            }
+            other => Self::Constant(other.clone()),
+        })
+    }
+
+    fn collect<'a>(&'a self, all: &mut Vec<&'a Template>) {
+        match self {
+            Self::Text(template) => all.push(template),
+            Self::Array(items) => items.iter().for_each(|item| item.collect(all)),
+            Self::Object(fields) => fields.iter().for_each(|(_, value)| value.collect(all)),
+            Self::Constant(_) => {}
+        }
+    }
+
+    fn fill(&self, context: &Context<'_>, missing: &mut BTreeSet<String>) -> Value {
+        match self {
+            Self::Text(template) => Value::String(template.fill(context, Escape::None, missing)),
+            Self::Array(items) => Value::Array(items.iter().map(|item| item.fill(context, missing)).collect()),
+            Self::Object(fields) => {
+                Value::Object(fields.iter().map(|(name, value)| (name.clone(), value.fill(context, missing))).collect())
+            }
+            Self::Constant(value) => value.clone(),
+        }
+    }
+}
+
+impl Take {
+    fn compile(name: &str, spec: &TakeSpec) -> Result<Self, Fault> {
+        let ways = [&spec.css, &spec.json, &spec.xml, &spec.header, &spec.cookie];
+        if ways.iter().filter(|way| way.is_some()).count() > 1 {
+            return Err(Fault::new(name, format!("`{name}` is taken in one way: css, json, xml, header or cookie")));
+        }
+        let from = if let Some(selector) = &spec.css {
+            From::Css(css(selector)?, spec.attr.clone())
+        } else if let Some(path) = &spec.json {
+            From::Json(JsonPath::compile(path)?)
+        } else if let Some(path) = &spec.xml {
+            From::Xml(XmlPath::compile(path)?)
+        } else if let Some(header) = &spec.header {
+            From::Header(header.to_ascii_lowercase())
+        } else if let Some(cookie) = &spec.cookie {
+            From::Cookie(cookie.clone())
+        } else if spec.pattern.is_some() {
+            From::Body
+        } else {
+            return Err(Fault::new(name, format!("`{name}` is taken by css, json, xml, header, cookie or match; none is given")));
+        };
+        Ok(Self { from, pattern: spec.pattern.as_deref().map(regex).transpose()?, optional: spec.optional })
+    }
+
+    fn find(&self, answer: &Answer<'_>) -> Option<String> {
+        let body = || String::from_utf8_lossy(answer.body);
+        let whole = match &self.from {
+            From::Css(selector, attribute) => {
+                let body = body();
+                if crate::guard::refusal(crate::spec::Shape::Html, &body).is_some() {
+                    return None;
+                }
+                let html = Html::parse_document(&body);
+                let element = html.select(selector).next()?;
+                match attribute {
+                    Some(name) => element.attr(name)?.to_owned(),
+                    None => text::collapse(&element.text().collect::<String>()),
+                }
+            }
+            From::Json(path) => {
+                let value: Value = serde_json::from_slice(answer.body).ok()?;
+                jsonpath::text_of(path.select(&value).into_iter().next()?)?
+            }
+            From::Xml(path) => {
+                let body = body();
+                if crate::guard::refusal(crate::spec::Shape::Xml, &body).is_some() {
+                    return None;
+                }
+                let document = roxmltree::Document::parse(&body).ok()?;
+                let node = path.select(document.root_element()).into_iter().next()?;
+                path.text_of(node)?
+            }
+            From::Header(name) => {
+                answer.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())?
+            }
+            From::Cookie(name) => {
+                let cookies = answer.headers.iter().filter(|(header, _)| header.eq_ignore_ascii_case("set-cookie"));
+                cookies.filter_map(|(_, cookie)| cookie.split(';').next()?.split_once('=')).find_map(|(key, value)| {
+                    (key.trim() == name).then(|| value.trim().to_owned())
+                })?
+            }
+            From::Body => body().into_owned(),
+        };
+        let found = match &self.pattern {
+            None => whole,
+            Some(pattern) => {
+                let captures = pattern.captures(&whole)?;
+                captures.iter().skip(1).flatten().next().or_else(|| captures.get(0))?.as_str().to_owned()
+            }
+        };
+        // A value beyond this is a page, not a token.
+        (!found.is_empty() && found.len() <= 16 * 1024).then_some(found)
+    }
+}

@@ -1,0 +1,62 @@
+//! Every example of every carrier gives its golden result. `WAYBILL_BLESS=1` writes the results anew: read the diff.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and says what differs")]
+
+mod support;
+
+use std::fs;
+
+use waybill_adapters::Catalog;
+
+#[test]
+fn every_example_gives_its_golden_result() {
+    let folder = support::carriers();
+    let catalog = Catalog::of_folder(&folder).unwrap_or_else(|error| panic!("{error}"));
+    let bless = std::env::var_os("WAYBILL_BLESS").is_some();
+    let only = std::env::var("WAYBILL_CARRIER").ok();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for adapter in catalog.all().filter(|adapter| only.as_deref().is_none_or(|slug| slug == adapter.slug.as_str())) {
+        for example in support::folders(&folder.join(adapter.slug.as_str()).join("examples")) {
+            let (_, json) = support::example(adapter, &example);
+            let found = serde_json::to_string_pretty(&json).unwrap() + "\n";
+            let path = example.join("expected.json");
+            if bless {
+                fs::write(&path, &found).unwrap();
+            }
+            let expected = fs::read_to_string(&path).unwrap_or_default();
+            if expected != found {
+                wrong.push(format!("{}\n--- expected\n{expected}\n--- found\n{found}", path.display()));
+            }
+            count += 1;
+        }
+    }
+    eprintln!("{count} examples");
+    assert!(wrong.is_empty(), "{} of {count} differ (WAYBILL_BLESS=1 writes them anew):\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn every_carrier_has_the_examples_that_show_what_it_can_say() {
+    let folder = support::carriers();
+    let catalog = Catalog::of_folder(&folder).unwrap_or_else(|error| panic!("{error}"));
+    let mut lacking = Vec::new();
+    for adapter in catalog.all().filter(|adapter| adapter.reader_names().next().is_some()) {
+        let examples = support::folders(&folder.join(adapter.slug.as_str()).join("examples"));
+        let views: Vec<_> = examples.iter().map(|example| support::example(adapter, example).0).collect();
+        let has = |what: &str| views.iter().any(|view| {
+            view.outcome.as_str() == what || view.status.is_some_and(|status| status.as_str() == what)
+        });
+        let needed = ["Delivered", "InTransit", "not_found", "unreadable"];
+        lacking.extend(needed.iter().filter(|what| !has(what)).map(|what| format!("{}: {what}", adapter.slug)));
+    }
+    assert!(lacking.is_empty(), "examples are missing:\n{}", lacking.join("\n"));
+}
+
+#[test]
+fn the_embedded_carriers_are_those_on_disk() {
+    let embedded = Catalog::embedded().unwrap_or_else(|error| panic!("{error}"));
+    let on_disk = Catalog::of_folder(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../carriers")).unwrap();
+    let versions = |catalog: &Catalog| -> Vec<(String, String)> {
+        catalog.all().map(|adapter| (adapter.slug.to_string(), adapter.version.clone())).collect()
+    };
+    assert_eq!(versions(&embedded), versions(&on_disk));
+}
