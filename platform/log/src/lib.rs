@@ -1,12 +1,19 @@
 //! Topics behind one seam: what services ask of a log ([`seam`]), what is owned ([`ownership`]), who may write state
-//! ([`claims`]), what is done ([`offset_tracker`]), and the embedded backend ([`embedded`]).
+//! ([`claims`]), what is done ([`offset_tracker`]), how records are written ([`records`]), and the embedded backend
+//! ([`embedded`]).
 
+pub mod claims;
 pub mod embedded;
+pub mod offset_tracker;
 pub mod ownership;
+pub mod records;
 pub mod seam;
 
+pub use claims::ClaimError;
 pub use embedded::{EmbeddedLog, EmbeddedOptions};
+pub use offset_tracker::OffsetTracker;
 pub use ownership::Ownership;
+pub use records::{DeadLetters, json_record};
 pub use seam::{
     Appended, Batch, Bounds, Commit, ErrorClass, GroupEvent, GroupMember, Headers, JoinGroup, Log, LogError, NewRecord,
     NewTopic, OutOfRange, ReadFrom, Record, SharedLog, TopicDescription, TopicPartition,

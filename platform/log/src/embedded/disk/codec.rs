@@ -238,11 +238,11 @@ mod tests {
         }
 
         #[test]
-        fn a_record_with_a_changed_bit_or_place_is_never_read(record in any_record(), at: prop::sample::Index, bit in 0..8) {
+        fn a_record_with_a_changed_bit_or_place_is_never_read(record in any_record(), at: prop::sample::Index, bit in 0..8_u32) {
             let key = record_key(3, 7, record.offset);
             let stored = encode_record(&key, &record);
             let mut damaged = stored.clone();
-            damaged[at.index(stored.len())] ^= 1 << bit;
+            damaged[at.index(stored.len())] ^= 1_u8 << bit;
             prop_assert!(decode_record(&key, &damaged).is_none());
             prop_assert!(decode_record(&key, &stored[..at.index(stored.len())]).is_none());
             prop_assert!(decode_record(&record_key(3, 8, record.offset), &stored).is_none());
