@@ -34,8 +34,6 @@ pub enum Signal {
     Throttled(Option<WallMs>),
     /// 401, 403, a captcha.
     Blocked,
-    /// The carrier says in so many words that it wants no programs, e.g. in robots.txt.
-    Refuses,
 }
 
 /// Whether the carrier may be asked.
@@ -196,7 +194,6 @@ impl Breaker {
                     }
                 }
             }
-            Signal::Refuses => self.refused_at = self.refused_at.or(Some(now)),
         }
         self.probe = Probe::None;
         self.record() != before

@@ -76,9 +76,9 @@ impl Limiter {
     /// Resumes from a record. An instant that no block can have written, such as that of a clock that was wrong, is clamped
     /// to the furthest that one can; a plausible record is never moved earlier.
     pub fn restored(tat_us: i64, pace: Pace, now_us: i64) -> Self {
-        // The bucket empty, as much again under way, one block of a second and the time to the door.
+        // The bucket empty, as much again under way and in the block, a block that waited long for its acknowledgement.
         let bucket = pace.interval_us.saturating_mul(pace.burst);
-        let furthest = bucket.saturating_mul(2).saturating_add(pace.interval_us).saturating_add(3 * SECOND_US);
+        let furthest = bucket.saturating_mul(3).saturating_add(pace.interval_us).saturating_add(20 * SECOND_US);
         Self { tat_us: tat_us.min(now_us.saturating_add(furthest)) }
     }
 

@@ -142,7 +142,7 @@ proptest! {
 fn a_wrong_clock_in_a_record_does_not_block_for_ever() {
     let pace = Pace::new(1_000_000, 5);
     let restored = Limiter::restored(T0 + 1_000_000_000_000, pace, T0);
-    assert!(restored.earliest_us(pace) <= T0 + 15_000_000);
+    assert!(restored.earliest_us(pace) <= T0 + 40_000_000);
     let plausible = T0 + 6_000_000;
     assert_eq!(Limiter::restored(plausible, pace, T0).tat_us(), plausible);
 }

@@ -1,0 +1,153 @@
+//! Which of an adapter's sources is asked, and with which secrets. Secrets are read here and never logged (SEC-1).
+
+use std::{collections::BTreeMap, fmt, fs, sync::Arc};
+
+use waybill_adapters::{Adapter, Catalog, Source, SourceKind};
+use waybill_schemas::{CarrierSlug, OutcomeClass, politeness::CarrierPolicy};
+
+use crate::{
+    admission::Short,
+    config::{CarrierConfig, FetcherConfig, Route, SecretSource},
+};
+
+/// Longest secret that is read, in bytes.
+const MAX_SECRET_BYTES: u64 = 64 * 1024;
+/// What a simulator is given instead of a secret.
+const ROUTED_SECRET: &str = "routed";
+
+/// A source, ready to be asked.
+#[derive(Clone)]
+pub(crate) struct Chosen {
+    pub(crate) adapter: Arc<Adapter>,
+    source: usize,
+    pub(crate) route: Option<Route>,
+    pub(crate) secrets: Arc<BTreeMap<String, String>>,
+}
+
+impl fmt::Debug for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chosen")
+            .field("carrier", &self.adapter.slug)
+            .field("source", &self.source)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Chosen {
+    pub(crate) fn source(&self) -> &Source {
+        &self.adapter.sources[self.source]
+    }
+
+    /// Requests that a look-up needs if nothing is redirected.
+    pub(crate) fn requests(&self) -> u32 {
+        u32::try_from(self.source().steps.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// Chooses a carrier's source: the one configured, else the first that is on. The answer's error is the outcome to give.
+pub(crate) fn choose(
+    catalog: &Catalog,
+    config: &FetcherConfig,
+    carrier: &CarrierSlug,
+    policy: &CarrierPolicy,
+) -> Result<Chosen, Short> {
+    let disabled = |why: String| Err(Short::new(OutcomeClass::AdapterDisabled, &why));
+    let Some(adapter) = catalog.get(carrier) else {
+        return disabled("this program has no adapter for the carrier; --adapters adds some".to_owned());
+    };
+    let own = config.carrier(carrier);
+    let enabled = policy.enabled.or(own.enabled);
+    if enabled == Some(false) {
+        return disabled("the carrier is switched off".to_owned());
+    }
+    let route = config.route(carrier).cloned();
+    let on = |source: &Source| {
+        let secrets = |name: &str| route.is_some() || secret(carrier, name, &own).is_some();
+        if route.is_some() || enabled == Some(true) {
+            !source.retired && source.secrets.iter().all(|name| secrets(name))
+        } else {
+            source.on_by_default(secrets)
+        }
+    };
+    let index = match &own.source {
+        Some(name) => match adapter.sources.iter().position(|source| source.name == *name) {
+            Some(index) => index,
+            None => return disabled(format!("carriers.{carrier}.source names `{name}`, which the adapter has not")),
+        },
+        None => match adapter.sources.iter().position(on) {
+            Some(index) => index,
+            None => return disabled(why_none(carrier, &adapter, &own, enabled == Some(true))),
+        },
+    };
+    let source = &adapter.sources[index];
+    if source.kind != SourceKind::Builtin && source.steps.is_empty() {
+        return disabled(format!("the source `{}` is retired and has no steps", source.name));
+    }
+    let by_default =
+        enabled == Some(true) || route.is_some() || source.on_by_default(|name| secret(carrier, name, &own).is_some());
+    if !by_default {
+        return disabled(format!("the source `{}` is off; set carriers.{carrier}.enabled: true", source.name));
+    }
+    let mut secrets = BTreeMap::new();
+    for name in &source.secrets {
+        let found = secret(carrier, name, &own).or_else(|| route.is_some().then(|| ROUTED_SECRET.to_owned()));
+        match found {
+            Some(value) => drop(secrets.insert(name.clone(), value)),
+            None => return disabled(format!("the secret {} is missing", variable(carrier, name))),
+        }
+    }
+    Ok(Chosen { source: index, route, secrets: Arc::new(secrets), adapter })
+}
+
+fn why_none(carrier: &CarrierSlug, adapter: &Adapter, own: &CarrierConfig, enabled: bool) -> String {
+    let lacking = adapter
+        .sources
+        .iter()
+        .filter(|source| !source.retired)
+        .find_map(|source| source.secrets.iter().find(|name| secret(carrier, name, own).is_none()));
+    match lacking {
+        Some(name) => format!("the secret {} is missing", variable(carrier, name)),
+        None if enabled => "the adapter has no source that can be asked".to_owned(),
+        None => format!("pages are off until carriers.{carrier}.enabled is true"),
+    }
+}
+
+/// The variable that holds a secret unless the configuration names another place.
+pub(crate) fn variable(carrier: &CarrierSlug, name: &str) -> String {
+    let upper = |text: &str| text.to_ascii_uppercase().replace(['-', '.'], "_");
+    format!("WAYBILL_SECRET_{}_{}", upper(carrier.as_str()), upper(name))
+}
+
+fn secret(carrier: &CarrierSlug, name: &str, own: &CarrierConfig) -> Option<String> {
+    let value = match own.secrets.get(name) {
+        Some(SecretSource { file: Some(path), .. }) => {
+            let small = fs::metadata(path).ok()?.len() <= MAX_SECRET_BYTES;
+            small.then(|| fs::read_to_string(path).ok()).flatten()?.trim_end_matches(['\r', '\n']).to_owned()
+        }
+        Some(SecretSource { env: Some(variable), .. }) => std::env::var(variable).ok()?,
+        _ => std::env::var(variable(carrier, name)).ok()?,
+    };
+    (!value.is_empty()).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn secrets_have_a_default_variable() {
+        let carrier: CarrierSlug = "dhl-germany".parse().unwrap();
+        assert_eq!(variable(&carrier, "api-key"), "WAYBILL_SECRET_DHL_GERMANY_API_KEY");
+    }
+
+    #[test]
+    fn a_secret_in_a_file_ends_before_its_line_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        fs::write(&path, "s3cret\r\n").unwrap();
+        let mut own = CarrierConfig::default();
+        own.secrets.insert("key".to_owned(), SecretSource { env: None, file: Some(path) });
+        assert_eq!(secret(&"acme".parse().unwrap(), "key", &own).as_deref(), Some("s3cret"));
+    }
+}

@@ -1,0 +1,163 @@
+//! The fetcher's memory of a number, which travels with its requests: one byte of format, then tagged fields.
+//!
+//! A field is a tag (1 byte), a length (2 bytes, little endian) and its bytes. Tags that this version does not know are kept
+//! and written back. Bytes that are no such memory are an error and never taken as empty: an empty memory would publish
+//! every known event as news.
+
+use waybill_schemas::{Memory, limits::MAX_MEMORY_BYTES};
+
+const FORMAT: u8 = 1;
+const ETAG: u8 = 1;
+const DIGEST: u8 = 2;
+const PAYLOAD: u8 = 3;
+const ADAPTER_VERSION: u8 = 4;
+const SOURCE: u8 = 5;
+/// Longer etags are not worth carrying.
+const MAX_ETAG_BYTES: usize = 256;
+
+/// What the fetcher knows about a number from its last accepted reading.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct FetcherMemory {
+    /// The answer's etag; only from `tracked`.
+    pub(crate) etag: Option<String>,
+    /// Digest of the last accepted reading; its class is part of it.
+    pub(crate) digest: Option<u64>,
+    /// Hash of the last payload kept.
+    pub(crate) payload: Option<String>,
+    /// The adapter version that got them.
+    pub(crate) adapter_version: String,
+    /// The source that got them.
+    pub(crate) source: String,
+    unknown: Vec<(u8, Vec<u8>)>,
+}
+
+/// The bytes are no memory of a fetcher.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum MemoryError {
+    #[error("the fetcher's memory has format {0}, this version reads {FORMAT}")]
+    Format(u8),
+    #[error("the fetcher's memory is damaged")]
+    Damaged,
+}
+
+impl FetcherMemory {
+    /// Reads a memory; an empty one knows nothing.
+    pub(crate) fn decode(memory: &Memory) -> Result<Self, MemoryError> {
+        let mut known = Self::default();
+        let Some((format, mut rest)) = memory.0.split_first() else { return Ok(known) };
+        if *format != FORMAT {
+            return Err(MemoryError::Format(*format));
+        }
+        while let [tag, low, high, tail @ ..] = rest {
+            let length = usize::from(u16::from_le_bytes([*low, *high]));
+            let (value, after) = tail.split_at_checked(length).ok_or(MemoryError::Damaged)?;
+            let text = || String::from_utf8(value.to_vec()).map_err(|_| MemoryError::Damaged);
+            match *tag {
+                ETAG => known.etag = Some(text()?),
+                DIGEST => {
+                    let bytes = value.try_into().map_err(|_| MemoryError::Damaged)?;
+                    known.digest = Some(u64::from_le_bytes(bytes));
+                }
+                PAYLOAD => known.payload = Some(text()?),
+                ADAPTER_VERSION => known.adapter_version = text()?,
+                SOURCE => known.source = text()?,
+                unknown => known.unknown.push((unknown, value.to_vec())),
+            }
+            rest = after;
+        }
+        if rest.is_empty() { Ok(known) } else { Err(MemoryError::Damaged) }
+    }
+
+    /// Writes it. What does not fit is left out, least needed first, so that a memory never outgrows its limit.
+    pub(crate) fn encode(&self) -> Memory {
+        let mut bytes = vec![FORMAT];
+        let mut put = |tag: u8, value: &[u8]| {
+            if let Ok(length) = u16::try_from(value.len())
+                && bytes.len() + 3 + value.len() <= MAX_MEMORY_BYTES
+            {
+                bytes.push(tag);
+                bytes.extend_from_slice(&length.to_le_bytes());
+                bytes.extend_from_slice(value);
+            }
+        };
+        put(ADAPTER_VERSION, self.adapter_version.as_bytes());
+        put(SOURCE, self.source.as_bytes());
+        if let Some(digest) = self.digest {
+            put(DIGEST, &digest.to_le_bytes());
+        }
+        if let Some(payload) = &self.payload {
+            put(PAYLOAD, payload.as_bytes());
+        }
+        if let Some(etag) = self.etag.as_ref().filter(|etag| etag.len() <= MAX_ETAG_BYTES) {
+            put(ETAG, etag.as_bytes());
+        }
+        for (tag, value) in &self.unknown {
+            put(*tag, value);
+        }
+        Memory(bytes)
+    }
+
+    /// The etag to ask with: only the adapter version and source that got it may use it.
+    pub(crate) fn etag_for(&self, adapter_version: &str, source: &str) -> Option<&str> {
+        let same = self.adapter_version == adapter_version && self.source == source;
+        self.etag.as_deref().filter(|_| same && self.digest.is_some())
+    }
+
+    /// The memory after a reading. Fields of a later version stay.
+    pub(crate) fn advanced(&self, etag: Option<String>, digest: Option<u64>, payload: Option<String>) -> Self {
+        Self { etag, digest, payload: payload.or_else(|| self.payload.clone()), ..self.clone() }
+    }
+
+    /// Who got it.
+    #[must_use]
+    pub(crate) fn by(self, adapter_version: &str, source: &str) -> Self {
+        Self { adapter_version: adapter_version.to_owned(), source: source.to_owned(), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn a_memory_is_read_back_and_later_fields_stay() {
+        let known = FetcherMemory::default()
+            .advanced(Some("W/\"5\"".to_owned()), Some(77), Some("ab".to_owned()))
+            .by("v1", "api");
+        let mut memory = known.encode();
+        assert_eq!(FetcherMemory::decode(&memory).unwrap(), known);
+        memory.0.extend_from_slice(&[200, 2, 0, 9, 9]);
+        let later = FetcherMemory::decode(&memory).unwrap();
+        assert!(later.encode().0.ends_with(&[200, 2, 0, 9, 9]));
+        assert_eq!(FetcherMemory::decode(&Memory::default()).unwrap(), FetcherMemory::default());
+    }
+
+    #[test]
+    fn an_unreadable_memory_is_never_taken_as_empty() {
+        assert_eq!(FetcherMemory::decode(&Memory(vec![9])), Err(MemoryError::Format(9)));
+        let whole = FetcherMemory::default().advanced(None, Some(1), None).by("v", "s").encode();
+        for cut in 2..whole.0.len() {
+            let part = Memory(whole.0[..cut].to_vec());
+            if let Ok(read) = FetcherMemory::decode(&part) {
+                assert!(read.encode().0.len() == cut, "a cut of {cut} bytes was taken as whole");
+            }
+        }
+    }
+
+    #[test]
+    fn an_etag_is_sent_only_by_who_got_it() {
+        let known = FetcherMemory::default().advanced(Some("e".to_owned()), Some(1), None).by("v1", "api");
+        assert_eq!(known.etag_for("v1", "api"), Some("e"));
+        assert_eq!(known.etag_for("v2", "api"), None);
+        assert_eq!(known.etag_for("v1", "page"), None);
+    }
+
+    #[test]
+    fn a_memory_never_outgrows_its_limit() {
+        let known =
+            FetcherMemory::default().advanced(Some("e".repeat(60_000)), Some(1), Some("p".repeat(5_000))).by("v", "s");
+        assert!(known.encode().0.len() <= MAX_MEMORY_BYTES);
+        assert_eq!(FetcherMemory::decode(&known.encode()).unwrap().digest, Some(1));
+    }
+}
