@@ -255,8 +255,10 @@ COMMENT 'What was registered and what the scheduler makes of it: per number the 
 CREATE TABLE IF NOT EXISTS waybill.payloads
 (
     hash String COMMENT 'Hash of the bytes: source_payload of an event' CODEC(ZSTD(1)),
+    carrier LowCardinality(String) COMMENT 'The carrier that answered',
     content_type LowCardinality(String) COMMENT 'Media type of the answer, empty when not told',
     size UInt32 COMMENT 'Compressed size in bytes' CODEC(ZSTD(1)),
+    truncated_from Nullable(UInt64) COMMENT 'Uncut length in bytes of an answer that did not fit. Null when it is whole' CODEC(ZSTD(1)),
     body String COMMENT 'The answer, compressed with zstd as it came from the fetcher' CODEC(NONE),
     log_partition UInt32 COMMENT 'Partition of the topic that the row was read from' CODEC(ZSTD(1)),
     log_offset UInt64 COMMENT 'Offset of the record within that partition' CODEC(Delta, ZSTD(1)),
