@@ -13,6 +13,7 @@ use waybill_schemas::CarrierSlug;
 use crate::{
     adapter::{Adapter, Files, Phrases, parse},
     error::AdapterError,
+    examples::Example,
     mapping::Mapping,
     spec::PhrasesSpec,
 };
@@ -136,6 +137,20 @@ impl Catalog {
     pub fn is_empty(&self) -> bool {
         self.adapters.is_empty()
     }
+}
+
+/// The embedded examples of a carrier.
+pub(crate) fn embedded_examples(slug: &str) -> Vec<Example> {
+    let Some(folder) = CARRIERS.get_dir(format!("{slug}/examples")) else { return Vec::new() };
+    let example = |folder: &Dir<'static>| {
+        let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Example {
+            name: name(folder.path()),
+            place: folder.path().display().to_string(),
+            files: folder.files().map(|file| (name(file.path()), file.contents().to_vec())).collect(),
+        }
+    };
+    folder.dirs().map(example).collect()
 }
 
 fn read(path: &Path) -> Result<String, AdapterError> {

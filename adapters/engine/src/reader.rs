@@ -123,7 +123,8 @@ pub(crate) type TooMuch = String;
 impl Reader {
     pub(crate) fn compile(spec: &ReaderSpec, shared: &Shared<'_>) -> Result<Self, Fault> {
         let shape = spec.shape;
-        if spec.tables.is_empty() && spec.not_found.is_empty() && spec.no_scan.is_empty() && spec.facts.status.is_none() {
+        let markers = [&spec.not_found, &spec.no_scan, &spec.blocked, &spec.unreadable, &spec.needs_data];
+        if spec.tables.is_empty() && markers.iter().all(|markers| markers.is_empty()) {
             return Err(Fault::new(&spec.name, format!("reader `{}` reads nothing; give it tables or markers", spec.name)));
         }
         let markers = |specs: &[MarkerSpec]| specs.iter().map(|spec| Marker::compile(shape, spec)).collect::<Result<Vec<_>, _>>();

@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 
-use waybill_adapters::Catalog;
+use waybill_adapters::{Catalog, examples};
 
 #[test]
 fn every_example_gives_its_golden_result() {
@@ -16,22 +16,19 @@ fn every_example_gives_its_golden_result() {
     let mut wrong = Vec::new();
     let mut count = 0;
     for adapter in catalog.all().filter(|adapter| only.as_deref().is_none_or(|slug| slug == adapter.slug.as_str())) {
-        for example in support::folders(&folder.join(adapter.slug.as_str()).join("examples")) {
-            let (_, json) = support::example(adapter, &example);
-            let found = serde_json::to_string_pretty(&json).unwrap() + "\n";
-            let path = example.join("expected.json");
-            if bless {
-                fs::write(&path, &found).unwrap();
-            }
-            let expected = fs::read_to_string(&path).unwrap_or_default();
-            if expected != found {
-                wrong.push(format!("{}\n--- expected\n{expected}\n--- found\n{found}", path.display()));
-            }
+        for example in examples::of_folder(&folder.join(adapter.slug.as_str())).unwrap() {
             count += 1;
+            let checked = example.check(adapter).unwrap_or_else(|error| panic!("{error}"));
+            if bless {
+                let text = serde_json::to_string_pretty(&checked.json).unwrap() + "\n";
+                fs::write(format!("{}/expected.json", example.place), text).unwrap();
+            } else {
+                wrong.extend(checked.differences.iter().map(|what| format!("{}/{}: {what}", adapter.slug, example.name)));
+            }
         }
     }
     eprintln!("{count} examples");
-    assert!(wrong.is_empty(), "{} of {count} differ (WAYBILL_BLESS=1 writes them anew):\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "WAYBILL_BLESS=1 writes golden results anew; these differ:\n{}", wrong.join("\n"));
 }
 
 #[test]
@@ -40,11 +37,13 @@ fn every_carrier_has_the_examples_that_show_what_it_can_say() {
     let catalog = Catalog::of_folder(&folder).unwrap_or_else(|error| panic!("{error}"));
     let mut lacking = Vec::new();
     for adapter in catalog.all().filter(|adapter| adapter.reader_names().next().is_some()) {
-        let examples = support::folders(&folder.join(adapter.slug.as_str()).join("examples"));
-        let views: Vec<_> = examples.iter().map(|example| support::example(adapter, example).0).collect();
-        let has = |what: &str| views.iter().any(|view| {
-            view.outcome.as_str() == what || view.status.is_some_and(|status| status.as_str() == what)
-        });
+        let examples = examples::of_folder(&folder.join(adapter.slug.as_str())).unwrap();
+        let views: Vec<_> = examples.iter().map(|example| example.check(adapter).unwrap().view).collect();
+        let has = |what: &str| {
+            views.iter().any(|view| {
+                view.outcome.as_str() == what || view.status.is_some_and(|status| status.as_str() == what)
+            })
+        };
         let needed = ["Delivered", "InTransit", "not_found", "unreadable"];
         lacking.extend(needed.iter().filter(|what| !has(what)).map(|what| format!("{}: {what}", adapter.slug)));
     }
@@ -52,11 +51,13 @@ fn every_carrier_has_the_examples_that_show_what_it_can_say() {
 }
 
 #[test]
-fn the_embedded_carriers_are_those_on_disk() {
+fn the_embedded_carriers_are_those_on_disk_and_their_examples_run() {
     let embedded = Catalog::embedded().unwrap_or_else(|error| panic!("{error}"));
     let on_disk = Catalog::of_folder(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../carriers")).unwrap();
     let versions = |catalog: &Catalog| -> Vec<(String, String)> {
         catalog.all().map(|adapter| (adapter.slug.to_string(), adapter.version.clone())).collect()
     };
     assert_eq!(versions(&embedded), versions(&on_disk));
+    let count: usize = embedded.all().map(|adapter| examples::run(adapter, &[]).unwrap().len()).sum();
+    assert!(count >= embedded.len(), "{count} embedded examples");
 }
