@@ -22,6 +22,9 @@ mod trouble;
 mod truth;
 mod window;
 
+#[cfg(test)]
+mod round_trip_tests;
+
 use include_dir::{Dir, include_dir};
 
 pub use clock::{JourneyMap, wall_now_ms};
