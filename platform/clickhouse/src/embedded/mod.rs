@@ -14,6 +14,7 @@ mod confine;
 mod http;
 mod kill;
 mod password;
+mod pieces;
 mod request;
 mod run;
 mod supervisor;
