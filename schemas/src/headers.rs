@@ -18,13 +18,3 @@ pub const CE_TYPE: &str = "ce_type";
 pub const CE_SOURCE: &str = "ce_source";
 /// CloudEvents: when, RFC 3339.
 pub const CE_TIME: &str = "ce_time";
-/// On `waybill.dead-letters`: a short code of what is wrong, the same as the API's where it has one.
-pub const DEAD_CODE: &str = "waybill-dead-code";
-/// On `waybill.dead-letters`: one sentence; never contains the number.
-pub const DEAD_REASON: &str = "waybill-dead-reason";
-/// On `waybill.dead-letters`: the topic the record came from.
-pub const DEAD_TOPIC: &str = "waybill-dead-topic";
-/// On `waybill.dead-letters`: the partition it came from, as decimal text.
-pub const DEAD_PARTITION: &str = "waybill-dead-partition";
-/// On `waybill.dead-letters`: its offset there, as decimal text.
-pub const DEAD_OFFSET: &str = "waybill-dead-offset";

@@ -1,0 +1,261 @@
+//! The group's loop: partitions come and go, outcomes are passed on, what is done is committed.
+//!
+//! Nothing here waits for a partition except a revoke, so commits, which are the lease, go on while one restores.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use waybill_log::{Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, LogError, Record};
+use waybill_runtime::Component;
+
+use crate::{
+    Deps, SchedulerError,
+    codec::Places,
+    desk::Context,
+    error::End,
+    partition::{Progress, Seat},
+};
+
+/// Batches that wait for a partition.
+const WAITING_BATCHES: usize = 4;
+/// How long one look for news of the group lasts.
+const POLL: Duration = Duration::from_millis(50);
+
+/// One owned partition as the group's loop sees it.
+struct Slot {
+    outcomes: mpsc::Sender<Vec<Record>>,
+    progress: watch::Receiver<Progress>,
+    asked: CancellationToken,
+    /// A scheduler that is dropped, rather than asked to stop, leaves no loop behind.
+    task: AbortOnDropHandle<End>,
+    delivery: Delivery,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    /// The partition restores.
+    NotStarted,
+    Flowing,
+    /// Its channel is full.
+    Paused,
+}
+
+/// The group's loop.
+pub(crate) struct Membership<'a> {
+    deps: &'a Deps,
+    member: Box<dyn GroupMember>,
+    slots: BTreeMap<u32, Slot>,
+    health: Component,
+    failures: u32,
+}
+
+impl<'a> Membership<'a> {
+    pub(crate) fn new(deps: &'a Deps, member: Box<dyn GroupMember>) -> Self {
+        let health = deps.health.component("scheduler");
+        Self { deps, member, slots: BTreeMap::new(), health, failures: 0 }
+    }
+
+    /// Works until asked to stop or broken; leaves the group either way.
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), SchedulerError> {
+        self.health.ready();
+        let ended = self.work(&shutdown).await;
+        self.health.not_ready("stopping");
+        let all: Vec<u32> = self.slots.keys().copied().collect();
+        let closed = self.close(&all).await;
+        let drain = self.deps.config.drain();
+        if timeout(drain, self.member.leave()).await.is_err() {
+            tracing::warn!("scheduler.leaving_took_too_long");
+        }
+        ended.and(closed)
+    }
+
+    async fn work(&mut self, shutdown: &CancellationToken) -> Result<(), SchedulerError> {
+        let interval = Duration::from_millis(self.deps.config.commit_interval_ms);
+        let mut committed = Instant::now();
+        while !shutdown.is_cancelled() {
+            self.health.beat();
+            self.look_after_slots().await?;
+            if committed.elapsed() >= interval {
+                committed = Instant::now();
+                let commits = self.commits();
+                let done = self.commit(&commits).await;
+                self.bear(done).await?;
+            }
+            let next = self.next().await;
+            match next {
+                Ok(event) => {
+                    self.failures = 0;
+                    self.take(event).await?;
+                }
+                Err(error) => self.bear(Err(error)).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<GroupEvent, LogError> {
+        let deadline = self.deps.config.request_timeout() + POLL;
+        let answer = timeout(deadline, self.member.next(POLL)).await;
+        answer.unwrap_or_else(|_| Err(LogError::Unavailable("the group does not answer".to_owned())))
+    }
+
+    /// What an error of the group means: wait, pass over, or end.
+    async fn bear(&mut self, answer: Result<(), LogError>) -> Result<(), SchedulerError> {
+        let Err(error) = answer else {
+            return Ok(());
+        };
+        match error.class() {
+            ErrorClass::Retry => {
+                self.failures = (self.failures + 1).min(6);
+                tracing::warn!(%error, failures = self.failures, "scheduler.group_unavailable");
+                sleep(Duration::from_millis(100 << self.failures).min(Duration::from_secs(5))).await;
+                Ok(())
+            }
+            // The event that says so is on its way.
+            ErrorClass::Lost | ErrorClass::Drop => {
+                tracing::info!(%error, "scheduler.commit_passed_over");
+                Ok(())
+            }
+            ErrorClass::Fatal => Err(error.into()),
+        }
+    }
+
+    async fn take(&mut self, event: GroupEvent) -> Result<(), SchedulerError> {
+        match event {
+            GroupEvent::Assigned(partitions) => {
+                for partition in partitions {
+                    self.open(partition);
+                }
+            }
+            GroupEvent::Revoked(partitions) => {
+                let closed = self.close(&partitions).await;
+                self.member.release(&partitions);
+                closed?;
+            }
+            GroupEvent::Records { partition, records } => self.pass_on(partition, records).await,
+            GroupEvent::Idle => {}
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, partition: u32) {
+        let deps = self.deps;
+        let (sender, outcomes) = mpsc::channel(WAITING_BATCHES);
+        let (progress, watched) = watch::channel(Progress::default());
+        let asked = CancellationToken::new();
+        let seat = Seat {
+            context: Context {
+                log: Arc::clone(&deps.log),
+                clocks: deps.clocks,
+                layout: deps.layout.clone(),
+                places: Places::new(&deps.topics, partition),
+                dead_letters: DeadLetters::new(&deps.topics),
+                partition,
+                deadline: deps.config.request_timeout(),
+            },
+            config: deps.config.clone(),
+            carriers: Arc::clone(&deps.carriers),
+            member: deps.member.clone(),
+            health: deps.health.clone(),
+            ownership: self.member.ownership(),
+            outcomes,
+            progress,
+            asked: asked.clone(),
+        };
+        tracing::info!(partition, "scheduler.partition_assigned");
+        let task = AbortOnDropHandle::new(tokio::spawn(seat.run()));
+        let slot = Slot { outcomes: sender, progress: watched, asked, task, delivery: Delivery::NotStarted };
+        self.slots.insert(partition, slot);
+    }
+
+    async fn pass_on(&mut self, partition: u32, records: Vec<Record>) {
+        let Some(slot) = self.slots.get_mut(&partition) else {
+            return;
+        };
+        // There is room: delivery is paused while there is none.
+        let _ = slot.outcomes.send(records).await;
+        if slot.outcomes.capacity() == 0 {
+            self.member.pause(&[partition]);
+            slot.delivery = Delivery::Paused;
+        }
+    }
+
+    async fn look_after_slots(&mut self) -> Result<(), SchedulerError> {
+        let mut ended = Vec::new();
+        for (&partition, slot) in &mut self.slots {
+            if slot.task.is_finished() {
+                ended.push(partition);
+                continue;
+            }
+            let start = slot.progress.borrow().start;
+            match (slot.delivery, start) {
+                (Delivery::NotStarted, Some(offset)) => match self.member.start(partition, Some(offset)).await {
+                    Ok(()) => slot.delivery = Delivery::Flowing,
+                    Err(error) if error.class() == ErrorClass::Fatal => return Err(error.into()),
+                    Err(error) => tracing::info!(partition, %error, "scheduler.start_passed_over"),
+                },
+                (Delivery::Paused, _) if slot.outcomes.capacity() > 0 => {
+                    self.member.resume(&[partition]);
+                    slot.delivery = Delivery::Flowing;
+                }
+                _ => {}
+            }
+        }
+        if ended.is_empty() { Ok(()) } else { self.close(&ended).await }
+    }
+
+    fn commits(&self) -> Vec<Commit> {
+        let done = |(partition, slot): (&u32, &Slot)| {
+            let offset = slot.progress.borrow().done?;
+            Some(Commit { partition: *partition, offset, metadata: String::new() })
+        };
+        self.slots.iter().filter_map(done).collect()
+    }
+
+    /// LOG-1: only what partitions report as durable. Without news too, because commits are the lease.
+    async fn commit(&mut self, commits: &[Commit]) -> Result<(), LogError> {
+        if commits.is_empty() {
+            return Ok(());
+        }
+        let answer = timeout(self.deps.config.request_timeout(), self.member.commit(commits)).await;
+        answer.unwrap_or_else(|_| Err(LogError::Unavailable("a commit was not answered".to_owned())))
+    }
+
+    /// Asks partitions to stop, all at once, waits for them, and commits what they have done.
+    async fn close(&mut self, partitions: &[u32]) -> Result<(), SchedulerError> {
+        let slots: Vec<(u32, Slot)> = partitions.iter().filter_map(|p| self.slots.remove_entry(p)).collect();
+        for (_, slot) in &slots {
+            slot.asked.cancel();
+        }
+        let mut answer = Ok(());
+        let mut commits = Vec::new();
+        for (partition, mut slot) in slots {
+            let end = match timeout(self.deps.config.drain(), &mut slot.task).await {
+                Ok(Ok(end)) => end,
+                Ok(Err(_)) => {
+                    answer = Err(SchedulerError::Broken(partition));
+                    continue;
+                }
+                Err(_) => {
+                    slot.task.abort();
+                    tracing::warn!(partition, "scheduler.partition_did_not_drain");
+                    continue;
+                }
+            };
+            tracing::info!(partition, why = %end, "scheduler.partition_closed");
+            let offset = slot.progress.borrow().done;
+            commits.extend(offset.map(|offset| Commit { partition, offset, metadata: String::new() }));
+            if let End::Fatal(error) = end {
+                answer = Err(error.into());
+            }
+        }
+        if let Err(error) = self.commit(&commits).await {
+            tracing::info!(%error, "scheduler.last_commit_passed_over");
+        }
+        answer
+    }
+}

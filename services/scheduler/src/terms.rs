@@ -1,0 +1,46 @@
+//! What the scheduler needs to know of a carrier; told by whoever composes the program.
+
+use waybill_schemas::{CarrierSlug, politeness::Budget};
+
+/// A carrier as the scheduler sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CarrierTerms {
+    /// The budget in force. Carriers that share one tell the same figures.
+    pub budget: Budget,
+    /// Requests that one look declares: its steps; at least 1.
+    pub requests_per_attempt: u32,
+    /// Whether looks may be handed out. Numbers of a carrier that is switched off wait and are not lost.
+    pub switch: Switch,
+}
+
+/// Whether a carrier is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Switch {
+    /// It is.
+    On,
+    /// It is not, until somebody turns it on.
+    Off,
+}
+
+/// All carriers; asked about once a second, so changes while running are seen. Answers at once, without waiting.
+pub trait Carriers: Send + Sync {
+    /// A carrier's terms; `None` when there is no such carrier.
+    fn policy(&self, carrier: &CarrierSlug) -> Option<CarrierTerms>;
+}
+
+impl CarrierTerms {
+    /// For numbers whose carrier has gone: they wait.
+    pub(crate) fn unknown() -> Self {
+        Self { budget: Budget::default(), requests_per_attempt: 1, switch: Switch::Off }
+    }
+
+    /// Requests of one look, at least one.
+    pub(crate) fn cost(&self) -> u32 {
+        self.requests_per_attempt.max(1)
+    }
+
+    /// Least journey time between two looks at one parcel, in ms.
+    pub(crate) fn least_ms(&self) -> i64 {
+        i64::from(self.budget.min_interval_s) * 1_000
+    }
+}
