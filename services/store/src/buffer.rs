@@ -1,0 +1,201 @@
+//! Rows of one partition that wait for their insert, already as bytes.
+//!
+//! [`Filling`] grows while records come in; [`Sealed`] is one contiguous range that never changes again. Pure.
+
+use bytes::Bytes;
+use waybill_log::Record;
+
+use crate::{columns::TableRow, erase::Erasure, plan::Span};
+
+/// Where the rows of one record end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Mark {
+    offset: u64,
+    end: usize,
+    rows: u32,
+}
+
+/// Rows of one table.
+#[derive(Debug, Default)]
+struct Rows {
+    bytes: Vec<u8>,
+    marks: Vec<Mark>,
+}
+
+/// A record that goes to the dead letters, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct Dead {
+    pub(crate) record: Record,
+    pub(crate) reason: String,
+}
+
+/// A range that is still growing.
+#[derive(Debug)]
+pub(crate) struct Filling {
+    tables: Vec<Rows>,
+    range: Option<(u64, u64)>,
+    erasures: Vec<Erasure>,
+    dead: Vec<Dead>,
+    bytes: usize,
+    rows: usize,
+}
+
+impl Filling {
+    pub(crate) fn new(tables: usize) -> Self {
+        Self {
+            tables: std::iter::repeat_with(Rows::default).take(tables).collect(),
+            range: None,
+            erasures: Vec::new(),
+            dead: Vec::new(),
+            bytes: 0,
+            rows: 0,
+        }
+    }
+
+    /// What follows belongs to the record at `offset`. Offsets rise.
+    pub(crate) fn begin(&mut self, offset: u64) {
+        let first = self.range.map_or(offset, |(first, _)| first);
+        self.range = Some((first, offset));
+    }
+
+    /// Adds a row of the record that was begun to the table with this index.
+    pub(crate) fn row<R: TableRow>(&mut self, table: usize, row: &R) {
+        let (Some((_, offset)), Some(rows)) = (self.range, self.tables.get_mut(table)) else { return };
+        let before = rows.bytes.len();
+        row.put(&mut rows.bytes);
+        let end = rows.bytes.len();
+        self.bytes += end - before;
+        self.rows += 1;
+        match rows.marks.last_mut() {
+            Some(mark) if mark.offset == offset => *mark = Mark { offset, end, rows: mark.rows + 1 },
+            _ => rows.marks.push(Mark { offset, end, rows: 1 }),
+        }
+    }
+
+    pub(crate) fn erase(&mut self, erasure: Erasure) {
+        self.bytes += std::mem::size_of::<Erasure>() + 64;
+        self.rows += 1;
+        self.erasures.push(erasure);
+    }
+
+    pub(crate) fn dead(&mut self, record: Record, reason: String) {
+        self.bytes += record.value.as_ref().map_or(0, Bytes::len) + reason.len();
+        self.rows += 1;
+        self.dead.push(Dead { record, reason });
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Rows that wait.
+    pub(crate) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.range.is_none()
+    }
+
+    /// Closes the range and leaves an empty one behind; `None` when nothing has come.
+    pub(crate) fn seal(&mut self) -> Option<Sealed> {
+        let (first, last) = self.range?;
+        let full = std::mem::replace(self, Self::new(self.tables.len()));
+        let tables = full.tables.into_iter().map(|rows| SealedRows { bytes: rows.bytes.into(), marks: rows.marks });
+        Some(Sealed {
+            first,
+            last,
+            tables: tables.collect(),
+            erasures: full.erasures,
+            dead: full.dead,
+            bytes: full.bytes,
+        })
+    }
+}
+
+/// A closed range of one partition.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    tables: Vec<SealedRows>,
+    pub(crate) erasures: Vec<Erasure>,
+    pub(crate) dead: Vec<Dead>,
+    pub(crate) bytes: usize,
+}
+
+#[derive(Debug)]
+struct SealedRows {
+    bytes: Bytes,
+    marks: Vec<Mark>,
+}
+
+/// A table's rows of a span.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Slice {
+    pub(crate) bytes: Bytes,
+    pub(crate) offsets: Vec<u64>,
+    pub(crate) rows: u64,
+}
+
+impl Sealed {
+    /// The rows of one table in a span of the range.
+    pub(crate) fn slice(&self, table: usize, span: Span) -> Slice {
+        let Some(rows) = self.tables.get(table) else {
+            return Slice { bytes: Bytes::new(), offsets: Vec::new(), rows: 0 };
+        };
+        let begin = rows.marks.partition_point(|mark| mark.offset < span.from);
+        let end = rows.marks.partition_point(|mark| mark.offset <= span.to);
+        let marks = &rows.marks[begin..end];
+        let from = if begin == 0 { 0 } else { rows.marks[begin - 1].end };
+        let to = marks.last().map_or(from, |mark| mark.end);
+        Slice {
+            bytes: rows.bytes.slice(from..to),
+            offsets: marks.iter().map(|mark| mark.offset).collect(),
+            rows: marks.iter().map(|mark| u64::from(mark.rows)).sum(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    struct Two(u8);
+    impl TableRow for Two {
+        const TABLE: &'static str = "two";
+        fn columns() -> Vec<(String, &'static str)> {
+            Vec::new()
+        }
+        fn put(&self, out: &mut Vec<u8>) {
+            out.extend([self.0, self.0]);
+        }
+    }
+
+    #[test]
+    fn slices_of_a_range_are_its_rows_in_order_without_overlap() {
+        let mut filling = Filling::new(2);
+        assert!(filling.seal().is_none());
+        for offset in [3_u8, 4, 7, 9] {
+            filling.begin(u64::from(offset));
+            filling.row(0, &Two(offset));
+            if offset == 7 {
+                filling.row(0, &Two(70));
+                filling.row(1, &Two(71));
+            }
+        }
+        filling.begin(12);
+        assert_eq!((filling.rows(), filling.bytes()), (6, 12));
+        let sealed = filling.seal().unwrap();
+        assert!(filling.is_empty() && filling.bytes() == 0);
+        assert_eq!((sealed.first, sealed.last), (3, 12));
+        let slice = |from, to| sealed.slice(0, Span { from, to });
+        assert_eq!(slice(3, 12).bytes, [3, 3, 4, 4, 7, 7, 70, 70, 9, 9].as_slice());
+        assert_eq!(slice(4, 7), Slice { bytes: vec![4, 4, 7, 7, 70, 70].into(), offsets: vec![4, 7], rows: 3 });
+        assert_eq!(slice(5, 6).rows, 0);
+        assert_eq!(slice(10, 12).bytes.len(), 0);
+        assert_eq!(sealed.slice(1, Span { from: 3, to: 12 }).offsets, [7]);
+    }
+}

@@ -1,0 +1,507 @@
+//! One topic's loop: read, close ranges, acknowledge them, have them inserted, commit.
+//!
+//! The loop alone talks to the group member; inserts run beside it and come back to it. Per partition one range is under
+//! way while the next one fills. Reading is paused where a range is full or memory is used up, never given up: the member
+//! goes on answering for its partitions, so ClickHouse being away stalls nothing but the store's own position.
+//! Order (LOG-1, STO-1): plan acknowledged → inserts and dead letters done → offset committed.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{task::JoinSet, time::Instant};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use waybill_log::{
+    Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, LogError, ReadFrom, Record, SharedLog, TopicPartition,
+};
+use waybill_runtime::Component;
+use waybill_schemas::topics::{self, Cleanup};
+
+use crate::{
+    StoreConfig, StoreError,
+    buffer::{Filling, Sealed},
+    dead::{Code, bury},
+    erase,
+    flight::{Flight, Outcome, Work},
+    insert::{Inserted, Inserter},
+    plan::{Plan, token},
+    rows::Source,
+};
+
+/// Longest wait for records when nothing is under way.
+const IDLE_WAIT: Duration = Duration::from_millis(250);
+/// Longest wait while something is under way: how late its end may be noticed.
+const BUSY_WAIT: Duration = Duration::from_millis(5);
+/// Pause after an error of the log that passes.
+const LOG_PAUSE: Duration = Duration::from_millis(200);
+/// How often the lag is measured.
+const LAG_EVERY: Duration = Duration::from_secs(2);
+/// Most bytes of one read when a range is read again.
+const REREAD_BYTES: usize = 4 * 1024 * 1024;
+
+/// What all topics' loops share. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) log: SharedLog,
+    pub(crate) letters: DeadLetters,
+    pub(crate) inserter: Inserter,
+    pub(crate) config: Arc<StoreConfig>,
+    /// Bytes of rows in memory, over all topics.
+    pub(crate) buffered: Arc<AtomicUsize>,
+}
+
+/// A partition that is ours.
+struct Partition {
+    generation: u64,
+    filling: Filling,
+    since: Option<Instant>,
+    flight: Option<Flight>,
+    /// Everything before is stored.
+    position: u64,
+    /// The position is not committed yet.
+    uncommitted: bool,
+    paused: bool,
+    cancel: CancellationToken,
+    _cancel_on_drop: DropGuard,
+}
+
+/// A piece of work that has ended.
+struct Finished {
+    partition: u32,
+    generation: u64,
+    work: Work,
+    outcome: Outcome,
+}
+
+/// One topic's loop.
+pub(crate) struct Consumer {
+    shared: Shared,
+    source: &'static Source,
+    topic: Arc<str>,
+    member: Box<dyn GroupMember>,
+    partitions: BTreeMap<u32, Partition>,
+    work: JoinSet<Finished>,
+    generation: u64,
+    draining: bool,
+    lag_due: Instant,
+}
+
+impl Consumer {
+    pub(crate) fn new(
+        shared: Shared,
+        source: &'static Source,
+        topic: Arc<str>,
+        member: Box<dyn GroupMember>,
+    ) -> Self {
+        let (partitions, work) = (BTreeMap::new(), JoinSet::new());
+        let lag_due = Instant::now();
+        Self { shared, source, topic, member, partitions, work, generation: 0, draining: false, lag_due }
+    }
+
+    /// Runs until shutdown, then waits a while for what is under way.
+    pub(crate) async fn run(mut self, component: Component, shutdown: CancellationToken) -> Result<(), StoreError> {
+        let mut drained_by = None;
+        loop {
+            component.ready();
+            if shutdown.is_cancelled() {
+                self.draining = true;
+                let budget = Duration::from_millis(self.shared.config.drain_ms);
+                let by = *drained_by.get_or_insert_with(|| Instant::now() + budget);
+                if self.is_idle() || Instant::now() >= by {
+                    break;
+                }
+            }
+            self.balance();
+            match self.member.next(self.wait()).await {
+                Ok(event) => self.on_event(event).await?,
+                Err(error) => self.on_log_error(error).await?,
+            }
+            self.collect();
+            self.advance().await?;
+            self.measure().await;
+        }
+        self.work.shutdown().await;
+        self.member.leave().await;
+        Ok(())
+    }
+
+    fn is_idle(&self) -> bool {
+        self.partitions.values().all(|part| part.flight.is_none() && part.filling.is_empty() && !part.uncommitted)
+    }
+
+    fn wait(&self) -> Duration {
+        let busy = |part: &Partition| part.flight.is_some() || part.uncommitted;
+        if self.draining || self.partitions.values().any(busy) {
+            return BUSY_WAIT;
+        }
+        let linger = self.shared.config.linger();
+        let due = self.partitions.values().filter_map(|part| part.since).min();
+        due.map_or(IDLE_WAIT, |since| linger.saturating_sub(since.elapsed()).min(IDLE_WAIT))
+    }
+
+    /// Pauses and resumes partitions so that memory stays bounded.
+    fn balance(&mut self) {
+        let stop = self.draining || self.is_pressed();
+        let config = &self.shared.config;
+        let (mut pause, mut resume) = (Vec::new(), Vec::new());
+        for (partition, part) in &mut self.partitions {
+            let wanted = stop || is_full(&part.filling, config);
+            if wanted != part.paused {
+                part.paused = wanted;
+                if wanted { pause.push(*partition) } else { resume.push(*partition) }
+            }
+        }
+        if !pause.is_empty() {
+            self.member.pause(&pause);
+        }
+        if !resume.is_empty() {
+            self.member.resume(&resume);
+        }
+    }
+
+    fn is_pressed(&self) -> bool {
+        self.shared.buffered.load(Ordering::Relaxed) >= self.shared.config.buffer_bytes
+    }
+
+    async fn on_event(&mut self, event: GroupEvent) -> Result<(), StoreError> {
+        match event {
+            GroupEvent::Idle => {}
+            GroupEvent::Records { partition, records } => self.take(partition, &records),
+            GroupEvent::Revoked(lost) => {
+                // What is under way is left to the new owner, who sends the same ranges under the same tokens; our own
+                // late inserts are then repeats.
+                lost.iter().for_each(|partition| self.forget(*partition));
+                self.member.release(&lost);
+            }
+            GroupEvent::Assigned(gained) => {
+                for partition in gained {
+                    match self.adopt(partition).await {
+                        Ok(()) => {}
+                        Err(StoreError::Log { source: LogError::NotOwned(_), .. }) => self.forget(partition),
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_log_error(&mut self, error: LogError) -> Result<(), StoreError> {
+        match error.class() {
+            ErrorClass::Retry | ErrorClass::Drop => {
+                tracing::warn!(topic = %self.topic, %error, "store.log_unavailable");
+                tokio::time::sleep(LOG_PAUSE).await;
+                Ok(())
+            }
+            ErrorClass::Lost => {
+                if let LogError::NotOwned(partition) = error {
+                    self.forget(partition);
+                }
+                Ok(())
+            }
+            ErrorClass::Fatal => Err(self.fail(error)),
+        }
+    }
+
+    fn fail(&self, source: LogError) -> StoreError {
+        StoreError::Log { topic: self.topic.to_string(), source }
+    }
+
+    fn at(&self, partition: u32) -> TopicPartition {
+        TopicPartition::new(Arc::clone(&self.topic), partition)
+    }
+
+    fn take(&mut self, partition: u32, records: &[Record]) {
+        let Some(part) = self.partitions.get_mut(&partition) else { return };
+        let before = part.filling.bytes();
+        for record in records {
+            self.source.take(record, partition, &mut part.filling);
+        }
+        self.shared.buffered.fetch_add(part.filling.bytes() - before, Ordering::Relaxed);
+        part.since.get_or_insert_with(Instant::now);
+        metrics::counter!("waybill_store_records_total", "topic" => self.source.topic).increment(records.len() as u64);
+    }
+
+    fn forget(&mut self, partition: u32) {
+        if let Some(part) = self.partitions.remove(&partition) {
+            let flying = part.flight.as_ref().map_or(0, |flight| flight.range().bytes);
+            self.shared.buffered.fetch_sub(part.filling.bytes() + flying, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes a partition over where the group left it: a range that was under way is read again and sent again, exactly.
+    async fn adopt(&mut self, partition: u32) -> Result<(), StoreError> {
+        self.forget(partition);
+        let at = self.at(partition);
+        let committed = loop {
+            match self.member.committed(partition).await {
+                Ok(committed) => break committed,
+                Err(error) => self.on_log_error(error).await?,
+            }
+        };
+        let bounds = loop {
+            match self.shared.log.bounds(&at).await {
+                Ok(bounds) => break bounds,
+                Err(error) => self.on_log_error(error).await?,
+            }
+        };
+        let mut position = bounds.first;
+        let mut flight = None;
+        if let Some(commit) = committed {
+            let plan = Plan::of_commit(commit.offset, &commit.metadata).map_err(|()| StoreError::Metadata {
+                topic: self.topic.to_string(),
+                partition,
+                metadata: commit.metadata.clone(),
+            })?;
+            let read_up_to = plan.as_ref().map_or(commit.offset, |plan| plan.last() + 1);
+            if read_up_to > bounds.next {
+                // Going on would give new records the tokens of old ones, which ClickHouse then drops.
+                let (end, committed) = (bounds.next, read_up_to);
+                return Err(StoreError::LogReplaced { topic: self.topic.to_string(), partition, end, committed });
+            }
+            self.note_gap(partition, commit.offset, bounds.first);
+            position = commit.offset.max(bounds.first);
+            if let Some(plan) = plan {
+                let range = self.reread(&at, position, plan.last()).await?;
+                self.shared.buffered.fetch_add(range.as_ref().map_or(0, |range| range.bytes), Ordering::Relaxed);
+                flight = range.map(|range| Flight::resumed(self.source, range, plan));
+                if flight.is_none() {
+                    position = read_up_to.max(bounds.first);
+                }
+            }
+        }
+        let from = flight.as_ref().map_or(position, |flight| flight.last() + 1);
+        loop {
+            match self.member.start(partition, Some(from)).await {
+                Ok(()) => break,
+                Err(error @ LogError::NotOwned(_)) => return Err(self.fail(error)),
+                Err(error) => self.on_log_error(error).await?,
+            }
+        }
+        self.generation += 1;
+        let cancel = CancellationToken::new();
+        let part = Partition {
+            generation: self.generation,
+            filling: Filling::new(self.source.tables.len()),
+            since: None,
+            flight,
+            position,
+            uncommitted: false,
+            paused: false,
+            _cancel_on_drop: cancel.clone().drop_guard(),
+            cancel,
+        };
+        self.partitions.insert(partition, part);
+        tracing::info!(topic = %self.topic, partition, position, from, "store.partition_assigned");
+        Ok(())
+    }
+
+    /// Records that retention took before they were stored are gone; it is said aloud and counted.
+    fn note_gap(&self, partition: u32, committed: u64, first: u64) {
+        let deleted = topics::find(self.source.topic).is_some_and(|spec| spec.cleanup == Cleanup::Delete);
+        if committed < first && deleted {
+            let lost = first - committed;
+            tracing::error!(topic = %self.topic, partition, committed, first, lost, "store.records_expired_unstored");
+            metrics::counter!("waybill_promise_violations_total", "id" => "STO-1").increment(lost);
+        }
+    }
+
+    async fn reread(&mut self, at: &TopicPartition, from: u64, last: u64) -> Result<Option<Sealed>, StoreError> {
+        let mut filling = Filling::new(self.source.tables.len());
+        let mut offset = from;
+        while offset <= last {
+            let read = ReadFrom {
+                at: at.clone(),
+                offset,
+                max_records: self.source.max_batch,
+                max_bytes: REREAD_BYTES,
+                wait: Duration::ZERO,
+            };
+            let batch = match self.shared.log.read(read).await {
+                Ok(batch) => batch,
+                Err(error) => {
+                    self.on_log_error(error).await?;
+                    continue;
+                }
+            };
+            let in_range = batch.records.iter().take_while(|record| record.offset <= last);
+            in_range.for_each(|record| self.source.take(record, at.partition, &mut filling));
+            if batch.next_offset <= offset {
+                // Compacted away to its end: nothing of the range is left from here on.
+                break;
+            }
+            offset = batch.next_offset;
+        }
+        Ok(filling.seal())
+    }
+
+    /// Takes what has ended beside the loop.
+    fn collect(&mut self) {
+        while let Some(ended) = self.work.try_join_next() {
+            let Ok(ended) = ended else {
+                tracing::error!(topic = %self.topic, "store.work_died");
+                continue;
+            };
+            let part = self.partitions.get_mut(&ended.partition);
+            let part = part.filter(|part| part.generation == ended.generation);
+            if let Some(flight) = part.and_then(|part| part.flight.as_mut()) {
+                flight.finished(ended.work, ended.outcome);
+            }
+        }
+    }
+
+    /// Closes ranges, has plans and positions acknowledged, starts work.
+    async fn advance(&mut self) -> Result<(), StoreError> {
+        let pressed = self.is_pressed();
+        let mut commits = Vec::new();
+        for (partition, part) in &mut self.partitions {
+            if let Some(flight) = part.flight.take_if(|flight| flight.is_done()) {
+                part.position = flight.last() + 1;
+                part.uncommitted = true;
+                self.shared.buffered.fetch_sub(flight.range().bytes, Ordering::Relaxed);
+            }
+            let due = part.since.is_some_and(|since| since.elapsed() >= self.shared.config.linger());
+            let close = due || pressed || self.draining || is_full(&part.filling, &self.shared.config);
+            if part.flight.is_none() && close {
+                part.since = None;
+                part.flight = part.filling.seal().map(|range| Flight::new(self.source, range));
+            }
+            let (offset, metadata) = match part.flight.as_ref().map(Flight::to_acknowledge) {
+                // STO-1: the range's end is in the metadata before anything is inserted; the offset stays at its first.
+                Some(Some(plan)) => plan,
+                // LOG-1: a position moves only when everything before it is stored.
+                None if part.uncommitted => (part.position, String::new()),
+                Some(None) | None => continue,
+            };
+            commits.push(Commit { partition: *partition, offset, metadata });
+        }
+        if !commits.is_empty() {
+            match self.member.commit(&commits).await {
+                Ok(()) => self.acknowledged(&commits),
+                Err(error) => return self.on_log_error(error).await,
+            }
+        }
+        self.start_work();
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, commits: &[Commit]) {
+        for commit in commits {
+            let Some(part) = self.partitions.get_mut(&commit.partition) else { continue };
+            part.uncommitted = false;
+            match &mut part.flight {
+                Some(flight) => {
+                    part.position = commit.offset;
+                    flight.acknowledged();
+                }
+                None => part.position = commit.offset,
+            }
+        }
+    }
+
+    fn start_work(&mut self) {
+        for (partition, part) in &mut self.partitions {
+            let Some(flight) = &mut part.flight else { continue };
+            for work in flight.start() {
+                let at = TopicPartition::new(Arc::clone(&self.topic), *partition);
+                let job = Job { shared: self.shared.clone(), source: self.source, at, range: Arc::clone(flight.range()) };
+                let rows = match &work {
+                    Work::Table(table) => flight.rows(*table),
+                    _ => None,
+                };
+                let (partition, generation, cancel) = (*partition, part.generation, part.cancel.clone());
+                self.work.spawn(async move {
+                    let done = cancel.run_until_cancelled(job.run(&work, rows)).await;
+                    Finished { partition, generation, work, outcome: done.unwrap_or(Outcome::Done) }
+                });
+            }
+        }
+    }
+
+    async fn measure(&mut self) {
+        if Instant::now() < self.lag_due {
+            return;
+        }
+        self.lag_due = Instant::now() + LAG_EVERY;
+        let mut lag = 0;
+        for (partition, part) in &self.partitions {
+            let at = TopicPartition::new(Arc::clone(&self.topic), *partition);
+            if let Ok(bounds) = self.shared.log.bounds(&at).await {
+                lag += bounds.next.saturating_sub(part.position.max(bounds.first));
+            }
+        }
+        metrics::gauge!("waybill_store_lag_records", "topic" => self.source.topic).set(lag as f64);
+        metrics::gauge!("waybill_store_buffered_bytes").set(self.shared.buffered.load(Ordering::Relaxed) as f64);
+    }
+}
+
+fn is_full(filling: &Filling, config: &StoreConfig) -> bool {
+    filling.rows() >= config.batch_rows || filling.bytes() >= config.batch_bytes
+}
+
+/// What a piece of work needs.
+struct Job {
+    shared: Shared,
+    source: &'static Source,
+    at: TopicPartition,
+    range: Arc<Sealed>,
+}
+
+impl Job {
+    async fn run(self, work: &Work, rows: Option<(crate::plan::Span, crate::buffer::Slice)>) -> Outcome {
+        match work {
+            Work::Table(table) => {
+                let (Some((span, slice)), Some(table)) = (rows, self.source.tables.get(*table)) else {
+                    return Outcome::Done;
+                };
+                let token = token(&self.at.topic, self.at.partition, span, table.name);
+                match self.shared.inserter.insert(table, &token, &slice.bytes).await {
+                    Inserted::Stored => {
+                        metrics::counter!("waybill_store_rows_total", "table" => table.name).increment(slice.rows);
+                        Outcome::Done
+                    }
+                    Inserted::Refused(reason) => Outcome::Refused(reason),
+                }
+            }
+            Work::Poison { offset, reason, .. } => {
+                self.poison(*offset, reason).await;
+                Outcome::Done
+            }
+            Work::Dead => {
+                for dead in &self.range.dead {
+                    self.bury(&dead.record, (Code::Unreadable, &dead.reason)).await;
+                }
+                Outcome::Done
+            }
+            Work::Erase => {
+                self.shared.inserter.execute("forgotten", &erase::statements(&self.range.erasures)).await;
+                Outcome::Done
+            }
+        }
+    }
+
+    async fn bury(&self, record: &Record, why: (Code, &str)) {
+        bury(&self.shared.log, &self.shared.letters, &self.at, record, why).await;
+    }
+
+    async fn poison(&self, offset: u64, reason: &str) {
+        loop {
+            match self.shared.log.record_at(&self.at, offset).await {
+                Ok(Some(record)) => return self.bury(&record, (Code::RefusedByStore, reason)).await,
+                Ok(None) => {
+                    tracing::error!(topic = %self.at.topic, partition = self.at.partition, offset, reason, "store.refused_record_gone");
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(topic = %self.at.topic, %error, "store.log_unavailable");
+                    tokio::time::sleep(LOG_PAUSE).await;
+                }
+            }
+        }
+    }
+}

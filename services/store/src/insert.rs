@@ -1,0 +1,213 @@
+//! Inserts that are repeated until ClickHouse has answered for good.
+//!
+//! One insert is one range of one table under its token; whatever happens to the connection, the same bytes are sent again
+//! under the same token (STO-1). Only a refusal for what stands in the rows is handed back; a table that does not fit the
+//! program, a full disk, a lack of memory and a server that is away are waited out.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use clickhouse::error::Error;
+use tokio::sync::Semaphore;
+use waybill_runtime::retry::RetryPolicy;
+
+use crate::{
+    columns::{put_bytes, put_length},
+    config::StoreConfig,
+    rows::Table,
+    trouble::Trouble,
+};
+
+/// How an insert ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Inserted {
+    /// The rows are stored, by this insert or an earlier one under its token.
+    Stored,
+    /// The server refuses these rows for what stands in them, and has stored none.
+    Refused(String),
+}
+
+/// What all topics share to reach ClickHouse. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Inserter {
+    client: clickhouse::Client,
+    permits: Arc<Semaphore>,
+    trouble: Trouble,
+    timeout: Duration,
+    retry: RetryPolicy,
+}
+
+impl Inserter {
+    pub(crate) fn new(client: clickhouse::Client, config: &StoreConfig, trouble: Trouble) -> Self {
+        let retry = RetryPolicy { max: Duration::from_millis(config.retry_max_ms), ..RetryPolicy::FOREVER };
+        let permits = Arc::new(Semaphore::new(config.max_concurrent_inserts));
+        Self { client, permits, trouble, timeout: config.insert_timeout(), retry }
+    }
+
+    /// Inserts rows under a token, however long it takes.
+    pub(crate) async fn insert(&self, table: &'static Table, token: &str, rows: &Bytes) -> Inserted {
+        let attempt = || async {
+            match self.send(table, Some(token), rows).await {
+                Err(error) if is_about_data(&error) => {
+                    // Rows of another shape than the table's are refused with the same codes as bad rows. An insert of no
+                    // rows tells the two apart: no row may be taken for poison because a migration is missing.
+                    self.send(table, None, &Bytes::new()).await?;
+                    Ok(Inserted::Refused(first_line(&error)))
+                }
+                other => other.map(|()| Inserted::Stored),
+            }
+        };
+        self.until_done(table.name, attempt).await
+    }
+
+    /// Runs statements one after the other, however long it takes. They must be harmless to repeat.
+    pub(crate) async fn execute(&self, name: &'static str, statements: &[String]) {
+        for statement in statements {
+            let attempt = || async {
+                let sent = self.client.query_raw(statement).with_setting("lightweight_deletes_sync", "2").execute();
+                tokio::time::timeout(self.timeout, sent).await.unwrap_or(Err(Error::TimedOut))
+            };
+            self.until_done(name, attempt).await;
+        }
+    }
+
+    async fn until_done<T, F, A>(&self, name: &'static str, attempt: F) -> T
+    where
+        F: Fn() -> A,
+        A: Future<Output = Result<T, Error>>,
+    {
+        let mut delays = self.retry.delays();
+        let mut troubled = None;
+        loop {
+            let outcome = match self.permits.acquire().await {
+                Ok(_permit) => attempt().await,
+                Err(_) => Err(Error::Custom("the store is closing".to_owned())),
+            };
+            match outcome {
+                Ok(done) => {
+                    metrics::counter!("waybill_store_inserts_total", "table" => name, "outcome" => "done").increment(1);
+                    return done;
+                }
+                Err(error) => {
+                    metrics::counter!("waybill_store_inserts_total", "table" => name, "outcome" => "retry").increment(1);
+                    let why = first_line(&error);
+                    tracing::warn!(table = name, error = why, "store.insert_failed");
+                    // Held until this insert is done: the store is not ready while anything waits.
+                    troubled.get_or_insert_with(|| self.trouble.enter(format!("{name}: {why}")));
+                    tokio::time::sleep(delays.next().unwrap_or(self.retry.max)).await;
+                }
+            }
+        }
+    }
+
+    async fn send(&self, table: &'static Table, token: Option<&str>, rows: &Bytes) -> Result<(), Error> {
+        let columns = (table.columns)();
+        let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+        let sql = format!("INSERT INTO {} ({}) FORMAT RowBinaryWithNamesAndTypes", table.name, names.join(", "));
+        let mut insert = self
+            .client
+            .insert_formatted_with(sql)
+            // Sent every time, whatever the server's or the client's defaults are: an insert is answered when it is
+            // stored, old months do not make it fail, and its token counts.
+            .with_setting("async_insert", "0")
+            .with_setting("max_partitions_per_insert_block", "0")
+            .with_setting("insert_deduplicate", "1");
+        if let Some(token) = token {
+            insert = insert.with_setting("insert_deduplication_token", token);
+        }
+        let header = header(&columns);
+        let rows = rows.clone();
+        let sent = async move {
+            insert.send(header).await?;
+            if !rows.is_empty() {
+                insert.send(rows).await?;
+            }
+            insert.end().await
+        };
+        tokio::time::timeout(self.timeout, sent).await.unwrap_or(Err(Error::TimedOut))
+    }
+
+    /// Whether ClickHouse answers.
+    pub(crate) async fn ping(&self) -> Result<(), String> {
+        let asked = self.client.query("SELECT 1").fetch_one::<u8>();
+        match tokio::time::timeout(Duration::from_secs(5), asked).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(first_line(&error)),
+            Err(_) => Err("ClickHouse did not answer within 5 s".to_owned()),
+        }
+    }
+}
+
+/// Names and types in front of the rows.
+fn header(columns: &[(String, &'static str)]) -> Bytes {
+    let mut out = Vec::with_capacity(2_048);
+    put_length(columns.len(), &mut out);
+    columns.iter().for_each(|(name, _)| put_bytes(name.as_bytes(), &mut out));
+    columns.iter().for_each(|(_, kind)| put_bytes(kind.as_bytes(), &mut out));
+    out.into()
+}
+
+/// ClickHouse's codes for data that it cannot take. Everything else says something about the server.
+const ABOUT_DATA: [u32; 18] = [
+    6,   // CANNOT_PARSE_TEXT
+    25,  // CANNOT_PARSE_ESCAPE_SEQUENCE
+    27,  // CANNOT_PARSE_INPUT_ASSERTION_FAILED
+    32,  // ATTEMPT_TO_READ_AFTER_EOF
+    33,  // CANNOT_READ_ALL_DATA
+    38,  // CANNOT_PARSE_DATE
+    41,  // CANNOT_PARSE_DATETIME
+    53,  // TYPE_MISMATCH
+    69,  // ARGUMENT_OUT_OF_BOUND
+    70,  // CANNOT_CONVERT_TYPE
+    72,  // CANNOT_PARSE_NUMBER
+    117, // INCORRECT_DATA
+    128, // TOO_LARGE_ARRAY_SIZE
+    131, // TOO_LARGE_STRING_SIZE
+    321, // VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+    349, // CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
+    469, // VIOLATED_CONSTRAINT
+    691, // UNKNOWN_ELEMENT_OF_ENUM
+];
+
+fn is_about_data(error: &Error) -> bool {
+    let Error::BadResponse(text) = error else { return false };
+    code(text).is_some_and(|code| ABOUT_DATA.contains(&code))
+}
+
+/// The code in `Code: 117. DB::Exception: …`.
+fn code(text: &str) -> Option<u32> {
+    let (_, rest) = text.split_once("Code: ")?;
+    let digits = rest.find(|c: char| !c.is_ascii_digit()).map_or(rest, |end| &rest[..end]);
+    digits.parse().ok()
+}
+
+/// The error for a log: one short line, without what the server repeats of the rows (SEC-1).
+fn first_line(error: &Error) -> String {
+    let text = error.to_string();
+    let end = ["Column values:", "Row 1", "Row:", ": (at row", "\n"].iter().filter_map(|mark| text.find(mark)).min();
+    text[..end.unwrap_or(text.len())].chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_refusals_of_data_are_about_data() {
+        let answer = |text: &str| Error::BadResponse(text.to_owned());
+        assert!(is_about_data(&answer("Code: 469. DB::Exception: Constraint `c` is violated")));
+        assert!(is_about_data(&answer("Code: 117. DB::Exception: Type of 'v' must be UInt32")));
+        for text in ["Code: 241. DB::Exception: Memory limit", "Code: 252. DB::Exception: Too many parts", "502 Bad Gateway"] {
+            assert!(!is_about_data(&answer(text)), "{text}");
+        }
+        assert!(!is_about_data(&Error::TimedOut));
+    }
+
+    #[test]
+    fn sec_1_what_the_server_repeats_of_a_row_is_not_told() {
+        let text = "Code: 469. DB::Exception: Constraint `c` for table w.e is violated at row 2. Column values: number = 'RR1'";
+        let told = first_line(&Error::BadResponse(text.to_owned()));
+        assert!(told.contains("Constraint") && !told.contains("RR1"), "{told}");
+    }
+}
