@@ -3,6 +3,8 @@
 //! ([`embedded`]).
 
 pub mod claims;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod embedded;
 pub mod offset_tracker;
 pub mod ownership;
