@@ -107,7 +107,7 @@ impl Times {
         let text = shown.time.trim();
         let parsed = self.formats.iter().find_map(|format| format.parse(text, &self.languages))?;
         if let Some(ms) = parsed.epoch_ms {
-            return self.from_epoch(ms, &parsed);
+            return epoch(ms, &parsed);
         }
         let (date, mut precision, time) = civil(&parsed, shown.year)?;
         if self.midnight == Midnight::Date && time == Time::midnight() && precision >= TimePrecision::Minute {
@@ -126,18 +126,6 @@ impl Times {
             utc: utc.map(|instant| UtcMs::new(instant.as_millisecond())),
             precision,
             zone_source: source,
-        })
-    }
-
-    fn from_epoch(&self, ms: i64, parsed: &Parsed) -> Option<ReadTime> {
-        let instant = Timestamp::from_millisecond(ms).ok()?;
-        let offset = parsed.offset.unwrap_or(Offset::UTC);
-        let local = offset.to_datetime(instant);
-        Some(ReadTime {
-            iso: iso(local, TimePrecision::Second, Some(offset), parsed.offset.is_none()),
-            utc: Some(UtcMs::new(ms)),
-            precision: TimePrecision::Second,
-            zone_source: ZoneSource::Carrier,
         })
     }
 
@@ -174,6 +162,17 @@ impl Times {
             Home::Unknown => (None, ZoneSource::Unknown),
         }
     }
+}
+
+fn epoch(ms: i64, parsed: &Parsed) -> Option<ReadTime> {
+    let instant = Timestamp::from_millisecond(ms).ok()?;
+    let offset = parsed.offset.unwrap_or(Offset::UTC);
+    Some(ReadTime {
+        iso: iso(offset.to_datetime(instant), TimePrecision::Second, Some(offset), parsed.offset.is_none()),
+        utc: Some(UtcMs::new(ms)),
+        precision: TimePrecision::Second,
+        zone_source: ZoneSource::Carrier,
+    })
 }
 
 /// The civil date and time that were printed, and how exactly.
