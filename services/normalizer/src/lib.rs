@@ -5,11 +5,20 @@
 //! knows of a shipment between two looks, [`id`] how events are told apart. The shell ([`run`]) reads
 //! `waybill.fetch-results` and writes in an order that no kill can turn into a loss.
 
+mod config;
+mod error;
 pub mod id;
 pub mod memory;
 mod normalize;
 mod printed;
 mod reading;
+mod records;
+mod repeats;
+mod run;
 mod view;
+mod worker;
 
+pub use config::NormalizerConfig;
+pub use error::NormalizerError;
 pub use normalize::{Forgotten, Normalized, normalize};
+pub use run::{Deps, run};

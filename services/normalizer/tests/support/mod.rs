@@ -16,6 +16,7 @@ use waybill_schemas::{
 pub const MAPPING: &str = "
 format: 1
 phrases: []
+headline: {}
 codes: { D9: Delivered_Other }
 exact:
   Announced: InfoReceived

@@ -1,0 +1,371 @@
+//! The shell: a member of the normalizers' group on `waybill.fetch-results`, one worker a partition.
+//!
+//! It reads, hands out, and commits what workers have told as done; it never looks inside a result. Idle or not, positions
+//! are committed at least every two seconds.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use waybill_adapters::Catalog;
+use waybill_log::{
+    Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, JoinGroup, LogError, OffsetTracker, OutOfRange, ReadFrom,
+    Record, SharedLog, TopicPartition, offset_tracker::Dispatch,
+};
+use waybill_runtime::{Clocks, Component, Health};
+use waybill_schemas::{
+    ShipmentKey,
+    layout::Layout,
+    topics::{TopicPrefix, names},
+};
+
+use crate::{
+    NormalizerConfig, NormalizerError,
+    records::{Brief, Public, Topics},
+    repeats::Repeats,
+    worker::{Shared, Told, Work, Worker},
+};
+
+/// How long the shell waits for records before it looks at anything else.
+const TURN: Duration = Duration::from_millis(50);
+/// Bytes of one read of the last stretch.
+const STRETCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a normalizer stands on.
+pub struct Deps {
+    /// The log.
+    pub log: SharedLog,
+    /// First part of topics' names.
+    pub topics: TopicPrefix,
+    /// The layout in force.
+    pub layout: Layout,
+    /// Clocks; no public record is made of them.
+    pub clocks: Clocks,
+    /// Adapters of all carriers.
+    pub catalog: Arc<Catalog>,
+    /// This member's stable name.
+    pub member: String,
+    /// Where it tells how it is.
+    pub health: Health,
+    /// Settings.
+    pub config: NormalizerConfig,
+}
+
+/// Runs a normalizer until `shutdown`, then drains: work under way is finished and committed, and the group is left.
+///
+/// # Errors
+/// [`NormalizerError`] when it cannot go on; whatever was not committed is done again by whoever comes next.
+pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), NormalizerError> {
+    deps.config.check()?;
+    let health = deps.health.component("normalizer");
+    let topics = resolve(&deps).await?;
+    let results = Arc::clone(&topics.results);
+    let member = deps
+        .log
+        .join(JoinGroup {
+            group: deps.config.group.clone(),
+            topic: results.to_string(),
+            member: deps.member.clone(),
+            // Results hold events that nobody has seen yet: a gap is an error, never a silent reset.
+            out_of_range: OutOfRange::Fail,
+            drain_budget: deps.config.drain(),
+            max_batch: deps.config.max_batch,
+        })
+        .await?;
+    let (told, from_workers) = mpsc::unbounded_channel();
+    let shared = Arc::new(Shared {
+        log: Arc::clone(&deps.log),
+        topics,
+        catalog: Arc::clone(&deps.catalog),
+        clocks: deps.clocks,
+        request_timeout: deps.config.request_timeout(),
+        flush_bytes: deps.config.flush_bytes,
+    });
+    let mut shell = Shell {
+        log: deps.log,
+        config: deps.config,
+        results,
+        shared,
+        tracker: OffsetTracker::new(),
+        hands: BTreeMap::new(),
+        told,
+        from_workers,
+        committed_at: Instant::now(),
+        health,
+    };
+    shell.run(member, shutdown).await
+}
+
+/// Topics as they are, checked against the layout.
+async fn resolve(deps: &Deps) -> Result<Topics, NormalizerError> {
+    let deadline = deps.config.request_timeout();
+    let describe = async |name: &str| -> Result<Public, NormalizerError> {
+        let topic = deps.topics.of(name);
+        let found = within(deadline, deps.log.describe(&topic)).await?;
+        Ok(Public { topic: topic.into(), partitions: found.partitions })
+    };
+    let results = describe(names::FETCH_RESULTS).await?;
+    let outcomes = describe(names::OUTCOMES).await?;
+    for internal in [&results, &outcomes] {
+        if internal.partitions != deps.layout.partitions {
+            return Err(NormalizerError::Layout {
+                topic: internal.topic.to_string(),
+                actual: internal.partitions,
+                layout: deps.layout.partitions,
+            });
+        }
+    }
+    Ok(Topics {
+        events: describe(names::TRACKING_EVENTS).await?,
+        shipments: describe(names::SHIPMENTS).await?,
+        changes: describe(names::STATUS_CHANGES).await?,
+        forgotten: describe(names::FORGOTTEN).await?.topic,
+        outcomes: outcomes.topic,
+        results: results.topic,
+        dead: DeadLetters::new(&deps.topics),
+    })
+}
+
+async fn within<T>(limit: Duration, call: impl Future<Output = Result<T, LogError>>) -> Result<T, LogError> {
+    timeout(limit, call).await.unwrap_or_else(|_| Err(LogError::Unavailable("no answer in time".to_owned())))
+}
+
+/// A partition's worker, held by its queue.
+struct Hand {
+    queue: mpsc::Sender<Work>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    paused: bool,
+}
+
+struct Shell {
+    log: SharedLog,
+    config: NormalizerConfig,
+    results: Arc<str>,
+    shared: Arc<Shared>,
+    tracker: OffsetTracker,
+    hands: BTreeMap<u32, Hand>,
+    told: mpsc::UnboundedSender<Told>,
+    from_workers: mpsc::UnboundedReceiver<Told>,
+    committed_at: Instant,
+    health: Component,
+}
+
+impl Shell {
+    async fn run(&mut self, mut member: Box<dyn GroupMember>, shutdown: CancellationToken) -> Result<(), NormalizerError> {
+        self.health.ready();
+        let ended = self.turns(member.as_mut(), &shutdown).await;
+        self.health.not_ready("ending");
+        let all: Vec<u32> = self.hands.keys().copied().collect();
+        let drained = self.let_go(member.as_mut(), &all).await;
+        member.leave().await;
+        ended.and(drained)
+    }
+
+    async fn turns(&mut self, member: &mut dyn GroupMember, shutdown: &CancellationToken) -> Result<(), NormalizerError> {
+        while !shutdown.is_cancelled() {
+            self.health.beat();
+            match member.next(TURN).await {
+                Ok(GroupEvent::Assigned(partitions)) => self.take(member, &partitions).await?,
+                Ok(GroupEvent::Revoked(partitions)) => {
+                    self.let_go(member, &partitions).await?;
+                    member.release(&partitions);
+                }
+                Ok(GroupEvent::Records { partition, records }) => self.hand_out(member, partition, records).await?,
+                Ok(GroupEvent::Idle) => {}
+                Err(error) if error.class() == ErrorClass::Retry => {
+                    tracing::warn!(%error, "normalizer.poll_failed");
+                    tokio::time::sleep(TURN).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            self.listen(member)?;
+            if self.committed_at.elapsed() >= self.config.commit_interval() {
+                self.commit(member).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins work on assigned partitions, each behind its last stretch.
+    async fn take(&mut self, member: &mut dyn GroupMember, partitions: &[u32]) -> Result<(), NormalizerError> {
+        for &partition in partitions {
+            let at = TopicPartition::new(Arc::clone(&self.results), partition);
+            let limit = self.config.request_timeout();
+            let committed = within(limit, member.committed(partition)).await?;
+            let bounds = within(limit, self.log.bounds(&at)).await?;
+            let position = committed.map_or(bounds.first, |commit| commit.offset);
+            let repeats = self.last_stretch(&at, bounds.first, position).await?;
+            match member.start(partition, Some(position)).await {
+                Ok(()) => {}
+                // Gone again already; the revoke follows.
+                Err(error) if error.class() == ErrorClass::Lost => continue,
+                Err(error) => return Err(error.into()),
+            }
+            self.tracker.assign(partition, position);
+            let (queue, work) = mpsc::channel(self.config.max_waiting.div_ceil(self.config.max_batch));
+            let stop = CancellationToken::new();
+            let worker = Worker { shared: Arc::clone(&self.shared), partition, repeats, stop: stop.clone() };
+            let task = tokio::spawn(worker.run(work, self.told.clone()));
+            self.hands.insert(partition, Hand { queue, stop, task, paused: false });
+            tracing::info!(partition, position, "normalizer.partition_taken");
+        }
+        Ok(())
+    }
+
+    /// The attempts of the results just before a position.
+    async fn last_stretch(&self, at: &TopicPartition, first: u64, position: u64) -> Result<Repeats, NormalizerError> {
+        let window = self.config.repeat_window;
+        let most = usize::try_from(window).unwrap_or(usize::MAX).saturating_mul(2);
+        let mut repeats = Repeats::new(most);
+        let mut offset = position.saturating_sub(window).max(first);
+        while offset < position {
+            let read = ReadFrom {
+                at: at.clone(),
+                offset,
+                max_records: self.config.max_batch,
+                max_bytes: STRETCH_BYTES,
+                wait: Duration::ZERO,
+            };
+            let batch = within(self.config.request_timeout(), self.log.read(read)).await?;
+            for record in batch.records.iter().filter(|record| record.offset < position) {
+                let brief = record.value.as_deref().and_then(|value| serde_json::from_slice::<Brief>(value).ok());
+                if let Some(Brief { carrier, number, attempt }) = brief {
+                    let _ = repeats.note(&ShipmentKey::new(carrier, number), attempt);
+                }
+            }
+            if batch.next_offset <= offset {
+                break;
+            }
+            offset = batch.next_offset;
+            self.health.beat();
+        }
+        Ok(repeats)
+    }
+
+    async fn hand_out(
+        &mut self,
+        member: &mut dyn GroupMember,
+        partition: u32,
+        records: Vec<Record>,
+    ) -> Result<(), NormalizerError> {
+        let mut taken = Vec::with_capacity(records.len());
+        for record in records {
+            if let Dispatch::Taken(ticket) = self.tracker.dispatch(partition, record.offset) {
+                taken.push((ticket, record));
+            }
+        }
+        let Some(hand) = self.hands.get_mut(&partition) else { return Ok(()) };
+        if taken.is_empty() {
+            return Ok(());
+        }
+        // A worker that ended has told why, or panicked; both end the normalizer.
+        if hand.queue.send(Work { records: taken }).await.is_err() {
+            self.listen(member)?;
+            return Err(NormalizerError::Broken(partition));
+        }
+        if hand.queue.capacity() == 0 {
+            hand.paused = true;
+            member.pause(&[partition]);
+        }
+        Ok(())
+    }
+
+    /// What workers have told meanwhile.
+    fn listen(&mut self, member: &mut dyn GroupMember) -> Result<(), NormalizerError> {
+        // Looked at first: a worker tells why before it ends, so what it told is then at hand.
+        let ended = self.hands.iter().find(|(_, hand)| hand.task.is_finished() && !hand.stop.is_cancelled());
+        let ended = ended.map(|(partition, _)| *partition);
+        while let Ok(told) = self.from_workers.try_recv() {
+            match told {
+                Told::Done(tickets) => {
+                    for ticket in tickets {
+                        let _ = self.tracker.complete(ticket);
+                    }
+                }
+                Told::Failed(error) => return Err(error.into()),
+            }
+        }
+        if let Some(partition) = ended {
+            return Err(NormalizerError::Broken(partition));
+        }
+        for (partition, hand) in &mut self.hands {
+            if hand.paused && hand.queue.capacity() > 0 {
+                hand.paused = false;
+                member.resume(&[*partition]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits what is done, and where nothing is, the position again: it renews the lease.
+    async fn commit(&mut self, member: &mut dyn GroupMember) -> Result<(), NormalizerError> {
+        self.committed_at = Instant::now();
+        let commits: Vec<Commit> = self.hands.keys().filter_map(|partition| self.position(*partition)).collect();
+        self.commit_these(member, &commits).await
+    }
+
+    fn position(&self, partition: u32) -> Option<Commit> {
+        let offset = self.tracker.processed(partition)?;
+        Some(Commit { partition, offset, metadata: String::new() })
+    }
+
+    async fn commit_these(&mut self, member: &mut dyn GroupMember, commits: &[Commit]) -> Result<(), NormalizerError> {
+        if commits.is_empty() {
+            return Ok(());
+        }
+        match within(self.config.request_timeout(), member.commit(commits)).await {
+            Ok(()) => {
+                for commit in commits {
+                    self.tracker.committed(commit.partition, commit.offset);
+                }
+                Ok(())
+            }
+            Err(error) if matches!(error.class(), ErrorClass::Retry | ErrorClass::Lost) => {
+                // What was not committed is done again: harmless (LOG-1).
+                tracing::warn!(%error, "normalizer.commit_failed");
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Ends work on partitions: the piece under way is finished, what is done is committed, the rest is left to whoever
+    /// comes next.
+    async fn let_go(&mut self, member: &mut dyn GroupMember, partitions: &[u32]) -> Result<(), NormalizerError> {
+        let hands: Vec<(u32, Hand)> =
+            partitions.iter().filter_map(|partition| Some((*partition, self.hands.remove(partition)?))).collect();
+        for (_, hand) in &hands {
+            hand.stop.cancel();
+        }
+        let deadline = Instant::now() + self.config.drain();
+        let mut broken = None;
+        for (partition, mut hand) in hands {
+            drop(hand.queue);
+            match tokio::time::timeout_at(deadline, &mut hand.task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => broken = Some(NormalizerError::Broken(partition)),
+                Err(_) => {
+                    hand.task.abort();
+                    tracing::warn!(partition, "normalizer.drain_timed_out");
+                }
+            }
+        }
+        let listened = self.listen(member);
+        let commits: Vec<Commit> = partitions.iter().filter_map(|partition| self.position(*partition)).collect();
+        let committed = self.commit_these(member, &commits).await;
+        for partition in partitions {
+            let _ = self.tracker.revoke(*partition);
+            tracing::info!(partition, "normalizer.partition_released");
+        }
+        broken.map_or(Ok(()), Err).and(listened).and(committed)
+    }
+}
