@@ -97,16 +97,24 @@ impl Source {
     fn compile(spec: &SourceSpec, hosts: &[String], needs: &[String]) -> Result<Self, Fault> {
         let steps: Vec<Step> = spec.steps.iter().map(|step| Step::compile(step, hosts)).collect::<Result<_, _>>()?;
         if steps.is_empty() && !spec.retired && spec.kind != SourceKind::Builtin {
-            return Err(Fault::new(&spec.name, format!("source `{}` has no steps; add some or say retired: true", spec.name)));
+            return Err(Fault::new(
+                &spec.name,
+                format!("source `{}` has no steps; add some or say retired: true", spec.name),
+            ));
         }
         let mut taken: Vec<&str> = Vec::new();
         for (index, step) in steps.iter().enumerate() {
             if steps[..index].iter().any(|other| other.name == step.name) {
-                return Err(Fault::new(step.name.as_str(), format!("source `{}` has two steps named {}", spec.name, step.name)));
+                return Err(Fault::new(
+                    step.name.as_str(),
+                    format!("source `{}` has two steps named {}", spec.name, step.name),
+                ));
             }
             for value in step.values() {
                 let (known, what) = match &value {
-                    Value::Secret(name) => (spec.secrets.contains(name), format!("the secret `{name}`; add it to secrets")),
+                    Value::Secret(name) => {
+                        (spec.secrets.contains(name), format!("the secret `{name}`; add it to secrets"))
+                    }
                     Value::Param(name) => {
                         let known = spec.needs.contains(name) || needs.contains(name);
                         (known, format!("the parameter `{name}`; add it to needs or give it a default"))
@@ -149,7 +157,11 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> R
         let line = error.location().map(|location| location.line()).filter(|line| *line > 0);
         let message = error.without_snippet().to_string();
         let message = message.lines().next().unwrap_or_default().trim().to_owned();
-        AdapterError { file: file.to_owned(), line, problem: format!("{message}; adapters/README.md lists what may stand here") }
+        AdapterError {
+            file: file.to_owned(),
+            line,
+            problem: format!("{message}; adapters/README.md lists what may stand here"),
+        }
     })
 }
 
@@ -160,8 +172,12 @@ impl Adapter {
         let placed = |fault: Fault| fault.within(&path, files.adapter);
         check(&spec).map_err(placed)?;
         let shared = Shared { zone: spec.zone.as_deref(), languages: &spec.languages };
-        let readers: Vec<Reader> =
-            spec.readers.iter().map(|reader| Reader::compile(reader, &shared)).collect::<Result<_, _>>().map_err(placed)?;
+        let readers: Vec<Reader> = spec
+            .readers
+            .iter()
+            .map(|reader| Reader::compile(reader, &shared))
+            .collect::<Result<_, _>>()
+            .map_err(placed)?;
         let sources = spec.sources.iter().map(|source| Source::compile(source, &spec.hosts, &spec.needs));
         let numbers = spec.numbers.iter().map(|number| {
             let whole = format!("^(?:{})$", number.pattern.trim_start_matches('^').trim_end_matches('$'));
@@ -180,13 +196,15 @@ impl Adapter {
                     tables.push(Arc::clone(table));
                 }
                 None if mapping_spec.phrases.is_some() => {
-                    let problem = format!("there is no phrase table for `{language}`; remove it or add phrases/{language}.yaml");
+                    let problem =
+                        format!("there is no phrase table for `{language}`; remove it or add phrases/{language}.yaml");
                     return Err(in_mapping(Fault::new(language, problem)));
                 }
                 None => {}
             }
         }
-        let mapping = Mapping::compile(&mapping_spec, tables, format!("{:016x}", digest.digest())).map_err(in_mapping)?;
+        let mapping =
+            Mapping::compile(&mapping_spec, tables, format!("{:016x}", digest.digest())).map_err(in_mapping)?;
         let mut version = xxhash_rust::xxh3::Xxh3::new();
         version.update(files.adapter.as_bytes());
         version.update(mapping.version.as_bytes());
@@ -231,7 +249,10 @@ impl Adapter {
 /// What must hold between the fields of `adapter.yaml`.
 fn check(spec: &AdapterSpec) -> Result<(), Fault> {
     if spec.format != 1 {
-        return Err(Fault::new("format", format!("format {} is not known to this program; write format: 1", spec.format)));
+        return Err(Fault::new(
+            "format",
+            format!("format {} is not known to this program; write format: 1", spec.format),
+        ));
     }
     if spec.languages.is_empty() {
         return Err(Fault::new("languages", "languages is empty; name at least one, such as [en]"));

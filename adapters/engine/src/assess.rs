@@ -82,18 +82,23 @@ pub fn assess(adapter: &Adapter, outcome: &ReadOutcome, number: Option<&str>) ->
         OutcomeClass::Tracked => Some(settled.sub_status.unwrap_or(SubStatus::InTransitOther)),
         _ => None,
     };
-    let events: Vec<ParsedEvent> = order.iter().enumerate().map(|(rank, index)| {
-        let event = &outcome.events[*index];
-        ParsedEvent {
-            time_raw: event.time_raw.clone(),
-            time: event.time.as_ref().map(|time| time.iso.clone()),
-            text: event.text.clone(),
-            location: event.location.clone(),
-            code: event.code.clone(),
-            sub_status: settled.resolved.get(rank).copied().flatten(),
-            matched_by: mapped[rank].matched_by,
-        }
-    }).rev().collect();
+    let events: Vec<ParsedEvent> = order
+        .iter()
+        .enumerate()
+        .map(|(rank, index)| {
+            let event = &outcome.events[*index];
+            ParsedEvent {
+                time_raw: event.time_raw.clone(),
+                time: event.time.as_ref().map(|time| time.iso.clone()),
+                text: event.text.clone(),
+                location: event.location.clone(),
+                code: event.code.clone(),
+                sub_status: settled.resolved.get(rank).copied().flatten(),
+                matched_by: mapped[rank].matched_by,
+            }
+        })
+        .rev()
+        .collect();
     let moment = |(milestone, rank): &(Milestone, usize)| {
         let time = outcome.events[order[*rank]].time.as_ref();
         let moment = ParsedMoment { time: time.map(|time| time.iso.clone()), time_utc: time.and_then(|time| time.utc) };

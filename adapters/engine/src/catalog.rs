@@ -81,7 +81,9 @@ impl Catalog {
     /// As [`Self::load`].
     pub fn with_folder(mut self, folder: &Path) -> Result<Self, AdapterError> {
         let shown = folder.display().to_string();
-        let unreadable = |error: std::io::Error| AdapterError::new(&shown, format!("cannot be read ({error}); name a folder of carriers"));
+        let unreadable = |error: std::io::Error| {
+            AdapterError::new(&shown, format!("cannot be read ({error}); name a folder of carriers"))
+        };
         let mut phrases = embedded_phrases()?;
         // A folder `phrases` beside the carriers adds languages or replaces them.
         let beside = folder.parent().map(|parent| parent.join("phrases")).filter(|path| path.is_dir());
@@ -110,9 +112,9 @@ impl Catalog {
 
     fn add(&mut self, folder: &Path, files: &Files<'_>, phrases: &Phrases) -> Result<(), AdapterError> {
         let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let slug: CarrierSlug = name
-            .parse()
-            .map_err(|error| AdapterError::new(files.folder, format!("{error}; the folder's name is the carrier's slug")))?;
+        let slug: CarrierSlug = name.parse().map_err(|error| {
+            AdapterError::new(files.folder, format!("{error}; the folder's name is the carrier's slug"))
+        })?;
         let adapter = Adapter::compile(slug.clone(), files, phrases)?;
         self.adapters.insert(slug, Arc::new(adapter));
         Ok(())

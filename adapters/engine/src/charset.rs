@@ -17,8 +17,9 @@ pub(crate) struct Charset {
 pub(crate) struct Undecodable(pub(crate) &'static str);
 
 fn named(name: &str) -> Result<&'static Encoding, Fault> {
-    Encoding::for_label(name.as_bytes())
-        .ok_or_else(|| Fault::new(name, format!("`{name}` is no charset; use a WHATWG label such as euc-kr or windows-1252")))
+    Encoding::for_label(name.as_bytes()).ok_or_else(|| {
+        Fault::new(name, format!("`{name}` is no charset; use a WHATWG label such as euc-kr or windows-1252"))
+    })
 }
 
 impl Charset {
@@ -95,7 +96,8 @@ mod tests {
         assert_eq!(plain.decode(&euc, Some("euc-kr")).unwrap(), "배달");
         let page = [b"<meta charset='euc-kr'>".as_slice(), &euc].concat();
         assert!(plain.decode(&page, None).unwrap().ends_with("배달"));
-        let spec = CharsetSpec { declared: [("iso-8859-1".to_owned(), "utf-8".to_owned())].into(), ..Default::default() };
+        let spec =
+            CharsetSpec { declared: [("iso-8859-1".to_owned(), "utf-8".to_owned())].into(), ..Default::default() };
         let wise = Charset::compile(&spec).unwrap();
         assert!(wise.decode("<meta charset=ISO-8859-1>Zürich".as_bytes(), None).unwrap().ends_with("Zürich"));
         assert_eq!(plain.decode(b"\xef\xbb\xbfa", Some("euc-kr")).unwrap(), "a");

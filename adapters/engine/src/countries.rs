@@ -38,7 +38,11 @@ const COUNTRIES: &[(&str, &str, &[&str])] = &[
     ("JP", "JPN", &["japan", "日本", "일본"]),
     ("KE", "KEN", &["kenya"]),
     ("KH", "KHM", &["cambodia"]),
-    ("KR", "KOR", &["korea", "south korea", "korea, republic of", "republic of korea", "korea, south", "대한민국", "한국"]),
+    (
+        "KR",
+        "KOR",
+        &["korea", "south korea", "korea, republic of", "republic of korea", "korea, south", "대한민국", "한국"],
+    ),
     ("KW", "KWT", &["kuwait"]),
     ("KZ", "KAZ", &["kazakhstan"]),
     ("LK", "LKA", &["sri lanka"]),

@@ -126,12 +126,15 @@ impl Example {
         let wrong = |problem: String| AdapterError::new(&self.place, problem);
         let stated: Stated = match self.files.get("answers.yaml") {
             None => Stated::default(),
-            Some(bytes) => crate::adapter::parse(&format!("{}/answers.yaml", self.place), &String::from_utf8_lossy(bytes))?,
+            Some(bytes) => {
+                crate::adapter::parse(&format!("{}/answers.yaml", self.place), &String::from_utf8_lossy(bytes))?
+            }
         };
         let mut answers = Vec::new();
         for answer in &stated.answers {
             let body = self.files.get(&answer.file);
-            let body = body.ok_or_else(|| wrong(format!("has no file {}; add it or correct answers.yaml", answer.file)))?;
+            let body =
+                body.ok_or_else(|| wrong(format!("has no file {}; add it or correct answers.yaml", answer.file)))?;
             answers.push(Answer {
                 step: &answer.step,
                 status: answer.status,
@@ -180,7 +183,10 @@ fn differences(path: &str, expected: &Value, found: &Value) -> Vec<String> {
         (Value::Object(a), Value::Object(b)) => {
             let names: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
             let get = |map: &serde_json::Map<String, Value>, name: &str| map.get(name).cloned().unwrap_or_default();
-            names.into_iter().flat_map(|name| differences(&format!("{path}.{name}"), &get(a, name), &get(b, name))).collect()
+            names
+                .into_iter()
+                .flat_map(|name| differences(&format!("{path}.{name}"), &get(a, name), &get(b, name)))
+                .collect()
         }
         (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
             let pairs = a.iter().zip(b).enumerate();

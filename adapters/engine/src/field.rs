@@ -77,7 +77,8 @@ pub(crate) fn regex(text: &str) -> Result<Regex, Fault> {
 
 impl Field {
     pub(crate) fn compile(shape: Shape, spec: &FieldSpec) -> Result<Self, Fault> {
-        let plain = |what| Self { what, when: None, pattern: None, blank: Vec::new(), map: BTreeMap::new(), fill: None };
+        let plain =
+            |what| Self { what, when: None, pattern: None, blank: Vec::new(), map: BTreeMap::new(), fill: None };
         match spec {
             FieldSpec::Path(path) => {
                 let path = Some(Path::compile(shape, path)?);
@@ -239,10 +240,16 @@ pub(crate) struct Condition {
 
 impl Condition {
     pub(crate) fn compile(shape: Shape, spec: &ConditionSpec) -> Result<Self, Fault> {
-        let paths = |items: &[String]| items.iter().map(|item| Path::compile(shape, item)).collect::<Result<Vec<_>, _>>();
-        let each = |specs: &[ConditionSpec]| specs.iter().map(|spec| Self::compile(shape, spec)).collect::<Result<Vec<_>, _>>();
+        let paths =
+            |items: &[String]| items.iter().map(|item| Path::compile(shape, item)).collect::<Result<Vec<_>, _>>();
+        let each = |specs: &[ConditionSpec]| {
+            specs.iter().map(|spec| Self::compile(shape, spec)).collect::<Result<Vec<_>, _>>()
+        };
         if (spec.matches.is_some() || spec.equals.is_some()) && spec.text.is_none() {
-            return Err(Fault::new("matches", "a condition with `matches` or `equals` needs `text`: the field to look at"));
+            return Err(Fault::new(
+                "matches",
+                "a condition with `matches` or `equals` needs `text`: the field to look at",
+            ));
         }
         Ok(Self {
             contains: spec.contains.clone(),

@@ -72,7 +72,10 @@ impl Format {
                     Some(field) if FIELDS.contains(field) => Item::Field(field),
                     other => {
                         let shown: String = other.into_iter().collect();
-                        return Err(format!("has %{shown}, which is not known; known are %{}", "Y y m d b a H I M S f p z Z s Q *"));
+                        return Err(format!(
+                            "has %{shown}, which is not known; known are %{}",
+                            "Y y m d b a H I M S f p z Z s Q *"
+                        ));
                     }
                 },
                 // Names take their dot with them, whether it is there or not.
@@ -102,7 +105,8 @@ impl Format {
                     rest = &rest[found.len_utf8()..];
                 }
                 Item::Field(field) => {
-                    let glued = matches!(self.0.get(index + 1), Some(Item::Field(next)) if "YymdHIMSsQ".contains(*next));
+                    let glued =
+                        matches!(self.0.get(index + 1), Some(Item::Field(next)) if "YymdHIMSsQ".contains(*next));
                     rest = parsed.field(*field, rest, glued, languages)?;
                 }
             }

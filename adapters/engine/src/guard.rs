@@ -19,8 +19,8 @@ const FORMATTING: [&[u8]; 13] =
     [b"a", b"b", b"big", b"code", b"em", b"font", b"i", b"nobr", b"s", b"small", b"strike", b"strong", b"u"];
 /// Elements that close themselves or hold nothing.
 const SHALLOW: [&[u8]; 26] = [
-    b"area", b"base", b"br", b"col", b"dd", b"dt", b"embed", b"hr", b"img", b"input", b"li", b"link", b"meta", b"option",
-    b"p", b"param", b"path", b"source", b"tbody", b"td", b"th", b"thead", b"tr", b"track", b"use", b"wbr",
+    b"area", b"base", b"br", b"col", b"dd", b"dt", b"embed", b"hr", b"img", b"input", b"li", b"link", b"meta",
+    b"option", b"p", b"param", b"path", b"source", b"tbody", b"td", b"th", b"thead", b"tr", b"track", b"use", b"wbr",
 ];
 
 /// Why a document is not parsed, if so.
@@ -85,7 +85,8 @@ fn xml(text: &[u8]) -> Option<String> {
             Some(b'/') => depth = depth.saturating_sub(1),
             Some(b'!' | b'?') | None => {}
             Some(_) => {
-                let end = text[start..].iter().position(|byte| *byte == b'>').map_or(text.len(), |length| start + length);
+                let end =
+                    text[start..].iter().position(|byte| *byte == b'>').map_or(text.len(), |length| start + length);
                 if end == start || text[end - 1] != b'/' {
                     depth += 1;
                 }

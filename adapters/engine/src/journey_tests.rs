@@ -71,7 +71,10 @@ fn the_place_in_the_journey_decides_between_failure_and_exception() {
     let tried = settled(&[S::OutForDeliveryOther, S::ExceptionRejected], None);
     assert_eq!(tried.sub_status, Some(S::DeliveryFailureRejected));
     assert_eq!(tried.resolved[1], Some(S::DeliveryFailureRejected));
-    assert_eq!(settled(&[S::DeliveryFailureOther, S::ExceptionNoBody], None).sub_status, Some(S::DeliveryFailureNoBody));
+    assert_eq!(
+        settled(&[S::DeliveryFailureOther, S::ExceptionNoBody], None).sub_status,
+        Some(S::DeliveryFailureNoBody)
+    );
 }
 
 #[test]
@@ -83,7 +86,10 @@ fn unmatched_events_keep_the_status_and_the_headline_helps() {
     assert_eq!((headline.sub_status, headline.by_headline), (Some(S::OutForDeliveryOther), true));
     assert_eq!(settled(&[S::OutForDeliveryOther], Some(S::InTransitOther)).sub_status, Some(S::OutForDeliveryOther));
     assert_eq!(settled(&[S::OutForDeliveryOther], Some(S::DeliveredOther)).sub_status, Some(S::DeliveredOther));
-    assert_eq!(settled(&[S::DeliveredOther, S::ExceptionReturned], Some(S::DeliveredOther)).sub_status, Some(S::ExceptionReturned));
+    assert_eq!(
+        settled(&[S::DeliveredOther, S::ExceptionReturned], Some(S::DeliveredOther)).sub_status,
+        Some(S::ExceptionReturned)
+    );
 }
 
 #[test]

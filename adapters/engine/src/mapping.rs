@@ -91,7 +91,9 @@ impl Table {
             pairs
                 .iter()
                 .map(|(text, meaning)| match fold_fragment(text) {
-                    folded if folded.trim().is_empty() => Err(Fault::new(text, "an empty text matches everything; remove it")),
+                    folded if folded.trim().is_empty() => {
+                        Err(Fault::new(text, "an empty text matches everything; remove it"))
+                    }
                     folded => Ok((folded, *meaning)),
                 })
                 .collect()
@@ -100,7 +102,8 @@ impl Table {
         table.contains = fragments(contains)?;
         for (pattern, meaning) in regex {
             let compiled = regex::RegexBuilder::new(pattern).case_insensitive(true).size_limit(1 << 20).build();
-            let compiled = compiled.map_err(|_| Fault::new(pattern, format!("`{pattern}` is no regular expression")))?;
+            let compiled =
+                compiled.map_err(|_| Fault::new(pattern, format!("`{pattern}` is no regular expression")))?;
             table.regex.push((compiled, *meaning));
         }
         Ok(table)
@@ -130,7 +133,10 @@ impl Table {
 impl Mapping {
     pub(crate) fn compile(spec: &MappingSpec, phrases: Vec<Arc<Table>>, version: String) -> Result<Self, Fault> {
         if spec.format != 1 {
-            return Err(Fault::new("format", format!("format {} is not known to this program; write format: 1", spec.format)));
+            return Err(Fault::new(
+                "format",
+                format!("format {} is not known to this program; write format: 1", spec.format),
+            ));
         }
         let head = &spec.headline;
         Ok(Self {
@@ -147,7 +153,10 @@ impl Mapping {
 
     pub(crate) fn phrase_table(spec: &PhrasesSpec) -> Result<Table, Fault> {
         if spec.format != 1 {
-            return Err(Fault::new("format", format!("format {} is not known to this program; write format: 1", spec.format)));
+            return Err(Fault::new(
+                "format",
+                format!("format {} is not known to this program; write format: 1", spec.format),
+            ));
         }
         Table::compile([], &spec.exact, &spec.prefix, &spec.contains, &spec.regex)
     }

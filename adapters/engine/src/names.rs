@@ -6,8 +6,8 @@ type Months = [&'static [&'static str]; 12];
 
 /// Languages whose month names are known.
 pub(crate) const LANGUAGES: [&str; 21] = [
-    "cs", "da", "de", "en", "es", "fi", "fr", "hu", "id", "it", "ja", "ko", "ms", "nb", "nl", "pl", "pt", "sv", "th", "tr",
-    "zh",
+    "cs", "da", "de", "en", "es", "fi", "fr", "hu", "id", "it", "ja", "ko", "ms", "nb", "nl", "pl", "pt", "sv", "th",
+    "tr", "zh",
 ];
 
 fn months(language: &str) -> Option<&'static Months> {

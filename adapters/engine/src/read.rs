@@ -82,9 +82,10 @@ impl Adapter {
             }
             for part in &reader.also {
                 let mut others = all.iter().enumerate().filter(|(other, _)| *other != index);
-                let merged = others.by_ref().rev().find_map(|(_, opened)| {
-                    opened.with(&part.entry, |place| part.merge(place, number, &mut outcome))
-                });
+                let merged = others
+                    .by_ref()
+                    .rev()
+                    .find_map(|(_, opened)| opened.with(&part.entry, |place| part.merge(place, number, &mut outcome)));
                 if let Some(Err(why)) = merged {
                     return ReadOutcome::unreadable(&reader.name, why);
                 }
@@ -117,9 +118,6 @@ impl Opened<'_> {
         }
         let mut inner = std::borrow::Cow::Borrowed(body);
         for stage in &entry.unwrap {
-            if guard::refusal(Shape::Html, &inner).is_some() && entry.shape == Shape::Html {
-                return None;
-            }
             inner = std::borrow::Cow::Owned(stage.apply(&inner)?.into_owned());
         }
         if guard::refusal(entry.shape, &inner).is_some() {
@@ -153,12 +151,10 @@ impl Opened<'_> {
 
 /// A page that began as one and has no end.
 fn cut_off(body: &str) -> bool {
-    let has = |needle: &[u8]| body.as_bytes().windows(needle.len()).any(|window| window.eq_ignore_ascii_case(needle));
-    let html = {
-        let head = body.get(..4096).unwrap_or(body).to_ascii_lowercase();
-        head.contains("<html")
-    };
-    html && !has(b"</html")
+    let has =
+        |text: &[u8], needle: &[u8]| text.windows(needle.len()).rev().any(|window| window.eq_ignore_ascii_case(needle));
+    let bytes = body.as_bytes();
+    has(&bytes[..bytes.len().min(8192)], b"<html") && !has(bytes, b"</html")
 }
 
 fn unknown(opened: &[Opened<'_>]) -> ReadOutcome {

@@ -13,7 +13,9 @@ use crate::{
     field::{Carried, Condition, Field, Place},
     journey::PageOrder,
     node::{Ignored, Node, Path},
-    spec::{FactsSpec, MarkerSpec, Midnight, PartSpec, Pick, ReaderSpec, ScopeSpec, Shape, StepName, TableSpec, TimesSpec},
+    spec::{
+        FactsSpec, MarkerSpec, Midnight, PartSpec, Pick, ReaderSpec, ScopeSpec, Shape, StepName, TableSpec, TimesSpec,
+    },
     times::{Shown, Times},
     unwrap::Stage,
 };
@@ -125,9 +127,13 @@ impl Reader {
         let shape = spec.shape;
         let markers = [&spec.not_found, &spec.no_scan, &spec.blocked, &spec.unreadable, &spec.needs_data];
         if spec.tables.is_empty() && markers.iter().all(|markers| markers.is_empty()) {
-            return Err(Fault::new(&spec.name, format!("reader `{}` reads nothing; give it tables or markers", spec.name)));
+            return Err(Fault::new(
+                &spec.name,
+                format!("reader `{}` reads nothing; give it tables or markers", spec.name),
+            ));
         }
-        let markers = |specs: &[MarkerSpec]| specs.iter().map(|spec| Marker::compile(shape, spec)).collect::<Result<Vec<_>, _>>();
+        let markers =
+            |specs: &[MarkerSpec]| specs.iter().map(|spec| Marker::compile(shape, spec)).collect::<Result<Vec<_>, _>>();
         Ok(Self {
             name: spec.name.clone(),
             entry: Entry {
@@ -216,7 +222,12 @@ impl Part {
     }
 
     /// Adds what this part knows to what the first one said.
-    pub(crate) fn merge(&self, place: &Place<'_, '_>, number: Option<&str>, outcome: &mut ReadOutcome) -> Result<(), TooMuch> {
+    pub(crate) fn merge(
+        &self,
+        place: &Place<'_, '_>,
+        number: Option<&str>,
+        outcome: &mut ReadOutcome,
+    ) -> Result<(), TooMuch> {
         let place = self.entry.scoped(place, number);
         take_tables(&self.tables, &place, true, &mut outcome.events)?;
         let more = self.facts.read(&place);
@@ -291,7 +302,12 @@ impl Marker {
     }
 }
 
-fn compile_tables(shape: Shape, specs: &[TableSpec], times: &TimesSpec, shared: &Shared<'_>) -> Result<Vec<Table>, Fault> {
+fn compile_tables(
+    shape: Shape,
+    specs: &[TableSpec],
+    times: &TimesSpec,
+    shared: &Shared<'_>,
+) -> Result<Vec<Table>, Fault> {
     specs.iter().map(|spec| Table::compile(shape, spec, times, shared)).collect()
 }
 
@@ -307,13 +323,19 @@ impl Table {
             _ => return Err(Fault::new("tables", "a table has either rows or split")),
         };
         if spec.text.is_none() && spec.code.is_none() {
-            return Err(Fault::new(&selector, format!("the table `{selector}` has neither text nor code; an event needs one")));
+            return Err(Fault::new(
+                &selector,
+                format!("the table `{selector}` has neither text nor code; an event needs one"),
+            ));
         }
         let own = spec.times.iter();
         let rules: Vec<&TimesSpec> = own.chain([times]).collect();
         let times = Times::compile(&rules, shared.zone, shared.languages)?;
         if spec.time.is_some() && times.is_empty() {
-            return Err(Fault::new(&selector, format!("the table `{selector}` has times but no formats; add times: {{formats: […]}}")));
+            return Err(Fault::new(
+                &selector,
+                format!("the table `{selector}` has times but no formats; add times: {{formats: […]}}"),
+            ));
         }
         let field = |spec: &Option<_>| Field::compile_optional(shape, spec.as_ref());
         Ok(Self {
@@ -405,7 +427,12 @@ impl Table {
     }
 }
 
-fn take_tables(tables: &[Table], place: &Place<'_, '_>, distinct: bool, events: &mut Vec<RawEvent>) -> Result<(), TooMuch> {
+fn take_tables(
+    tables: &[Table],
+    place: &Place<'_, '_>,
+    distinct: bool,
+    events: &mut Vec<RawEvent>,
+) -> Result<(), TooMuch> {
     for table in tables {
         let mut found = Vec::new();
         table.take(place, &mut found)?;
@@ -438,7 +465,8 @@ impl Facts {
                 times: Times::compile(&[&times], None, shared.languages)?,
             })
         });
-        let legs = spec.legs.iter().map(|leg| Ok((Field::compile(shape, &leg.carrier)?, Field::compile(shape, &leg.number)?)));
+        let legs =
+            spec.legs.iter().map(|leg| Ok((Field::compile(shape, &leg.carrier)?, Field::compile(shape, &leg.number)?)));
         Ok(Self {
             status: field(&spec.status)?,
             status_code: field(&spec.status_code)?,

@@ -1,14 +1,14 @@
 //! Recorded answers of real carriers and what each must come to: `expected.jsonl` read, and a look-up's result compared
 //! with it. Used by this crate's tests and by the test of the whole pipeline.
 
-use std::{fs, path::{Path, PathBuf}};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 
-use crate::{
-    assess::ParsedView,
-    text::collapse,
-};
+use crate::{assess::ParsedView, text::collapse};
 
 /// One recorded look-up.
 #[derive(Debug, Clone, Deserialize)]
@@ -172,9 +172,11 @@ pub fn cases(folder: &Path) -> Result<Vec<Case>, RecordedError> {
     let path = folder.join("expected.jsonl");
     let text = fs::read_to_string(&path).map_err(|source| RecordedError::Io { path, source })?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines.map(|(index, line)| {
-        serde_json::from_str(line).map_err(|source| RecordedError::Json { line: index + 1, source })
-    }).collect()
+    lines
+        .map(|(index, line)| {
+            serde_json::from_str(line).map_err(|source| RecordedError::Json { line: index + 1, source })
+        })
+        .collect()
 }
 
 impl Case {
@@ -223,9 +225,8 @@ fn compare(what: &str, seen: Option<&SeenEvent>, expected: &[&Option<Event>]) ->
 
 impl Event {
     fn fits(&self, seen: &SeenEvent) -> bool {
-        let same = |a: Option<&str>, b: Option<&str>| {
-            collapse(a.unwrap_or_default()) == collapse(b.unwrap_or_default())
-        };
+        let same =
+            |a: Option<&str>, b: Option<&str>| collapse(a.unwrap_or_default()) == collapse(b.unwrap_or_default());
         same(self.time_raw.as_deref(), Some(&seen.time_raw))
             && same(Some(&self.text), Some(&seen.text))
             && same(self.location.as_deref(), seen.location.as_deref())
@@ -249,7 +250,8 @@ impl Event {
         if seen.len() == 10 {
             let coarse = matches!(self.precision.as_deref(), Some("date" | "half_day"));
             let rest = expected.get(10..).unwrap_or_default();
-            return expected.starts_with(&seen) && (coarse || rest.trim_start_matches('T').replace([':', '0'], "").is_empty());
+            return expected.starts_with(&seen)
+                && (coarse || rest.trim_start_matches('T').replace([':', '0'], "").is_empty());
         }
         let shared = seen.len().min(expected.len());
         seen.get(..shared) == expected.get(..shared)

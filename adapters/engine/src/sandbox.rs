@@ -70,7 +70,9 @@ fn journey_to(goal: SubStatus) -> Vec<SubStatus> {
             (&abroad[..3], &[])
         }
         S::InTransitOther | S::ExpiredOther | S::ExceptionOther => (&abroad[..2], &[]),
-        S::InTransitCustomsReleased | S::InTransitCustomsRequiringInformation => (&abroad, &[S::InTransitCustomsProcessing]),
+        S::InTransitCustomsReleased | S::InTransitCustomsRequiringInformation => {
+            (&abroad, &[S::InTransitCustomsProcessing])
+        }
         S::DeliveryFailureNoBody
         | S::DeliveryFailureSecurity
         | S::DeliveryFailureRejected

@@ -116,7 +116,12 @@ impl Step {
         let (method, url) = match (&spec.get, &spec.post) {
             (Some(url), None) => (Method::Get, url),
             (None, Some(url)) => (Method::Post, url),
-            _ => return Err(Fault::new(spec.name.as_str(), format!("step `{}` has either get or post: a URL", spec.name))),
+            _ => {
+                return Err(Fault::new(
+                    spec.name.as_str(),
+                    format!("step `{}` has either get or post: a URL", spec.name),
+                ));
+            }
         };
         let template = Template::compile(url)?;
         host_of(&template, url, hosts)?;
@@ -135,7 +140,10 @@ impl Step {
         } else {
             Body::None
         };
-        let auth = spec.basic_auth.as_ref().map(|auth| Ok((Template::compile(&auth.user)?, Template::compile(&auth.password)?)));
+        let auth = spec
+            .basic_auth
+            .as_ref()
+            .map(|auth| Ok((Template::compile(&auth.user)?, Template::compile(&auth.password)?)));
         let take = spec.take.iter().map(|(name, take)| Ok((name.clone(), Take::compile(name, take)?)));
         Ok(Self {
             name: spec.name,
@@ -336,7 +344,10 @@ impl Take {
         } else if spec.pattern.is_some() {
             From::Body
         } else {
-            return Err(Fault::new(name, format!("`{name}` is taken by css, json, xml, header, cookie or match; none is given")));
+            return Err(Fault::new(
+                name,
+                format!("`{name}` is taken by css, json, xml, header, cookie or match; none is given"),
+            ));
         };
         Ok(Self { from, pattern: spec.pattern.as_deref().map(regex).transpose()?, optional: spec.optional })
     }
@@ -369,14 +380,16 @@ impl Take {
                 let node = path.select(document.root_element()).into_iter().next()?;
                 path.text_of(node)?
             }
-            From::Header(name) => {
-                answer.headers.iter().find(|(header, _)| header.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())?
-            }
+            From::Header(name) => answer
+                .headers
+                .iter()
+                .find(|(header, _)| header.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.clone())?,
             From::Cookie(name) => {
                 let cookies = answer.headers.iter().filter(|(header, _)| header.eq_ignore_ascii_case("set-cookie"));
-                cookies.filter_map(|(_, cookie)| cookie.split(';').next()?.split_once('=')).find_map(|(key, value)| {
-                    (key.trim() == name).then(|| value.trim().to_owned())
-                })?
+                cookies
+                    .filter_map(|(_, cookie)| cookie.split(';').next()?.split_once('='))
+                    .find_map(|(key, value)| (key.trim() == name).then(|| value.trim().to_owned()))?
             }
             From::Body => body().into_owned(),
         };

@@ -159,7 +159,9 @@ impl Escape {
             Self::Url => {
                 for byte in text.bytes() {
                     match byte {
-                        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+                        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                            out.push(char::from(byte))
+                        }
                         _ => out.push_str(&format!("%{byte:02X}")),
                     }
                 }

@@ -11,8 +11,8 @@ const SILENT: [&str; 5] = ["script", "style", "template", "noscript", "head"];
 
 /// Elements that do not stand on a line of their own; every other one does.
 const INLINE: [&str; 29] = [
-    "a", "abbr", "b", "bdi", "bdo", "big", "cite", "code", "data", "dfn", "em", "font", "i", "img", "kbd", "label", "mark",
-    "nobr", "q", "s", "small", "span", "strong", "sub", "sup", "time", "tt", "u", "wbr",
+    "a", "abbr", "b", "bdi", "bdo", "big", "cite", "code", "data", "dfn", "em", "font", "i", "img", "kbd", "label",
+    "mark", "nobr", "q", "s", "small", "span", "strong", "sub", "sup", "time", "tt", "u", "wbr",
 ];
 
 /// Appends with every run of white space as one space; nothing at the ends.

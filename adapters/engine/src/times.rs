@@ -57,13 +57,20 @@ pub(crate) fn zone(name: &str) -> Result<TimeZone, Fault> {
         return Ok(TimeZone::fixed(offset.0));
     }
     TimeZone::get(name).map_err(|_| {
-        Fault::new(name, format!("`{name}` is no time zone; use an IANA name such as Europe/Berlin, or an offset such as +01:00"))
+        Fault::new(
+            name,
+            format!("`{name}` is no time zone; use an IANA name such as Europe/Berlin, or an offset such as +01:00"),
+        )
     })
 }
 
 impl Times {
     /// Compiles a table's rules; what they leave open follows the reader's, then the adapter's.
-    pub(crate) fn compile(specs: &[&TimesSpec], adapter_zone: Option<&str>, languages: &[String]) -> Result<Self, Fault> {
+    pub(crate) fn compile(
+        specs: &[&TimesSpec],
+        adapter_zone: Option<&str>,
+        languages: &[String],
+    ) -> Result<Self, Fault> {
         let first = |has: fn(&TimesSpec) -> bool| specs.iter().copied().find(|spec| has(spec));
         let formats = first(|spec| !spec.formats.is_empty()).map(|spec| spec.formats.as_slice()).unwrap_or_default();
         let mut compiled = Vec::new();
@@ -89,11 +96,15 @@ impl Times {
         if let Some(unknown) = spoken.iter().find(|l| !names::LANGUAGES.contains(&l.as_str()))
             && !languages.contains(unknown)
         {
-            return Err(Fault::new(unknown, format!("month names of `{unknown}` are not known; ask for them or use digits")));
+            return Err(Fault::new(
+                unknown,
+                format!("month names of `{unknown}` are not known; ask for them or use digits"),
+            ));
         }
         // English month names appear in pages of every language.
         spoken.push("en".to_owned());
-        let midnight = if specs.iter().any(|spec| spec.midnight == Midnight::Date) { Midnight::Date } else { Midnight::Time };
+        let midnight =
+            if specs.iter().any(|spec| spec.midnight == Midnight::Date) { Midnight::Date } else { Midnight::Time };
         Ok(Self { formats: compiled, home, zones, places, midnight, languages: spoken })
     }
 

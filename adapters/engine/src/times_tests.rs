@@ -7,7 +7,8 @@ fn times(yaml: &str) -> Times {
 }
 
 fn read(times: &Times, text: &str) -> (String, TimePrecision, ZoneSource, Option<String>) {
-    let found = times.read(Shown { time: text, ..Shown::default() }).unwrap_or_else(|| panic!("{text} is not understood"));
+    let found =
+        times.read(Shown { time: text, ..Shown::default() }).unwrap_or_else(|| panic!("{text} is not understood"));
     (found.iso, found.precision, found.zone_source, found.utc.map(|utc| utc.to_string()))
 }
 
@@ -43,8 +44,10 @@ fn nrm_5_an_abbreviation_that_is_not_known_is_not_covered_by_the_adapters_zone()
 
 #[test]
 fn places_zones_beside_the_time_years_and_fillers() {
-    let rules = times("{formats: ['%d.%m. %H:%M', '%Y-%m-%d[ %H:%M]'], zone: Asia/Seoul, midnight: date, \
-                       places: [{match: '^MY', zone: Asia/Kuala_Lumpur}]}");
+    let rules = times(
+        "{formats: ['%d.%m. %H:%M', '%Y-%m-%d[ %H:%M]'], zone: Asia/Seoul, midnight: date, \
+                       places: [{match: '^MY', zone: Asia/Kuala_Lumpur}]}",
+    );
     let shown = Shown { time: "24.12. 18:00", year: Some("Stand: 2023"), ..Shown::default() };
     assert_eq!(rules.read(shown).unwrap().iso, "2023-12-24T18:00+09:00");
     assert!(rules.read(Shown { year: None, ..shown }).is_none(), "a year is never invented");
@@ -67,8 +70,10 @@ fn epochs_and_clock_changes() {
 
 #[test]
 fn sloppy_writing_is_understood() {
-    let rules = times("{formats: ['%m/%d/%Y %I:%M %p', '%b. %d, %Y', '%a, %d.%m.%y %H:%M', '%Y. %m. %d. %p %I:%M', \
-                       'Date %d %b %Y Time %H:%M', '%d%b%Y', '%H:%M %d-%b-%Y']}");
+    let rules = times(
+        "{formats: ['%m/%d/%Y %I:%M %p', '%b. %d, %Y', '%a, %d.%m.%y %H:%M', '%Y. %m. %d. %p %I:%M', \
+                       'Date %d %b %Y Time %H:%M', '%d%b%Y', '%H:%M %d-%b-%Y']}",
+    );
     for (text, iso) in [
         ("09/29/2020 12:29 P.M.", "2020-09-29T12:29"),
         ("01/12/2016 5:25 A.M.", "2016-01-12T05:25"),

@@ -9,9 +9,10 @@ use serde_json::Value;
 use crate::{
     error::Fault,
     field::regex,
+    guard,
     jsonpath::{self, JsonPath},
     node::css,
-    spec::{StageSpec, TakeWhat, Unescape},
+    spec::{Shape, StageSpec, TakeWhat, Unescape},
 };
 
 /// A compiled stage.
@@ -36,9 +37,10 @@ impl Stage {
             StageSpec { pattern: Some(pattern), after: None, json: None, css: None, from: None, .. } => {
                 Way::Match(regex(pattern)?)
             }
-            StageSpec { after: Some(after), pattern: None, json: None, css: None, from: None, take, .. } => {
-                Way::After(regex(after)?, take.ok_or_else(|| Fault::new(after, "`after` needs `take: string` or `take: json`"))?)
-            }
+            StageSpec { after: Some(after), pattern: None, json: None, css: None, from: None, take, .. } => Way::After(
+                regex(after)?,
+                take.ok_or_else(|| Fault::new(after, "`after` needs `take: string` or `take: json`"))?,
+            ),
             StageSpec { json: Some(path), after: None, pattern: None, css: None, from: None, .. } => {
                 Way::Json(JsonPath::compile(path)?)
             }
@@ -48,7 +50,12 @@ impl Stage {
             StageSpec { from: Some(from), to, after: None, pattern: None, json: None, css: None, .. } => {
                 Way::Window(from.clone(), to.clone())
             }
-            _ => return Err(Fault::new("unwrap", "a stage of unwrap has exactly one of match, after, json, css and from")),
+            _ => {
+                return Err(Fault::new(
+                    "unwrap",
+                    "a stage of unwrap has exactly one of match, after, json, css and from",
+                ));
+            }
         };
         Ok(Self { way, unescape: spec.unescape })
     }
@@ -73,6 +80,9 @@ impl Stage {
                 Cow::Owned(jsonpath::text_of(found).unwrap_or_else(|| found.to_string()))
             }
             Way::Css(selector) => {
+                if guard::refusal(Shape::Html, text).is_some() {
+                    return None;
+                }
                 let html = Html::parse_document(text);
                 Cow::Owned(html.select(selector).next()?.text().collect())
             }
@@ -91,6 +101,7 @@ impl Stage {
         Some(match self.unescape {
             None => inner,
             Some(Unescape::Js) => Cow::Owned(unescape_js(&inner)),
+            Some(Unescape::Html) if guard::refusal(Shape::Html, &inner).is_some() => return None,
             Some(Unescape::Html) => Cow::Owned(Html::parse_fragment(&inner).root_element().text().collect()),
         })
     }

@@ -140,9 +140,9 @@ impl Step {
             && self.tests.iter().all(|test| match test {
                 Test::Position(_) => true,
                 Test::Attribute(key, value) => attribute(*node, key) == Some(value),
-                Test::Child(key, value) => node
-                    .children()
-                    .any(|child| child.is_element() && child.tag_name().name() == key && text_of(child).trim() == value),
+                Test::Child(key, value) => node.children().any(|child| {
+                    child.is_element() && child.tag_name().name() == key && text_of(child).trim() == value
+                }),
             })
     }
 
@@ -165,7 +165,8 @@ mod tests {
 
     #[test]
     fn namespaces_are_ignored_and_tests_select() {
-        let text = "<r xmlns='urn:x' xmlns:q='urn:q'><a k='1'><q:b>one</q:b></a><a k='2'><b>two</b><b>three</b></a></r>";
+        let text =
+            "<r xmlns='urn:x' xmlns:q='urn:q'><a k='1'><q:b>one</q:b></a><a k='2'><b>two</b><b>three</b></a></r>";
         let document = roxmltree::Document::parse(text).unwrap();
         let found = |path: &str| -> Vec<String> {
             let path = XmlPath::compile(path).unwrap();

@@ -23,7 +23,9 @@ fn every_example_gives_its_golden_result() {
                 let text = serde_json::to_string_pretty(&checked.json).unwrap() + "\n";
                 fs::write(format!("{}/expected.json", example.place), text).unwrap();
             } else {
-                wrong.extend(checked.differences.iter().map(|what| format!("{}/{}: {what}", adapter.slug, example.name)));
+                wrong.extend(
+                    checked.differences.iter().map(|what| format!("{}/{}: {what}", adapter.slug, example.name)),
+                );
             }
         }
     }
@@ -40,9 +42,9 @@ fn every_carrier_has_the_examples_that_show_what_it_can_say() {
         let examples = examples::of_folder(&folder.join(adapter.slug.as_str())).unwrap();
         let views: Vec<_> = examples.iter().map(|example| example.check(adapter).unwrap().view).collect();
         let has = |what: &str| {
-            views.iter().any(|view| {
-                view.outcome.as_str() == what || view.status.is_some_and(|status| status.as_str() == what)
-            })
+            views
+                .iter()
+                .any(|view| view.outcome.as_str() == what || view.status.is_some_and(|status| status.as_str() == what))
         };
         let needed = ["Delivered", "InTransit", "not_found", "unreadable"];
         lacking.extend(needed.iter().filter(|what| !has(what)).map(|what| format!("{}: {what}", adapter.slug)));

@@ -17,10 +17,13 @@ fn bodies() -> &'static Vec<Vec<u8>> {
     static BODIES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     BODIES.get_or_init(|| {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../carriers");
-        let carriers = catalog().all().flat_map(|adapter| examples::of_folder(&folder.join(adapter.slug.as_str())).unwrap());
+        let carriers =
+            catalog().all().flat_map(|adapter| examples::of_folder(&folder.join(adapter.slug.as_str())).unwrap());
         let files = carriers.flat_map(|example| example.files);
-        let bodies: Vec<Vec<u8>> =
-            files.filter(|(name, _)| !name.starts_with("expected") && !name.ends_with(".yaml")).map(|(_, body)| body).collect();
+        let bodies: Vec<Vec<u8>> = files
+            .filter(|(name, _)| !name.starts_with("expected") && !name.ends_with(".yaml"))
+            .map(|(_, body)| body)
+            .collect();
         assert!(!bodies.is_empty());
         bodies
     })
