@@ -99,6 +99,23 @@ pub(crate) fn choose(
     Ok(Chosen { source: index, route, secrets: Arc::new(secrets), adapter })
 }
 
+/// Requests that one look at a carrier's number needs if nothing is redirected, 0 for carriers inside the program; the
+/// error says in a sentence why the carrier is not asked. The one rule of what is switched on, for everybody.
+///
+/// # Errors
+/// The sentence.
+pub fn requests_of_a_look(
+    catalog: &Catalog,
+    config: &FetcherConfig,
+    carrier: &CarrierSlug,
+    policy: &CarrierPolicy,
+) -> Result<u32, String> {
+    match choose(catalog, config, carrier, policy) {
+        Ok(chosen) => Ok(chosen.requests()),
+        Err(short) => Err(short.detail.unwrap_or_else(|| "the carrier is switched off".to_owned())),
+    }
+}
+
 fn why_none(carrier: &CarrierSlug, adapter: &Adapter, own: &CarrierConfig, enabled: bool) -> String {
     let lacking = adapter
         .sources
@@ -116,6 +133,11 @@ fn why_none(carrier: &CarrierSlug, adapter: &Adapter, own: &CarrierConfig, enabl
 pub(crate) fn variable(carrier: &CarrierSlug, name: &str) -> String {
     let upper = |text: &str| text.to_ascii_uppercase().replace(['-', '.'], "_");
     format!("WAYBILL_SECRET_{}_{}", upper(carrier.as_str()), upper(name))
+}
+
+/// Whether a carrier's secret is present.
+pub fn has_secret(carrier: &CarrierSlug, name: &str, own: &CarrierConfig) -> bool {
+    secret(carrier, name, own).is_some()
 }
 
 fn secret(carrier: &CarrierSlug, name: &str, own: &CarrierConfig) -> Option<String> {

@@ -62,7 +62,8 @@ pub(crate) fn pack(answers: &[Kept]) -> Option<Payload> {
             return Some(Payload { hash, content_type, bytes, truncated_from });
         }
         // In proportion to what came out, with some reserve: ends after very few rounds.
-        length = (length / 10 * 9).min(length / bytes.len().max(1) * most).max(1).min(length - 1);
+        let share = (length as u128 * most as u128 / bytes.len() as u128 * 95 / 100) as usize;
+        length = share.min(length - 1);
     }
 }
 
@@ -84,6 +85,11 @@ fn container(answers: &[Kept]) -> Vec<u8> {
 }
 
 impl Payload {
+    /// Its size on the log, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The record of it.
     pub(crate) fn record(self, at: TopicPartition, carrier: &CarrierSlug, fetched_at: WallMs) -> NewRecord {
         let text = |value: &str| Bytes::copy_from_slice(value.as_bytes());

@@ -1,0 +1,154 @@
+//! Writes the results of one partition: payloads acknowledged → results acknowledged → their requests are done (LOG-1).
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::mpsc, time::timeout};
+use waybill_log::{ErrorClass, LogError, NewRecord, SharedLog, TopicPartition, json_record, offset_tracker::Ticket};
+use waybill_schemas::{
+    OutcomeClass,
+    fetch::FetchResult,
+    topics::{TopicPrefix, names},
+};
+
+use crate::payload::Payload;
+
+/// Most results of one append.
+const BATCH: usize = 256;
+/// Most bytes of payloads in one append.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+const PRODUCE_TIMEOUT: Duration = Duration::from_secs(30);
+const RETRY: Duration = Duration::from_millis(250);
+
+/// A result on its way.
+pub(crate) struct Answered {
+    pub(crate) ticket: Ticket,
+    pub(crate) result: FetchResult,
+    pub(crate) payload: Option<Payload>,
+}
+
+/// Where results of one partition go.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    pub(crate) log: SharedLog,
+    pub(crate) topics: TopicPrefix,
+    pub(crate) partition: u32,
+    /// Whether this process may still write for the partition.
+    pub(crate) alive: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub(crate) done: mpsc::Sender<Vec<Ticket>>,
+}
+
+impl Writer {
+    /// Writes until nobody can hand in results any more.
+    pub(crate) async fn run(self, mut inbox: mpsc::Receiver<Answered>) -> Result<(), LogError> {
+        let mut batch = Vec::with_capacity(BATCH);
+        while inbox.recv_many(&mut batch, BATCH).await > 0 {
+            while !batch.is_empty() {
+                let mut bytes = 0;
+                let fits = batch.iter().take_while(|answered: &&Answered| {
+                    bytes += answered.payload.as_ref().map_or(0, Payload::len);
+                    bytes <= BATCH_BYTES
+                });
+                let count = fits.count().max(1);
+                let part: Vec<Answered> = batch.drain(..count).collect();
+                self.write(part).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn at(&self, topic: &str) -> TopicPartition {
+        TopicPartition::new(self.topics.of(topic), self.partition)
+    }
+
+    async fn write(&self, mut part: Vec<Answered>) -> Result<(), LogError> {
+        let mut payloads = Vec::new();
+        for (index, answered) in part.iter_mut().enumerate() {
+            if let Some(payload) = answered.payload.take() {
+                let (carrier, at) = (&answered.result.request.carrier, answered.result.fetched_at);
+                payloads.push((index, payload.record(self.at(names::PAYLOADS), carrier, at)));
+            }
+        }
+        for (index, kept) in self.append(payloads).await? {
+            if !kept {
+                // Evidence that cannot be kept must not hold back the result; nothing may point to it, though.
+                part[index].result.payload = None;
+            }
+        }
+        let mut results = Vec::new();
+        for (index, answered) in part.iter().enumerate() {
+            results.push((index, self.result_record(&answered.result)?));
+        }
+        let mut refused = Vec::new();
+        let mut done = Vec::new();
+        for (index, kept) in self.append(results).await? {
+            if kept { done.push(index) } else { refused.push(index) }
+        }
+        for index in refused {
+            // Too large for this log although within our own limit: its events stay behind, its end does not (FET-1).
+            let result = &mut part[index].result;
+            result.class = OutcomeClass::Unreadable;
+            result.detail = Some("too large for the log".to_owned());
+            (result.events, result.facts) = Default::default();
+            (result.unchanged, result.fetcher_memory) = (false, None);
+            let record = self.result_record(result)?;
+            if self.append(vec![(index, record)]).await?.iter().any(|(_, kept)| *kept) {
+                done.push(index);
+            }
+        }
+        for index in &done {
+            let result = &part[*index].result;
+            let (carrier, class) = (result.request.carrier.to_string(), result.class.as_str());
+            metrics::counter!("waybill_outcomes_total", "carrier" => carrier, "class" => class).increment(1);
+            tracing::debug!(
+                carrier = %result.request.carrier, number = ?result.request.number, class,
+                spent = result.spent, unchanged = result.unchanged, "fetcher.answered"
+            );
+        }
+        let tickets = done.into_iter().map(|index| part[index].ticket).collect();
+        // Nobody listens only when the service has ended; then nothing is committed either.
+        let _ = self.done.send(tickets).await;
+        Ok(())
+    }
+
+    fn result_record(&self, result: &FetchResult) -> Result<NewRecord, LogError> {
+        let key = result.request.key().record_key();
+        json_record(self.at(names::FETCH_RESULTS), key, result, Vec::new())
+            .map_err(|error| LogError::Corrupt(error.to_string()))
+    }
+
+    /// Appends records, again and again what may succeed later, until all are kept or refused. When the partition is lost
+    /// meanwhile, what is left counts as neither.
+    async fn append(&self, mut open: Vec<(usize, NewRecord)>) -> Result<Vec<(usize, bool)>, LogError> {
+        let mut ended = Vec::new();
+        while !open.is_empty() {
+            let records = open.iter().map(|(_, record)| record.clone()).collect();
+            let answers = timeout(PRODUCE_TIMEOUT, self.log.produce(records)).await;
+            let answers = answers.unwrap_or_else(|_| {
+                open.iter().map(|_| Err(LogError::Unavailable("no acknowledgement in time".to_owned()))).collect()
+            });
+            let mut again = Vec::new();
+            for ((index, record), answer) in open.into_iter().zip(answers) {
+                match answer.map_err(|error| (error.class(), error)) {
+                    Ok(_) => ended.push((index, true)),
+                    Err((ErrorClass::Drop, error)) => {
+                        tracing::warn!(%error, partition = self.partition, "fetcher.record_refused");
+                        ended.push((index, false));
+                    }
+                    Err((ErrorClass::Retry | ErrorClass::Lost, error)) => {
+                        tracing::warn!(%error, partition = self.partition, "fetcher.produce_retried");
+                        again.push((index, record));
+                    }
+                    Err((ErrorClass::Fatal, error)) => return Err(error),
+                }
+            }
+            open = again;
+            if !open.is_empty() {
+                if !(self.alive)() {
+                    return Ok(ended);
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+        Ok(ended)
+    }
+}
