@@ -360,11 +360,9 @@ mod tests {
 
     #[test]
     fn a_higher_claim_or_epoch_ends_an_ownership() {
-        let claim = record(9, CLAIM_KEY.as_bytes(), None, vec![(headers::KIND.to_owned(), Bytes::from_static(b"claim"))]);
-        assert_eq!(
-            observe_as_owner(4, &claim).unwrap(),
-            Some(Observed::Superseded { epoch: 9, owner: None })
-        );
+        let claim =
+            record(9, CLAIM_KEY.as_bytes(), None, vec![(headers::KIND.to_owned(), Bytes::from_static(b"claim"))]);
+        assert_eq!(observe_as_owner(4, &claim).unwrap(), Some(Observed::Superseded { epoch: 9, owner: None }));
         assert_eq!(observe_as_owner(9, &claim).unwrap(), None);
         let later = record(12, b"k", None, epoch_headers(9));
         assert!(matches!(observe_as_owner(4, &later).unwrap(), Some(Observed::Superseded { epoch: 9, .. })));

@@ -16,8 +16,8 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 pub use self::core::{
-    CLAIM, ClaimTracker, Observed, Restore, Standing, Unreadable, Verdict, claim_owner, epoch_headers, epoch_of, is_claim,
-    observe_as_owner,
+    CLAIM, ClaimTracker, Observed, Restore, Standing, Unreadable, Verdict, claim_owner, epoch_headers, epoch_of,
+    is_claim, observe_as_owner,
 };
 use crate::seam::{Batch, Log, LogError, ReadFrom, Record, TopicPartition};
 
@@ -57,12 +57,7 @@ pub enum ClaimError {
 }
 
 fn unreadable(at: &TopicPartition, record: &Record, reason: Unreadable) -> ClaimError {
-    ClaimError::Unreadable {
-        topic: at.topic.to_string(),
-        partition: at.partition,
-        offset: record.offset,
-        reason,
-    }
+    ClaimError::Unreadable { topic: at.topic.to_string(), partition: at.partition, offset: record.offset, reason }
 }
 
 async fn read(log: &dyn Log, at: &TopicPartition, offset: u64, wait: Duration) -> Result<Batch, LogError> {

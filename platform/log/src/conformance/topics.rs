@@ -45,8 +45,7 @@ pub async fn records_come_back_as_they_were_written(with: &Instance) {
 pub async fn answers_and_offsets_are_in_the_order_of_the_call(with: &Instance) {
     let topic = with.create("t", 2).await;
     let records = (0..200).map(|index| record(&topic, index % 2, &index.to_string())).collect();
-    let answers: Vec<u64> =
-        with.log.produce(records).await.into_iter().map(|answer| answer.unwrap().offset).collect();
+    let answers: Vec<u64> = with.log.produce(records).await.into_iter().map(|answer| answer.unwrap().offset).collect();
     for partition in 0..2 {
         let read = with.read(&topic, partition, 0).await.unwrap().records;
         let values: Vec<u32> = read.iter().map(|record| text(record).parse().unwrap()).collect();
@@ -288,7 +287,9 @@ pub async fn sch_2_a_zombies_late_records_never_win(with: &Instance) {
     assert_eq!(restored.await.unwrap().applied, 3);
     assert_eq!(state, [("kept".to_owned(), "1".to_owned()), ("moved".to_owned(), "2".to_owned())].into());
     let observed = watch.next(&*with.log, PATIENCE).await.unwrap();
-    assert!(matches!(&observed[..], [Observed::Superseded { epoch, owner: Some(owner) }] if *epoch == third && owner == "third"));
+    assert!(
+        matches!(&observed[..], [Observed::Superseded { epoch, owner: Some(owner) }] if *epoch == third && owner == "third")
+    );
     assert_eq!(claims::last_claim_before(&*with.log, &at, third).await.unwrap(), new);
     let unreadable = claims::restore(&*with.log, &at, third, None, |_| Err("it is no JSON".to_owned())).await;
     assert!(matches!(unreadable, Err(claims::ClaimError::Unreadable { .. })));

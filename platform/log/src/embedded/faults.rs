@@ -107,6 +107,11 @@ mod hooks {
             self.inner.faults.lose_produce_answers(count);
         }
 
+        /// Durable only: moves what the journal holds into the engine's tables, as it does by itself when enough is there.
+        pub async fn flush_to_tables(&self) {
+            self.inner.flush_to_tables().await;
+        }
+
         /// The next writes find no room.
         pub fn fail_writes(&self, count: u32) {
             self.inner.faults.fail_writes(count);

@@ -75,8 +75,13 @@ impl Group {
             self.dismiss(old, |_| Holder::Offered(id));
         }
         let ownership = Ownership::default();
-        let member =
-            Member { name: name.to_owned(), drain_budget, ownership: ownership.clone(), session: Session::Live, revoked: BTreeSet::new() };
+        let member = Member {
+            name: name.to_owned(),
+            drain_budget,
+            ownership: ownership.clone(),
+            session: Session::Live,
+            revoked: BTreeSet::new(),
+        };
         self.members.insert(id, member);
         self.settle(now);
         (id, ownership)

@@ -95,6 +95,13 @@ impl Inner {
         self.closing.notify_waiters();
     }
 
+    #[cfg(feature = "conformance")]
+    pub(super) async fn flush_to_tables(&self) {
+        if let Some(disk) = &self.disk {
+            disk.flush_to_tables().await;
+        }
+    }
+
     /// All topics, in no order.
     pub(super) fn topics(&self) -> Vec<Arc<Topic>> {
         self.topics.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
@@ -122,7 +129,8 @@ impl Inner {
         let mut id = existing.iter().map(|topic| topic.id + 1).max().unwrap_or(0);
         let mut specs: Vec<(u32, NewTopic)> = Vec::new();
         for spec in wanted {
-            let earlier = specs.iter().find(|(_, earlier)| earlier.name == spec.name).map(|(_, earlier)| earlier.partitions);
+            let earlier =
+                specs.iter().find(|(_, earlier)| earlier.name == spec.name).map(|(_, earlier)| earlier.partitions);
             let known = existing.iter().find(|topic| *topic.name == *spec.name);
             match known.map(|topic| topic.partitions.len() as u32).or(earlier) {
                 Some(actual) if actual == spec.partitions => {}

@@ -63,8 +63,7 @@ impl Member {
 
     fn change(&mut self) -> Result<Option<GroupEvent>, LogError> {
         let now = Instant::now();
-        let (moved, change) =
-            self.cell.with(|state| (state.group.tick(now), state.group.take_change(self.id, now)));
+        let (moved, change) = self.cell.with(|state| (state.group.tick(now), state.group.take_change(self.id, now)));
         if moved {
             self.cell.changed.notify_waiters();
         }

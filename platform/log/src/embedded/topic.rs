@@ -229,5 +229,9 @@ pub(super) struct OnDisk;
 pub(super) enum TimeLook {
     Found(Option<u64>),
     /// Look on disk in `first..until`; if nothing is found there, the answer is `otherwise`.
-    PerhapsOlder { first: u64, until: u64, otherwise: Option<u64> },
+    PerhapsOlder {
+        first: u64,
+        until: u64,
+        otherwise: Option<u64>,
+    },
 }

@@ -179,8 +179,7 @@ pub(super) fn encode_bounds(bounds: Bounds, last_time: WallMs) -> [u8; 24] {
 /// Reads [`encode_bounds`].
 pub(super) fn decode_bounds(stored: &[u8]) -> Option<(Bounds, WallMs)> {
     let mut cursor = Cursor { bytes: Bytes::copy_from_slice(stored) };
-    let bounds =
-        Bounds { first: u64::from_le_bytes(cursor.array()?), next: u64::from_le_bytes(cursor.array()?) };
+    let bounds = Bounds { first: u64::from_le_bytes(cursor.array()?), next: u64::from_le_bytes(cursor.array()?) };
     Some((bounds, WallMs::new(i64::from_le_bytes(cursor.array()?))))
 }
 

@@ -63,10 +63,12 @@ pub(super) fn io_error(dir: &Path, error: &io::Error) -> LogError {
 pub(super) fn engine_error(dir: &Path, error: &fjall::Error) -> LogError {
     match error {
         fjall::Error::Io(error) | fjall::Error::Storage(fjall::LsmError::Io(error)) => match error.kind() {
-            // The engine reads what its own lists name: a file or bytes that are not there were there.
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound | io::ErrorKind::InvalidData => {
-                damaged(dir, &format!("a file is missing or cut off ({error})"))
-            }
+            // The engine reads what its own lists name: a file or bytes that are not there were there. An invalid place
+            // is one that a cut-off file leads to.
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::NotFound
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::InvalidInput => damaged(dir, &format!("a file is missing or cut off ({error})")),
             _ => io_error(dir, error),
         },
         fjall::Error::Locked => in_use(dir),
@@ -167,9 +169,7 @@ impl Engine {
                     contents.topics.push((stored.id, stored.spec(name)));
                 }
                 Some(&codec::BOUNDS) if key.len() == 9 => {
-                    let part = |at: usize| {
-                        key[at..at + 4].try_into().map(u32::from_be_bytes).map_err(|_| broken())
-                    };
+                    let part = |at: usize| key[at..at + 4].try_into().map(u32::from_be_bytes).map_err(|_| broken());
                     contents.bounds.insert((part(1)?, part(5)?), codec::decode_bounds(&value).ok_or_else(broken)?);
                 }
                 Some(&codec::COMMITS) => {
@@ -214,7 +214,8 @@ impl Engine {
         for entry in self.records.range(range) {
             let (key, value) = entry.into_inner().map_err(|error| engine_error(dir, &error))?;
             let record = codec::decode_record(&key, &value).ok_or_else(|| damaged(dir, "a record cannot be read"))?;
-            bytes += record.key.as_ref().map_or(0, bytes::Bytes::len) + record.value.as_ref().map_or(0, bytes::Bytes::len);
+            bytes +=
+                record.key.as_ref().map_or(0, bytes::Bytes::len) + record.value.as_ref().map_or(0, bytes::Bytes::len);
             records.push(record);
             if records.len() >= max_records || bytes >= max_bytes {
                 break;

@@ -78,12 +78,7 @@ impl Disk {
     pub(super) fn open(dir: &Path, options: &EmbeddedOptions) -> Result<(Self, Found), LogError> {
         let explain = |error: std::io::Error| io_error(dir, &error);
         fs::create_dir_all(dir).map_err(explain)?;
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(dir.join("lock"))
-            .map_err(explain)?;
+        let lock = File::options().create(true).truncate(false).write(true).open(dir.join("lock")).map_err(explain)?;
         lock.try_lock().map_err(|error| match error {
             TryLockError::WouldBlock => in_use(dir),
             TryLockError::Error(error) => io_error(dir, &error),
@@ -156,6 +151,18 @@ impl Disk {
             Ok(found) => found,
             Err(error) if error.is_panic() => Err(damaged(&self.dir, "stored data cannot be read")),
             Err(_) => Err(LogError::Closed),
+        }
+    }
+
+    #[cfg(feature = "conformance")]
+    pub(super) async fn flush_to_tables(self: &Arc<Self>) {
+        let disk = Arc::clone(self);
+        let work = move || {
+            let engine = disk.engine.read().unwrap_or_else(PoisonError::into_inner);
+            engine.as_ref().map(|engine| engine.records.rotate_memtable_and_wait())
+        };
+        if let Ok(Some(Err(error))) = tokio::task::spawn_blocking(work).await {
+            tracing::warn!(%error, "log.flush_failed");
         }
     }
 

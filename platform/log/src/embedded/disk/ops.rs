@@ -24,10 +24,27 @@ pub(in super::super) enum Cut {
 
 /// A piece of work for the writer.
 pub(in super::super) enum Op {
-    Append { records: Vec<(Arc<Topic>, NewRecord)>, bytes: usize, room: OwnedSemaphorePermit, answer: Answer<Vec<Appended>> },
-    Commit { cell: Arc<GroupCell>, commits: Vec<Commit>, answer: Answer<()> },
-    Topics { specs: Vec<(u32, NewTopic)>, answer: Answer<()> },
-    Cut { topic: Arc<Topic>, partition: u32, cut: Cut, answer: Answer<()> },
+    Append {
+        records: Vec<(Arc<Topic>, NewRecord)>,
+        bytes: usize,
+        room: OwnedSemaphorePermit,
+        answer: Answer<Vec<Appended>>,
+    },
+    Commit {
+        cell: Arc<GroupCell>,
+        commits: Vec<Commit>,
+        answer: Answer<()>,
+    },
+    Topics {
+        specs: Vec<(u32, NewTopic)>,
+        answer: Answer<()>,
+    },
+    Cut {
+        topic: Arc<Topic>,
+        partition: u32,
+        cut: Cut,
+        answer: Answer<()>,
+    },
 }
 
 impl Op {

@@ -120,8 +120,7 @@ impl Disk {
         for topic in log.topics() {
             for (partition, state) in topic.partitions.iter().enumerate() {
                 let place = (topic.id, partition as u32);
-                let (bounds, last_time) =
-                    engine.recover(&self.dir, place, contents.bounds.get(&place).copied())?;
+                let (bounds, last_time) = engine.recover(&self.dir, place, contents.bounds.get(&place).copied())?;
                 let mut tail = state.tail();
                 if bounds != tail.bounds() {
                     *tail = Tail::recovered(bounds, last_time);
