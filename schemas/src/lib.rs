@@ -8,6 +8,7 @@ pub mod carrier;
 pub mod command;
 pub mod event;
 pub mod fetch;
+pub mod forgotten;
 pub mod headers;
 pub mod layout;
 pub mod limits;

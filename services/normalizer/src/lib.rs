@@ -20,5 +20,5 @@ mod worker;
 
 pub use config::NormalizerConfig;
 pub use error::NormalizerError;
-pub use normalize::{Forgotten, Normalized, normalize};
+pub use normalize::{Normalized, normalize};
 pub use run::{Deps, run};

@@ -20,12 +20,12 @@
 //! A shipment's record exists from its first accepted reading on (or from its expiry, if there never was one); before that
 //! there is nothing to say and the API answers `pending`.
 
-use serde::Serialize;
 use waybill_adapters::{Adapter, not_found};
 use waybill_schemas::{
-    CarrierSlug, JourneyMs, Memories, Memory, OutcomeClass, Status, SubStatus, TrackingNumber, WallMs,
+    JourneyMs, Memories, Memory, OutcomeClass, Status, SubStatus, WallMs,
     event::TrackingEvent,
     fetch::{FetchRequest, FetchResult, RequestKind},
+    forgotten::Forgotten,
     limits::{MAX_EVENTS, MAX_TEXT_BYTES},
     outcome::{Feedback, Outcome},
     shipment::{Cause, LastOutcome, Moment, Shipment, StatusChange},
@@ -36,19 +36,6 @@ use crate::{
     reading::{self, Words},
     view,
 };
-
-/// A number whose records must be erased (`waybill.forgotten`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Forgotten {
-    /// The carrier.
-    pub carrier: CarrierSlug,
-    /// The canonical number.
-    pub number: TrackingNumber,
-    /// The attempt that erased it; records of this or an earlier attempt are meant.
-    pub attempt: i64,
-    /// When it was ordered to be forgotten.
-    pub at: JourneyMs,
-}
 
 /// All that follows from one result.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,225 @@
+//! The published JSON Schemas, the invented examples and the Rust types say the same.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
+use waybill_schemas::{
+    command::Command,
+    event::TrackingEvent,
+    fetch::{FetchRequest, FetchResult},
+    forgotten::Forgotten,
+    layout::Layout,
+    outcome::Outcome,
+    politeness::{CarrierPolicy, FetcherBudgetRecord, SchedulerBudgetRecord},
+    schedule::{Position, ScheduleRecord},
+    shipment::{Shipment, StatusChange},
+    topics::{self, TopicSpec},
+};
+
+/// What a type makes of a value that it reads: the value it writes.
+type Through = fn(Value) -> Result<Value, serde_json::Error>;
+
+fn through<T: DeserializeOwned + Serialize>(value: Value) -> Result<Value, serde_json::Error> {
+    serde_json::to_value(serde_json::from_value::<T>(value)?)
+}
+
+/// A claim belongs to the log; its value is opened only there.
+fn as_it_is(value: Value) -> Result<Value, serde_json::Error> {
+    Ok(value)
+}
+
+/// The type behind an example, by topic and the example's name where a topic has several.
+fn type_of(topic: &str, example: &str) -> Through {
+    match (topic, example) {
+        (_, "claim") => as_it_is,
+        ("waybill.commands", _) => through::<Command>,
+        ("waybill.fetch-requests", _) => through::<FetchRequest>,
+        ("waybill.fetch-results", _) => through::<FetchResult>,
+        ("waybill.outcomes", _) => through::<Outcome>,
+        ("waybill.shipments", _) => through::<Shipment>,
+        ("waybill.status-changes", _) => through::<StatusChange>,
+        ("waybill.tracking-events", _) => through::<TrackingEvent>,
+        ("waybill.forgotten", _) => through::<Forgotten>,
+        ("waybill.schedule", "position") => through::<Position>,
+        ("waybill.schedule", _) => through::<ScheduleRecord>,
+        ("waybill.carriers", "scheduler") => through::<SchedulerBudgetRecord>,
+        ("waybill.carriers", _) => through::<FetcherBudgetRecord>,
+        ("waybill.policies", "layout") => through::<Layout>,
+        ("waybill.policies", _) => through::<CarrierPolicy>,
+        _ => panic!("which type is {topic}/{example}?"),
+    }
+}
+
+/// Types that write back what a later version added, for they stand on compacted topics that are rewritten.
+fn keeps_unknown_fields(topic: &str, example: &str) -> bool {
+    matches!(
+        (topic, example),
+        ("waybill.schedule", "tracked" | "first-look")
+            | ("waybill.carriers", "fetcher" | "fetcher-idle")
+            | ("waybill.policies", "carrier" | "carrier-as-configured")
+    )
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+}
+
+fn read(path: &Path) -> Value {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn schema_of(spec: &TopicSpec) -> Option<Value> {
+    spec.schema.as_ref().map(|file| read(&folder("json").join(file)))
+}
+
+/// Every example: topic, name, value.
+fn examples() -> Vec<(&'static TopicSpec, String, Value)> {
+    let mut found = Vec::new();
+    for spec in topics::all().iter().filter(|spec| spec.schema.is_some()) {
+        let place = folder("examples").join(spec.name.trim_start_matches("waybill."));
+        let files = fs::read_dir(&place).unwrap_or_else(|error| panic!("{}: {error}", place.display()));
+        for file in files {
+            let path = file.unwrap().path();
+            found.push((spec, path.file_stem().unwrap().to_str().unwrap().to_owned(), read(&path)));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_topics_schema_exists_and_is_a_valid_schema_of_the_2020_draft() {
+    for spec in topics::all() {
+        let Some(schema) = schema_of(spec) else { continue };
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{}", spec.name);
+        jsonschema::meta::validate(&schema).unwrap_or_else(|error| panic!("{}: {error}", spec.name));
+        for text in ["$id", "title", "description"] {
+            assert!(schema[text].is_string(), "{} has no {text}", spec.name);
+        }
+    }
+    let used: BTreeSet<String> = topics::all().iter().filter_map(|spec| spec.schema.clone()).collect();
+    let there = fs::read_dir(folder("json")).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    assert_eq!(there.collect::<BTreeSet<String>>(), used, "no schema without its topic");
+}
+
+#[test]
+fn every_field_is_described() {
+    fn look(schema: &Value, place: &str) {
+        if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+            for (name, property) in properties {
+                let described = property.get("description").is_some() || property.get("$ref").is_some();
+                let alternatives = property.get("anyOf").and_then(Value::as_array);
+                let described = described || alternatives.is_some_and(|all| all.iter().any(|one| one.get("$ref").is_some()));
+                assert!(described, "{place}.{name} says nothing of itself");
+                look(property, &format!("{place}.{name}"));
+            }
+        }
+        for part in ["anyOf", "$defs"] {
+            match schema.get(part) {
+                Some(Value::Array(all)) => all.iter().for_each(|one| look(one, place)),
+                Some(Value::Object(all)) => all.iter().for_each(|(name, one)| look(one, name)),
+                _ => {}
+            }
+        }
+    }
+    for spec in topics::all() {
+        if let Some(schema) = schema_of(spec) {
+            look(&schema, &spec.name);
+        }
+    }
+}
+
+#[test]
+fn every_topic_has_examples_and_each_is_valid() {
+    let mut seen = BTreeSet::new();
+    for (spec, name, value) in examples() {
+        let schema = schema_of(spec).unwrap();
+        let validator = jsonschema::draft202012::new(&schema).unwrap();
+        let errors: Vec<String> =
+            validator.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(errors.is_empty(), "{}/{name}: {errors:#?}", spec.name);
+        seen.insert(spec.name.clone());
+    }
+    let wanted = topics::all().iter().filter(|spec| spec.schema.is_some()).map(|spec| spec.name.clone());
+    assert_eq!(seen, wanted.collect());
+}
+
+#[test]
+fn every_example_goes_through_its_type_unchanged() {
+    for (spec, name, value) in examples() {
+        let written = type_of(&spec.name, &name)(value.clone()).unwrap_or_else(|error| panic!("{}/{name}: {error}", spec.name));
+        assert_eq!(written, value, "{}/{name}", spec.name);
+    }
+}
+
+/// A field of tomorrow in every object whose names are fixed; the names of maps are data.
+fn with_unknown_fields(value: &Value, name: &str) -> Value {
+    match value {
+        Value::Object(map) => {
+            let mut out: Map<String, Value> =
+                map.iter().map(|(key, value)| (key.clone(), with_unknown_fields(value, key))).collect();
+            // An operator's budget is also part of configuration files, where an unknown key is a mistake.
+            if !["params", "milestones", "budgets", "budget", "daily_quota"].contains(&name) {
+                out.insert("of_tomorrow".to_owned(), json!({ "deep": [1, null] }));
+            }
+            Value::Object(out)
+        }
+        Value::Array(all) => Value::Array(all.iter().map(|value| with_unknown_fields(value, name)).collect()),
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn unknown_fields_are_accepted_everywhere_and_written_back_where_state_is_rewritten() {
+    for (spec, name, value) in examples() {
+        let later = with_unknown_fields(&value, "");
+        let schema = schema_of(spec).unwrap();
+        assert!(jsonschema::draft202012::is_valid(&schema, &later), "{}/{name}", spec.name);
+        let written = type_of(&spec.name, &name)(later.clone()).unwrap_or_else(|error| panic!("{}/{name}: {error}", spec.name));
+        if keeps_unknown_fields(&spec.name, &name) {
+            assert_eq!(written["of_tomorrow"], later["of_tomorrow"], "{}/{name}", spec.name);
+        }
+    }
+}
+
+#[test]
+fn the_schemas_refuse_what_the_types_refuse() {
+    let broken: [(&str, &str, Value); 7] = [
+        ("waybill.tracking-events", "event_id", json!("xyz")),
+        ("waybill.tracking-events", "sub_status", json!("InTransit_Lost")),
+        ("waybill.shipments", "status", json!(null)),
+        ("waybill.outcomes", "class", json!("unheard_of")),
+        ("waybill.fetch-results", "number", json!("a b")),
+        ("waybill.commands", "carrier", json!("No Slug")),
+        ("waybill.status-changes", "seen_at", json!("yesterday")),
+    ];
+    for (topic, field, wrong) in broken {
+        let (spec, name, mut value) = examples().into_iter().find(|(spec, _, _)| spec.name == topic).unwrap();
+        value[field] = wrong;
+        assert!(!jsonschema::draft202012::is_valid(&schema_of(spec).unwrap(), &value), "{topic}.{field}");
+        assert!(type_of(topic, &name)(value).is_err(), "{topic}.{field}");
+    }
+}
+
+#[test]
+fn the_vocabulary_of_the_schemas_is_the_types() {
+    let schema = read(&folder("json").join("shipment.schema.json"));
+    let listed = |name: &str| -> Vec<String> {
+        serde_json::from_value(schema["$defs"][name]["enum"].clone()).unwrap()
+    };
+    let statuses: Vec<&str> = waybill_schemas::Status::ALL.iter().map(|status| status.as_str()).collect();
+    let subs: Vec<&str> = waybill_schemas::SubStatus::all().map(waybill_schemas::SubStatus::as_str).collect();
+    let classes: Vec<&str> = waybill_schemas::OutcomeClass::ALL.iter().map(|class| class.as_str()).collect();
+    assert_eq!((listed("status"), listed("sub_status")), (owned(&statuses), owned(&subs)));
+    assert_eq!(listed("outcome_class"), owned(&classes));
+}
+
+fn owned(all: &[&str]) -> Vec<String> {
+    all.iter().map(|text| (*text).to_owned()).collect()
+}
