@@ -15,7 +15,7 @@ const STEPS: [&str; 5] = ["page", "token", "cookie", "summary", "detail"];
 ///
 /// # Errors
 /// When standard output cannot be written.
-pub fn list(config: &Config, catalog: &Catalog, as_json: bool, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn list(config: &Config, catalog: &Catalog, as_json: bool, out: &mut dyn Write) -> Result<()> {
     if as_json {
         let all: Vec<_> = catalog
             .all()
@@ -23,7 +23,7 @@ pub fn list(config: &Config, catalog: &Catalog, as_json: bool, out: &mut dyn Wri
                 json!({
                     "slug": adapter.slug, "name": adapter.name, "basis": adapter.basis.as_str(),
                     "sources": adapter.sources.iter().map(|source| &source.name).collect::<Vec<_>>(),
-                    "languages": adapter.languages, "enabled": directory::enabled(config, adapter),
+                    "languages": adapter.languages, "enabled": directory::enabled(config, catalog, &adapter.slug),
                 })
             })
             .collect();
@@ -33,7 +33,7 @@ pub fn list(config: &Config, catalog: &Catalog, as_json: bool, out: &mut dyn Wri
     writeln!(out, "{:<22} {:<9} {:<4} {:<20} {}", "CARRIER", "BASIS", "ON", "SOURCES", "NAME")?;
     for adapter in catalog.all() {
         let sources: Vec<&str> = adapter.sources.iter().map(|source| source.name.as_str()).collect();
-        let on = if directory::enabled(config, adapter) { "yes" } else { "no" };
+        let on = if directory::enabled(config, catalog, &adapter.slug) { "yes" } else { "no" };
         let (slug, basis) = (adapter.slug.as_str(), adapter.basis.as_str());
         writeln!(out, "{slug:<22} {basis:<9} {on:<4} {:<20} {}", sources.join(","), adapter.name)?;
     }
@@ -49,7 +49,7 @@ fn adapter_of(catalog: &Catalog, slug: &str) -> Result<std::sync::Arc<Adapter>> 
 ///
 /// # Errors
 /// When a file cannot be read, the carrier is unknown, or a step is not one.
-pub fn parse(catalog: &Catalog, order: &Parse, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn parse(catalog: &Catalog, order: &Parse, out: &mut dyn Write) -> Result<()> {
     let adapter = adapter_of(catalog, &order.carrier)?;
     if let Some(source) = &order.source
         && adapter.source(source).is_none()
@@ -88,7 +88,7 @@ pub fn parse(catalog: &Catalog, order: &Parse, out: &mut dyn Write) -> Result<()
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn print_view(view: &ParsedView, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn print_view(view: &ParsedView, out: &mut dyn Write) -> Result<()> {
     let number = view.number.as_deref().unwrap_or("(no number)");
     writeln!(out, "{} {number}", view.carrier)?;
     match view.sub_status {
@@ -114,7 +114,7 @@ pub fn print_view(view: &ParsedView, out: &mut dyn Write) -> Result<()> {
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn detect(catalog: &Catalog, numbers: &[String], as_json: bool, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn detect(catalog: &Catalog, numbers: &[String], as_json: bool, out: &mut dyn Write) -> Result<()> {
     for typed in numbers {
         let shown: String = typed.chars().take(80).collect();
         let number = match TrackingNumber::canonical(typed, Hyphens::Remove) {
@@ -153,7 +153,7 @@ pub fn detect(catalog: &Catalog, numbers: &[String], as_json: bool, out: &mut dy
 ///
 /// # Errors
 /// When an example does not come to what its `expected.json` says.
-pub fn check(config: &Config, catalog: &Catalog, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn check(config: &Config, catalog: &Catalog, out: &mut dyn Write) -> Result<()> {
     let mut examples = 0;
     let mut wrong = Vec::new();
     for adapter in catalog.all() {
@@ -166,7 +166,10 @@ pub fn check(config: &Config, catalog: &Catalog, out: &mut dyn Write) -> Result<
         writeln!(out, "{line}")?;
     }
     if !wrong.is_empty() {
-        bail!("{} of {examples} examples differ; WAYBILL_BLESS=1 with the golden tests rewrites what they must come to", wrong.len());
+        bail!(
+            "{} of {examples} examples differ; WAYBILL_BLESS=1 with the golden tests rewrites what they must come to",
+            wrong.len()
+        );
     }
     writeln!(out, "{} carriers and {examples} examples are as they should be", catalog.len())?;
     Ok(())

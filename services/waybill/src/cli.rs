@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 /// Waybill tracks parcels at many carriers, politely, and keeps every carrier's own words.
 #[derive(Debug, Parser)]
 #[command(name = "waybill", version, max_term_width = 100)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -15,7 +15,7 @@ pub struct Cli {
 
 /// What every command understands.
 #[derive(Debug, Clone, Default, Args)]
-pub struct Common {
+pub(crate) struct Common {
     /// Configuration file (YAML, TOML or JSON); keys as `waybill config show` prints them.
     #[arg(long, env = "WAYBILL_CONFIG")]
     pub config: Option<PathBuf>,
@@ -29,7 +29,7 @@ pub struct Common {
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run everything in one process on an embedded log and an embedded ClickHouse.
     Standalone(Standalone),
     /// Look one number up, once, within the carrier's politeness budget.
@@ -51,7 +51,7 @@ pub enum Command {
 
 /// `waybill standalone`.
 #[derive(Debug, Args)]
-pub struct Standalone {
+pub(crate) struct Standalone {
     #[command(flatten)]
     pub common: Common,
     /// Track simulated parcels of simulated carriers, on a clock that runs fast.
@@ -67,7 +67,7 @@ pub struct Standalone {
 
 /// `waybill track`.
 #[derive(Debug, Args)]
-pub struct Track {
+pub(crate) struct Track {
     /// The tracking number, as typed.
     pub number: String,
     /// The carrier's slug; left out, it is found by the number's form.
@@ -85,7 +85,7 @@ pub struct Track {
 
 /// `waybill detect`.
 #[derive(Debug, Args)]
-pub struct Detect {
+pub(crate) struct Detect {
     /// Numbers, as typed.
     #[arg(required = true)]
     pub numbers: Vec<String>,
@@ -98,7 +98,7 @@ pub struct Detect {
 
 /// `waybill adapter …`.
 #[derive(Debug, Subcommand)]
-pub enum Adapter {
+pub(crate) enum Adapter {
     /// List the carriers.
     List {
         /// Print JSON.
@@ -118,7 +118,7 @@ pub enum Adapter {
 
 /// `waybill adapter parse`.
 #[derive(Debug, Args)]
-pub struct Parse {
+pub(crate) struct Parse {
     /// The carrier's slug.
     #[arg(long)]
     pub carrier: String,
@@ -140,7 +140,7 @@ pub struct Parse {
 
 /// `waybill topics …`.
 #[derive(Debug, Subcommand)]
-pub enum Topics {
+pub(crate) enum Topics {
     /// Print a topic's records of a data directory that no process holds.
     Tail {
         /// The topic, e.g. `waybill.tracking-events`.
@@ -157,7 +157,7 @@ pub enum Topics {
 
 /// `waybill config …`.
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// Say whether the configuration can be used.
     Check(Common),
     /// Print every key with its value; secrets are left out.
@@ -174,7 +174,11 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         "h" => 3_600,
         _ => return Err("the unit is s, m or h".to_owned()),
     };
-    count.checked_mul(seconds).filter(|s| *s <= 366 * 86_400).map(Duration::from_secs).ok_or_else(|| "too long".to_owned())
+    count
+        .checked_mul(seconds)
+        .filter(|s| *s <= 366 * 86_400)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "too long".to_owned())
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {

@@ -21,7 +21,7 @@ use crate::cli::Common;
 /// Everything that can be set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Config {
+pub(crate) struct Config {
     /// Where a standalone process keeps its log, history and clock.
     pub data_dir: PathBuf,
     /// Folders of carriers that add to the built-in ones or replace them by name.
@@ -74,7 +74,7 @@ impl Default for Config {
 /// The log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
+pub(crate) struct LogConfig {
     /// First part of every topic's name.
     pub prefix: String,
     /// Partitions of every internal topic; part of the recorded layout.
@@ -90,7 +90,7 @@ impl Default for LogConfig {
 /// ClickHouse.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ClickHouseConfig {
+pub(crate) struct ClickHouseConfig {
     /// A server to use instead of the embedded one, e.g. `http://127.0.0.1:8123`.
     pub url: Option<String>,
     /// Its user.
@@ -106,7 +106,7 @@ pub struct ClickHouseConfig {
 /// Health and metrics.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct AdminConfig {
+pub(crate) struct AdminConfig {
     /// Where `/health/live`, `/health/ready` and `/metrics` answer.
     pub listen: SocketAddr,
 }
@@ -120,7 +120,7 @@ impl Default for AdminConfig {
 /// The demo: simulated carriers and a journey clock that runs fast until it has caught up with the wall clock.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct DemoConfig {
+pub(crate) struct DemoConfig {
     /// Parcels.
     pub parcels: u32,
     /// What everything simulated follows from.
@@ -142,7 +142,7 @@ impl Config {
     ///
     /// # Errors
     /// One sentence that names the key.
-    pub fn load(common: &Common) -> Result<Self> {
+    pub(crate) fn load(common: &Common) -> Result<Self> {
         let mut overrides = Vec::new();
         if let Some(dir) = &common.data_dir {
             overrides.push(("data_dir", dir.to_string_lossy().into_owned()));
@@ -175,7 +175,7 @@ impl Config {
     ///
     /// # Errors
     /// Never in practice.
-    pub fn shown(&self) -> Result<String> {
+    pub(crate) fn shown(&self) -> Result<String> {
         let mut shown = self.clone();
         shown.fetcher.carriers.clear();
         Ok(serde_json::to_string_pretty(&shown)?)
@@ -186,7 +186,7 @@ impl Config {
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn password(file: Option<&Path>) -> Result<String> {
+pub(crate) fn password(file: Option<&Path>) -> Result<String> {
     let Some(path) = file else { return Ok(String::new()) };
     let text = std::fs::read_to_string(path).with_context(|| format!("clickhouse.password_file {}", path.display()))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())

@@ -1,26 +1,25 @@
 //! The data directory of a standalone process: who holds it, and the journey clock that was set at the first start.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::Write,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
-use fs4::fs_std::FileExt;
 use serde::{Deserialize, Serialize};
 use waybill_runtime::JourneyScale;
 
 /// A data directory that this process holds; another process is refused until it is dropped.
 #[derive(Debug)]
-pub struct DataDir {
+pub(crate) struct DataDir {
     path: PathBuf,
     _lock: File,
 }
 
 /// Where the process that holds a directory answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
+pub(crate) struct Holder {
     /// Its process id.
     pub pid: u32,
     /// Its API, e.g. `http://127.0.0.1:8080`.
@@ -42,7 +41,7 @@ impl DataDir {
     ///
     /// # Errors
     /// When it cannot be made or another process holds it.
-    pub fn take(path: &Path) -> Result<Self> {
+    pub(crate) fn take(path: &Path) -> Result<Self> {
         Self::try_take(path)?.map_or_else(
             || {
                 let holder = Self::holder(path).map(|holder| format!(" (process {})", holder.pid)).unwrap_or_default();
@@ -59,19 +58,20 @@ impl DataDir {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn try_take(path: &Path) -> Result<Option<Self>> {
+    pub(crate) fn try_take(path: &Path) -> Result<Option<Self>> {
         let unusable = || format!("the data directory {} cannot be used; name another with --data-dir", path.display());
         fs::create_dir_all(path).with_context(unusable)?;
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(path.join("lock"));
         let lock = lock.with_context(unusable)?;
-        if !FileExt::try_lock_exclusive(&lock).with_context(unusable)? {
-            return Ok(None);
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(Self { path: path.to_owned(), _lock: lock })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error).with_context(unusable),
         }
-        Ok(Some(Self { path: path.to_owned(), _lock: lock }))
     }
 
     /// Who holds a directory, as it said itself.
-    pub fn holder(path: &Path) -> Option<Holder> {
+    pub(crate) fn holder(path: &Path) -> Option<Holder> {
         serde_json::from_slice(&fs::read(path.join(HOLDER)).ok()?).ok()
     }
 
@@ -79,12 +79,12 @@ impl DataDir {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn announce(&self, holder: &Holder) -> Result<()> {
+    pub(crate) fn announce(&self, holder: &Holder) -> Result<()> {
         write_whole(&self.path.join(HOLDER), &serde_json::to_vec(holder)?)
     }
 
     /// A place within the directory.
-    pub fn join(&self, name: &str) -> PathBuf {
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
@@ -92,7 +92,7 @@ impl DataDir {
     ///
     /// # Errors
     /// When the stored clock cannot be read or the new one not written.
-    pub fn journey(&self, first: JourneyScale) -> Result<JourneyScale> {
+    pub(crate) fn journey(&self, first: JourneyScale) -> Result<JourneyScale> {
         let path = self.path.join(JOURNEY);
         match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)

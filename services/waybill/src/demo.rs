@@ -47,7 +47,7 @@ const REGISTERED: &str = "demo-registered";
 ///
 /// # Errors
 /// One sentence for whatever cannot be started.
-pub async fn run(mut config: Config, own_dir: bool, run_for: Option<Duration>) -> Result<ExitCode> {
+pub(crate) async fn run(mut config: Config, own_dir: bool, run_for: Option<Duration>) -> Result<ExitCode> {
     if own_dir {
         // Simulated and real parcels must never share a history.
         config.data_dir = "waybill-data-demo".into();

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use waybill_adapters::{Adapter, Catalog, NumberPattern, SourceKind};
-use waybill_api::{
-    CarrierDirectory, CarrierInfo,
-    carriers::Candidate,
-};
+use waybill_adapters::{Adapter, Catalog, NumberPattern};
+use waybill_api::{CarrierDirectory, CarrierInfo, carriers::Candidate};
+use waybill_fetcher::{Policies, requests_of_a_look};
 use waybill_log::{Headers, LogError, NewRecord, SharedLog, TopicPartition};
+use waybill_scheduler::{CarrierTerms, Carriers, Switch};
 use waybill_schemas::{
     BudgetName, CarrierSlug, TrackingNumber,
     layout::{CARRIER_POLICY_PREFIX, Layout},
@@ -20,7 +19,7 @@ use waybill_schemas::{
 use crate::{config::Config, follow::Table};
 
 /// Carriers with everything that is known of them. Cheap to share.
-pub struct Directory {
+pub(crate) struct Directory {
     /// The adapters.
     pub catalog: Arc<Catalog>,
     /// The configuration.
@@ -49,8 +48,13 @@ impl Directory {
         budget.with(&self.policy_of(&adapter.slug).budget)
     }
 
+    /// Requests of one look; the error says why the carrier is not asked.
+    fn requests(&self, carrier: &CarrierSlug) -> Result<u32, String> {
+        requests_of_a_look(&self.catalog, &self.config.fetcher, carrier, &self.policy_of(carrier))
+    }
+
     fn is_enabled(&self, adapter: &Adapter) -> bool {
-        self.policy_of(&adapter.slug).enabled.unwrap_or_else(|| enabled(&self.config, adapter))
+        self.requests(&adapter.slug).is_ok()
     }
 
     fn info(&self, adapter: &Adapter) -> CarrierInfo {
@@ -69,17 +73,16 @@ impl Directory {
     }
 }
 
-/// Whether the configuration switches a carrier on: by word, else when a source is on by default.
-pub fn enabled(config: &Config, adapter: &Adapter) -> bool {
-    let carrier = config.fetcher.carriers.get(&adapter.slug).cloned().unwrap_or_default();
-    carrier.enabled.unwrap_or_else(|| {
-        let secret = |name: &str| waybill_fetcher::has_secret(&adapter.slug, name, &carrier);
-        adapter.sources.iter().any(|source| source.on_by_default(secret))
-    })
+/// Whether the configuration lets a carrier be asked; the fetcher's own rule.
+pub(crate) fn enabled(config: &Config, catalog: &Catalog, carrier: &CarrierSlug) -> bool {
+    requests_of_a_look(catalog, &config.fetcher, carrier, &CarrierPolicy::default()).is_ok()
 }
 
 /// Carriers whose number formats fit, with the format; those whose format admits less come first.
-pub fn formats_that_fit<'a>(catalog: &'a Catalog, number: &TrackingNumber) -> Vec<(&'a Adapter, &'a NumberPattern)> {
+pub(crate) fn formats_that_fit<'a>(
+    catalog: &'a Catalog,
+    number: &TrackingNumber,
+) -> Vec<(&'a Adapter, &'a NumberPattern)> {
     let mut found: Vec<(&Adapter, &NumberPattern)> = catalog
         .all()
         .filter_map(|adapter| {
@@ -140,7 +143,7 @@ impl CarrierDirectory for Directory {
 }
 
 /// The layout that the adapters ask for.
-pub fn layout_of(catalog: &Catalog, partitions: u32) -> Layout {
+pub(crate) fn layout_of(catalog: &Catalog, partitions: u32) -> Layout {
     let foreign = |adapter: &Arc<Adapter>| {
         let named: BudgetName = adapter.budget_name.clone();
         (named != adapter.slug.own_budget()).then(|| (adapter.slug.clone(), named))
@@ -148,8 +151,20 @@ pub fn layout_of(catalog: &Catalog, partitions: u32) -> Layout {
     Layout { partitions, budgets: catalog.all().filter_map(foreign).collect() }
 }
 
-/// Requests of one attempt, as declared: the steps of the largest source that is not retired.
-pub fn requests_per_attempt(adapter: &Adapter) -> u32 {
-    let steps = adapter.sources.iter().filter(|source| !source.retired && source.kind != SourceKind::Builtin);
-    u32::try_from(steps.map(|source| source.steps.len()).max().unwrap_or(1)).unwrap_or(1).max(1)
+impl Policies for Directory {
+    fn carrier(&self, carrier: &CarrierSlug) -> CarrierPolicy {
+        self.policy_of(carrier)
+    }
+}
+
+impl Carriers for Directory {
+    fn policy(&self, carrier: &CarrierSlug) -> Option<CarrierTerms> {
+        let adapter = self.catalog.get(carrier)?;
+        let requests = self.requests(carrier);
+        Some(CarrierTerms {
+            budget: self.budget_of(&adapter),
+            requests_per_attempt: requests.as_ref().copied().unwrap_or(1),
+            switch: if requests.is_ok() { Switch::On } else { Switch::Off },
+        })
+    }
 }

@@ -13,13 +13,13 @@ use waybill_log::{Batch, ErrorClass, LogError, ReadFrom, Record, SharedLog, Topi
 
 /// The newest JSON value of every key of a topic. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Table {
+pub(crate) struct Table {
     values: Arc<RwLock<BTreeMap<String, serde_json::Value>>>,
 }
 
 impl Table {
     /// The newest value of a key.
-    pub fn get(&self, key: &str) -> Option<serde_json::Value> {
+    pub(crate) fn get(&self, key: &str) -> Option<serde_json::Value> {
         self.values.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
@@ -34,7 +34,7 @@ impl Table {
     ///
     /// # Errors
     /// Whatever the log reports.
-    pub async fn read(log: &SharedLog, topic: &str, partitions: u32) -> Result<(Self, Vec<u64>), LogError> {
+    pub(crate) async fn read(log: &SharedLog, topic: &str, partitions: u32) -> Result<(Self, Vec<u64>), LogError> {
         let table = Self::default();
         let mut places = Vec::new();
         for partition in 0..partitions {
@@ -60,7 +60,7 @@ impl Table {
     ///
     /// # Errors
     /// What the log reports and cannot be tried again.
-    pub async fn follow(
+    pub(crate) async fn follow(
         self,
         log: SharedLog,
         at: TopicPartition,

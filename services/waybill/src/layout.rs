@@ -13,7 +13,7 @@ use crate::follow::Table;
 ///
 /// # Errors
 /// When they differ: numbers would be looked for where they do not live.
-pub async fn settle(log: &SharedLog, topics: &TopicPrefix, policies: &Table, ours: Layout) -> Result<Layout> {
+pub(crate) async fn settle(log: &SharedLog, topics: &TopicPrefix, policies: &Table, ours: Layout) -> Result<Layout> {
     if let Some(value) = policies.get(LAYOUT_KEY) {
         let recorded: Layout = serde_json::from_value(value).context("the recorded layout cannot be read")?;
         if recorded.partitions != ours.partitions {

@@ -116,9 +116,8 @@ fn run(command: Command) -> Result<ExitCode> {
 
 /// `waybill … | head` is no error.
 fn ignore_closed_pipe(error: anyhow::Error) -> Result<ExitCode> {
-    let closed = error
-        .downcast_ref::<std::io::Error>()
-        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+    let closed =
+        error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
     if closed { Ok(ExitCode::SUCCESS) } else { Err(error) }
 }
 
@@ -154,7 +153,11 @@ async fn run_standalone(order: cli::Standalone) -> Result<ExitCode> {
     let journey = dir.journey(JourneyScale::REAL)?;
     let running = Standalone::start(config, Setup { dir, catalog, journey, simulator: None }).await?;
     let mut out = stdout();
-    writeln!(out, "waybill is running: API {}, SQL {}, health {}", running.holder.api, running.holder.sql, running.holder.admin)?;
+    writeln!(
+        out,
+        "waybill is running: API {}, SQL {}, health {}",
+        running.holder.api, running.holder.sql, running.holder.admin
+    )?;
     running.run_until(until(order.run_for)).await?;
     Ok(ExitCode::SUCCESS)
 }

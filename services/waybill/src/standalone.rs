@@ -34,12 +34,12 @@ use crate::{
 };
 
 /// The hidden first argument of the process that holds ClickHouse's engine.
-pub const CLICKHOUSE_CHILD: &str = "clickhouse-child";
+pub(crate) const CLICKHOUSE_CHILD: &str = "clickhouse-child";
 /// How long draining may take before the rest is dropped; what was not committed is done again.
 const DRAIN: Duration = Duration::from_secs(15);
 
 /// What a standalone process runs on besides its configuration.
-pub struct Setup {
+pub(crate) struct Setup {
     /// The data directory, held by this process.
     pub dir: DataDir,
     /// The carriers.
@@ -51,7 +51,7 @@ pub struct Setup {
 }
 
 /// A running standalone process.
-pub struct Standalone {
+pub(crate) struct Standalone {
     /// The data directory.
     pub dir: DataDir,
     /// Both clocks.
@@ -75,7 +75,7 @@ pub struct Standalone {
 }
 
 /// The topics of a layout, to be created.
-pub fn new_topics(prefix: &TopicPrefix, partitions: u32) -> Vec<NewTopic> {
+pub(crate) fn new_topics(prefix: &TopicPrefix, partitions: u32) -> Vec<NewTopic> {
     let hours = |hours: u32| Duration::from_secs(u64::from(hours) * 3_600);
     topics::all()
         .iter()
@@ -124,12 +124,10 @@ async fn open_store(config: &Config, dir: &DataDir) -> Result<Store> {
 ///
 /// # Errors
 /// When the ledger disagrees or ClickHouse refuses a statement.
-pub async fn migrate(client: &clickhouse::Client) -> Result<Vec<u32>> {
+pub(crate) async fn migrate(client: &clickhouse::Client) -> Result<Vec<u32>> {
     let all = waybill_schemas::migrations::all();
-    let all: Vec<migrations::Migration<'_>> = all
-        .iter()
-        .map(|one| migrations::Migration { number: one.number, name: one.name, sql: one.sql })
-        .collect();
+    let all: Vec<migrations::Migration<'_>> =
+        all.iter().map(|one| migrations::Migration { number: one.number, name: one.name, sql: one.sql }).collect();
     Ok(migrations::apply(client, &all).await?)
 }
 
@@ -137,7 +135,7 @@ pub async fn migrate(client: &clickhouse::Client) -> Result<Vec<u32>> {
 ///
 /// # Errors
 /// When the log is damaged or held, or the layout differs from the recorded one.
-pub async fn open_log(
+pub(crate) async fn open_log(
     config: &Config,
     dir: &DataDir,
     clocks: Clocks,
@@ -167,7 +165,7 @@ impl Standalone {
     ///
     /// # Errors
     /// One sentence for whatever cannot be started.
-    pub async fn start(config: Config, setup: Setup) -> Result<Self> {
+    pub(crate) async fn start(config: Config, setup: Setup) -> Result<Self> {
         let dir = setup.dir;
         let clocks = Clocks::scaled(setup.journey);
         let (admin_listener, admin_at) = listen("the admin listener", config.admin.listen, "admin.listen").await?;
@@ -326,7 +324,7 @@ impl Standalone {
     ///
     /// # Errors
     /// The reason of a service that ended by itself.
-    pub async fn run_until(mut self, until: impl Future<Output = ()>) -> Result<()> {
+    pub(crate) async fn run_until(mut self, until: impl Future<Output = ()>) -> Result<()> {
         let ended = tokio::select! {
             () = until => None,
             ended = self.tasks.join_next() => Some(ended),
@@ -391,7 +389,7 @@ async fn maintain(log: Arc<EmbeddedLog>, clocks: Clocks, shutdown: CancellationT
 }
 
 /// Waits for SIGTERM or SIGINT.
-pub async fn signal() {
+pub(crate) async fn signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let wait = async |kind| match signal(kind) {
         Ok(mut stream) => {

@@ -14,7 +14,7 @@ use crate::{config::Config, datadir::DataDir, standalone};
 ///
 /// # Errors
 /// When `out` cannot be written.
-pub fn list(out: &mut dyn Write) -> Result<()> {
+pub(crate) fn list(out: &mut dyn Write) -> Result<()> {
     for spec in topics::all() {
         writeln!(out, "{:<26} {}", spec.name, spec.purpose)?;
     }
@@ -25,7 +25,7 @@ pub fn list(out: &mut dyn Write) -> Result<()> {
 ///
 /// # Errors
 /// When another process holds the data directory, or the topic is unknown.
-pub async fn tail(config: &Config, topic: &str, last: u64, out: &mut dyn Write) -> Result<()> {
+pub(crate) async fn tail(config: &Config, topic: &str, last: u64, out: &mut dyn Write) -> Result<()> {
     if topics::find(topic).is_none() {
         bail!("there is no topic `{topic}`; `waybill topics list` shows them all");
     }
@@ -60,9 +60,10 @@ pub async fn tail(config: &Config, topic: &str, last: u64, out: &mut dyn Write) 
 }
 
 fn shown(partition: u32, record: &Record) -> Value {
-    let value = record.value.as_ref().map(|bytes| {
-        serde_json::from_slice(bytes).unwrap_or_else(|_| json!({ "bytes": bytes.len() }))
-    });
+    let value = record
+        .value
+        .as_ref()
+        .map(|bytes| serde_json::from_slice(bytes).unwrap_or_else(|_| json!({ "bytes": bytes.len() })));
     let headers: serde_json::Map<String, Value> = record
         .headers
         .iter()

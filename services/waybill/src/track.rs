@@ -1,0 +1,260 @@
+//! `waybill track`: one look-up, within the same politeness budget as everything else.
+//!
+//! The budget's limiter stands in the data directory's log (`waybill.carriers`). Either this process takes the directory,
+//! claims the budget's partition as any fetcher would, and looks the number up itself; or another process holds it, and
+//! is asked through its API.
+
+use std::{
+    collections::BTreeMap,
+    io::{Write, stdout},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+use waybill_adapters::{Adapter, Catalog, ReadOutcome, assess};
+use waybill_fetcher::{NoPolicies, OnceDeps, RecordError, Recorder, look_up_once};
+use waybill_log::{SharedLog, TopicPartition, claims, json_record};
+use waybill_runtime::{Clocks, JourneyScale, telemetry};
+use waybill_schemas::{
+    CarrierSlug, Memories, OutcomeClass, TrackingNumber,
+    command::Registration,
+    fetch::{FetchRequest, FetchResult, RequestKind},
+    number::Hyphens,
+    politeness::FetcherBudgetRecord,
+    shipment::Tracking,
+    topics::names,
+};
+
+use crate::{
+    adapter_cmd::print_view,
+    cli::Track,
+    config::Config,
+    datadir::{DataDir, Holder},
+    directory::{enabled, formats_that_fit},
+    standalone,
+};
+
+/// How long one look-up may take, its waiting for the budget included.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Looks a number up; the exit code tells whether the carrier gave an answer that could be read.
+///
+/// # Errors
+/// One sentence that names what is wrong with the number, the carrier or the data directory.
+pub(crate) async fn run(order: Track) -> Result<ExitCode> {
+    let mut config = Config::load(&order.common)?;
+    if config.telemetry.filter == "info" {
+        "warn".clone_into(&mut config.telemetry.filter);
+    }
+    telemetry::init_logs(&config.telemetry)?;
+    let catalog = Catalog::load(&config.adapters)?;
+    let adapter = adapter_of(&config, &catalog, &order)?;
+    let number = TrackingNumber::canonical(&order.number, adapter.hyphens)?;
+    match DataDir::try_take(&config.data_dir)? {
+        Some(dir) => alone(&config, catalog, &adapter, number, &order, dir).await,
+        None => {
+            let holder = DataDir::holder(&config.data_dir).context(
+                "another process holds the data directory and does not say where it answers; try again in a moment",
+            )?;
+            ask(&holder, &adapter, &number, &order).await
+        }
+    }
+}
+
+fn adapter_of(config: &Config, catalog: &Catalog, order: &Track) -> Result<Arc<Adapter>> {
+    if let Some(named) = &order.carrier {
+        let slug: CarrierSlug = named.to_lowercase().parse()?;
+        let unknown = || format!("there is no carrier `{named}`; `waybill adapter list` shows them all");
+        return catalog.get(&slug).with_context(unknown);
+    }
+    let number = TrackingNumber::canonical(&order.number, Hyphens::Remove)?;
+    let fitting = formats_that_fit(catalog, &number).into_iter();
+    let slugs: Vec<CarrierSlug> = fitting
+        .filter(|(adapter, _)| enabled(config, catalog, &adapter.slug))
+        .map(|(adapter, _)| adapter.slug.clone())
+        .collect();
+    match slugs.as_slice() {
+        [] => bail!("no enabled carrier's number format fits; name the carrier with --carrier"),
+        [only] => catalog.get(only).context("the carrier has gone"),
+        several => {
+            let names: Vec<&str> = several.iter().map(CarrierSlug::as_str).collect();
+            bail!("the number format of several carriers fits: {}; name one with --carrier", names.join(", "))
+        }
+    }
+}
+
+/// Keeps the budget's record where every fetcher of this directory finds it.
+struct InLog {
+    log: SharedLog,
+    at: TopicPartition,
+    key: String,
+    epoch: u64,
+}
+
+#[async_trait]
+impl Recorder for InLog {
+    async fn record(&self, record: &FetcherBudgetRecord) -> Result<(), RecordError> {
+        let written = json_record(self.at.clone(), self.key.clone(), record, claims::epoch_headers(self.epoch))
+            .map_err(|error| RecordError(error.to_string()))?;
+        let answers = self.log.produce(vec![written]).await;
+        answers.into_iter().try_for_each(|answer| answer.map(|_| ())).map_err(|error| RecordError(error.to_string()))
+    }
+}
+
+async fn alone(
+    config: &Config,
+    catalog: Catalog,
+    adapter: &Adapter,
+    number: TrackingNumber,
+    order: &Track,
+    dir: DataDir,
+) -> Result<ExitCode> {
+    let clocks = Clocks::scaled(dir.journey(JourneyScale::REAL)?);
+    let opened = standalone::open_log(config, &dir, clocks, &catalog).await?;
+    let (embedded, prefix, layout) = (opened.0, opened.1, opened.2);
+    let log: SharedLog = embedded.clone();
+    let budget = layout.budget_of(&adapter.slug);
+    let at = TopicPartition::new(prefix.of(names::CARRIERS), layout.partition_of_budget(&budget));
+    let key = format!("{budget}/fetcher");
+    let epoch = claims::claim(log.as_ref(), &at, "track").await?;
+    let mut record: Option<FetcherBudgetRecord> = None;
+    claims::restore(log.as_ref(), &at, epoch, None, |state| {
+        if state.key() == key {
+            record = state.record.value.as_ref().and_then(|value| serde_json::from_slice(value).ok());
+        }
+        Ok(())
+    })
+    .await?;
+    let wall = clocks.wall();
+    let request = FetchRequest {
+        kind: RequestKind::Poll,
+        carrier: adapter.slug.clone(),
+        number: number.clone(),
+        instance: 1,
+        reference: None,
+        registered_at: clocks.journey(),
+        registration: Registration::default(),
+        params: order.params.iter().cloned().collect(),
+        attempt: wall.ms(),
+        expires_at: wall.plus_ms(i64::try_from(PATIENCE.as_millis()).unwrap_or(i64::MAX)),
+        tracking: Tracking::Active,
+        stop_reason: None,
+        memories: Memories::default(),
+    };
+    let deps = OnceDeps {
+        layout,
+        clocks,
+        catalog: Arc::new(catalog),
+        policies: Arc::new(NoPolicies),
+        config: config.fetcher.clone(),
+    };
+    let recorder = Arc::new(InLog { log, at, key, epoch });
+    let (result, _) = look_up_once(deps, request, record, recorder).await?;
+    embedded.close().await;
+    let view = assess(adapter, &read_outcome(&result), Some(number.as_str()));
+    let mut out = stdout();
+    if order.json {
+        let mut shown = serde_json::to_value(&view)?;
+        shown["needs"] = json!(result.needs);
+        shown["not_before"] = json!(result.not_before);
+        writeln!(out, "{shown}")?;
+    } else {
+        print_view(&view, &mut out)?;
+    }
+    Ok(exit(result.class))
+}
+
+fn read_outcome(result: &FetchResult) -> ReadOutcome {
+    ReadOutcome {
+        class: result.class,
+        detail: result.detail.clone(),
+        needs: result.needs.clone(),
+        events: result.events.clone(),
+        facts: result.facts.clone(),
+        reader: result.source.reader.clone(),
+        digest: 0,
+    }
+}
+
+fn exit(class: OutcomeClass) -> ExitCode {
+    if class.is_reading() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Asks the process that holds the directory: what it knows, or what its next look brings.
+async fn ask(holder: &Holder, adapter: &Adapter, number: &TrackingNumber, order: &Track) -> Result<ExitCode> {
+    // The API is on loopback; the provider is only needed for the client to exist.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).no_proxy().build()?;
+    let params: BTreeMap<String, String> = order.params.iter().cloned().collect();
+    let body = json!({ "numbers": [{ "number": number, "carrier": adapter.slug, "params": params }] });
+    let answer = http.post(format!("{}/v1/lookup", holder.api)).json(&body).send().await;
+    let answer = answer.with_context(|| format!("process {} does not answer at {}", holder.pid, holder.api))?;
+    if answer.status() == reqwest::StatusCode::UNAUTHORIZED {
+        bail!("process {} holds the data directory and wants a key; ask its API at {}", holder.pid, holder.api);
+    }
+    let answer: Value = answer.json().await?;
+    let first = &answer["results"][0];
+    if let Some(why) = first["error"]["message"].as_str() {
+        bail!("{why}");
+    }
+    let began = Instant::now();
+    let path = format!("{}/v1/shipments/{}/{number}", holder.api, adapter.slug);
+    loop {
+        let view: Value = http.get(&path).send().await?.json().await?;
+        if view["shipment"].is_object() {
+            return print_known(&view, order.json);
+        }
+        if began.elapsed() > PATIENCE {
+            bail!(
+                "no look-up has been made within {} s; the number stays registered, ask again later",
+                PATIENCE.as_secs()
+            );
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+fn print_known(view: &Value, as_json: bool) -> Result<ExitCode> {
+    let mut out = stdout();
+    let shipment = &view["shipment"];
+    let class: OutcomeClass = serde_json::from_value(shipment["last_outcome"]["class"].clone())?;
+    let empty = Vec::new();
+    let events = view["events"].as_array().unwrap_or(&empty);
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    if as_json {
+        let events: Vec<Value> = events
+            .iter()
+            .map(|event| {
+                json!({
+                    "time_raw": event["time_raw"], "time": event["time"], "text": event["text"],
+                    "location": event["location"], "code": event["code"], "sub_status": event["sub_status"],
+                })
+            })
+            .collect();
+        let shown = json!({
+            "carrier": view["carrier"], "number": view["number"], "outcome": class, "status": shipment["status"],
+            "sub_status": shipment["sub_status"], "events": events, "milestones": shipment["milestones"],
+            "estimated_delivery": shipment["estimated_delivery"],
+        });
+        writeln!(out, "{shown}")?;
+        return Ok(exit(class));
+    }
+    writeln!(out, "{} {}", text(&view["carrier"]), text(&view["number"]))?;
+    writeln!(out, "{class}  {}  ({} events)", text(&shipment["sub_status"]), events.len())?;
+    for event in events {
+        let sub = event["sub_status"].as_str().unwrap_or("(nothing matched)");
+        writeln!(
+            out,
+            "  {:<26} {sub:<32} {}  {}",
+            text(&event["time_raw"]),
+            text(&event["text"]),
+            text(&event["location"])
+        )?;
+    }
+    Ok(exit(class))
+}
