@@ -39,6 +39,11 @@ pub(crate) enum Verdict {
     NoSuchCarrier,
 }
 
+/// Whether there is anybody of that name whose arrivals are to be counted.
+pub(crate) fn has_door(replay: &Replay, carrier: &str) -> bool {
+    shapes::of(carrier).is_some() || replay.knows_carrier(carrier)
+}
+
 /// The right answer to a question.
 pub(crate) fn answer(plan: &Plan, replay: &Replay, question: Question<'_>) -> Verdict {
     let Question { carrier, number, journey_ms, ask, layout } = question;

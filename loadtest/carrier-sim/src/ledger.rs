@@ -127,7 +127,9 @@ pub enum LedgerError {
         why: String,
     },
     /// It was written for another plan.
-    #[error("the ledger {path} belongs to another plan; use the same seed, number of parcels and clock, or another folder")]
+    #[error(
+        "the ledger {path} belongs to another plan; use the same seed, number of parcels and clock, or another folder"
+    )]
     OtherPlan {
         /// Which file.
         path: PathBuf,
@@ -195,10 +197,9 @@ impl Ledger {
     /// # Errors
     /// The entry could not be written; the answer must not be sent then.
     pub fn record(&self, answered: Answered, shown: &[Shown]) -> Result<(), LedgerError> {
-        self.lock().record(answered, shown).map_err(|source| LedgerError::Io {
-            path: self.path.clone().unwrap_or_default(),
-            source,
-        })
+        self.lock()
+            .record(answered, shown)
+            .map_err(|source| LedgerError::Io { path: self.path.clone().unwrap_or_default(), source })
     }
 
     /// Every event ever shown of a number, in the order of appearance: what must have been stored.
@@ -249,6 +250,7 @@ impl Ledger {
 
 impl Inner {
     fn record(&mut self, answered: Answered, shown: &[Shown]) -> io::Result<()> {
+        self.arrive(&answered);
         let known = self
             .numbers
             .get(&answered.carrier)
@@ -280,9 +282,13 @@ impl Inner {
             truth.requests += 1;
             truth.events.extend(new);
         }
+        push_bounded(&mut self.answers, answered, MOST_ANSWERS);
+    }
+
+    /// An arrival counts also when nothing of it could be written down.
+    fn arrive(&mut self, answered: &Answered) {
         let arrivals = self.arrivals.entry(answered.carrier.clone()).or_default();
         push_bounded(arrivals, answered.at_us, MOST_ARRIVALS);
-        push_bounded(&mut self.answers, answered, MOST_ANSWERS);
     }
 
     /// Reads a file from its beginning; answers the length up to its last whole line.
@@ -297,18 +303,17 @@ impl Inner {
                 return Ok(whole);
             }
             line += 1;
-            let corrupt = |error: serde_json::Error| LedgerError::Corrupt {
-                path: path.to_owned(),
-                line,
-                why: error.to_string(),
-            };
+            let corrupt =
+                |error: serde_json::Error| LedgerError::Corrupt { path: path.to_owned(), line, why: error.to_string() };
             if line == 1 {
                 let head: serde_json::Value = serde_json::from_slice(&text).map_err(corrupt)?;
                 if head.get("plan").and_then(serde_json::Value::as_str) != Some(plan) {
                     return Err(LedgerError::OtherPlan { path: path.to_owned() });
                 }
             } else {
-                self.remember(serde_json::from_slice(&text).map_err(corrupt)?);
+                let line: Line = serde_json::from_slice(&text).map_err(corrupt)?;
+                self.arrive(&line.answered);
+                self.remember(line);
             }
             whole += length as u64;
         }

@@ -98,10 +98,9 @@ impl Plan {
         // Most shippers hand over soon; a tail begins up to the twentieth day.
         let latest = BEGINNINGS_DAYS * DAY;
         let delay = dice.between(0, latest).min(dice.between(0, latest)).min(dice.between(0, latest));
-        let fate =
-            Fate { begins_ms: self.config.begin_ms + delay, end: parcel.end, page_changes: parcel.page_changes };
-        let geography = shapes::of(parcel.carrier)
-            .map_or(Geography { home: 3, abroad: 2 }, |shape| shape.profile().geography());
+        let fate = Fate { begins_ms: self.config.begin_ms + delay, end: parcel.end, page_changes: parcel.page_changes };
+        let geography =
+            shapes::of(parcel.carrier).map_or(Geography { home: 3, abroad: 2 }, |shape| shape.profile().geography());
         Journey::draw(&mut dice, fate, geography)
     }
 

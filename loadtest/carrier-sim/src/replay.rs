@@ -104,9 +104,8 @@ impl Replay {
     /// # Errors
     /// [`ReplayError`], one sentence with the place.
     pub fn load(folder: &Path, expected: &Path, source: Option<&str>) -> Result<Self, ReplayError> {
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|source| ReplayError::Io { path: path.to_owned(), source })
-        };
+        let read =
+            |path: &Path| std::fs::read(path).map_err(|source| ReplayError::Io { path: path.to_owned(), source });
         let text = read(expected)?;
         let mut replay = Self::default();
         let mut bytes = 0_u64;

@@ -81,10 +81,18 @@ async fn carrier(
     // The arrival: the head has been read and nothing else has been done.
     let at_us = door.clock.now_us();
     let (parts, body) = request.into_parts();
-    let Ok(Ok(body)) = tokio::time::timeout(BODY_DEADLINE, to_bytes(body, MOST_ASKED)).await else {
-        return (StatusCode::PAYLOAD_TOO_LARGE, "the request's body is too large or too slow\n").into_response();
-    };
     let journey_ms = door.plan.config().clock.journey_at(at_us / 1_000);
+    let Ok(Ok(body)) = tokio::time::timeout(BODY_DEADLINE, to_bytes(body, MOST_ASKED)).await else {
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        if desk::has_door(&door.replay, &carrier) {
+            let (kind, status) = (AnswerKind::Refused, status.as_u16());
+            let answered = Answered { at_us, journey_ms, carrier, source, step, number, status, kind };
+            if let Err(error) = door.ledger.record(answered, &[]) {
+                tracing::error!(%error, "sim.ledger_failed");
+            }
+        }
+        return (status, "the request's body is too large or too slow\n").into_response();
+    };
     let redirected = parts.uri.query().is_some_and(|query| query.contains(trouble::REDIRECTED));
     let trouble = door
         .with_rules(|rules| rules.decide(misbehave::Request { carrier: &carrier, number: &number, step: &step }))
@@ -98,7 +106,8 @@ async fn carrier(
     let (kind, mut response, right) = match verdict {
         Verdict::NoSuchCarrier => return (StatusCode::NOT_FOUND, "no such carrier\n").into_response(),
         Verdict::NoSuchStep => {
-            let right = Right { content_type: "text/plain".to_owned(), body: Bytes::from_static(b"no such step or case\n") };
+            let right =
+                Right { content_type: "text/plain".to_owned(), body: Bytes::from_static(b"no such step or case\n") };
             (AnswerKind::Unknown, (StatusCode::NOT_FOUND, right.body.clone()).into_response(), right)
         }
         Verdict::Recorded(recorded) => {
@@ -151,7 +160,8 @@ async fn carrier(
 }
 
 fn texts(headers: &HeaderMap) -> BTreeMap<String, String> {
-    let text = |(name, value): (&HeaderName, &HeaderValue)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()));
+    let text =
+        |(name, value): (&HeaderName, &HeaderValue)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()));
     headers.iter().filter_map(text).collect()
 }
 

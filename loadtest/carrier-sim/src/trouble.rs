@@ -14,7 +14,7 @@ use axum::{
     response::IntoResponse,
 };
 use flate2::{Compression, write::GzEncoder};
-use futures::stream;
+use futures::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 
 use crate::misbehave::{Misbehaviour, RetryAfter};
@@ -39,6 +39,8 @@ pub(crate) struct Asked {
 const MEGABYTE: u64 = 1024 * 1024;
 /// Largest body that is made on request, in megabytes.
 const MOST_MEGABYTES: u32 = 1_024;
+/// Time for the first half of a body to leave.
+const BEFORE_THE_CUT: Duration = Duration::from_millis(50);
 /// Piece of a body that is streamed.
 const PIECE: usize = 64 * 1024;
 
@@ -142,9 +144,13 @@ fn streamed(content_type: &str, body: Body) -> Response<Body> {
 
 /// So many bytes of the body, then the connection ends, though more was announced.
 fn cut(right: &Right, bytes: usize) -> Response<Body> {
-    let gone = || io::Error::new(io::ErrorKind::ConnectionAborted, "cut on request");
-    let pieces = [Ok(right.body.slice(..bytes)), Err(gone())];
-    let mut response = streamed(&right.content_type, Body::from_stream(stream::iter(pieces)));
+    let piece = stream::iter((bytes > 0).then(|| Ok(right.body.slice(..bytes))));
+    let end = stream::once(async {
+        // What was said so far must have left before the connection ends, else nothing is seen of it.
+        tokio::time::sleep(BEFORE_THE_CUT).await;
+        Err(io::Error::new(io::ErrorKind::ConnectionAborted, "cut on request"))
+    });
+    let mut response = streamed(&right.content_type, Body::from_stream(piece.chain(end)));
     response.headers_mut().insert(header::CONTENT_LENGTH, (right.body.len().max(1)).into());
     response
 }

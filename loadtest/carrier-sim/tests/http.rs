@@ -24,7 +24,11 @@ struct Raw {
 
 impl Raw {
     fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().filter_map(|line| line.split_once(':')).find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim())
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v.trim())
     }
 
     fn text(&self) -> String {
@@ -37,7 +41,9 @@ fn send(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     let length = body.len();
-    let request = format!("{method} {path} HTTP/1.1\r\nhost: sim\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}");
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nhost: sim\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+    );
     stream.write_all(request.as_bytes()).unwrap();
     let mut all = Vec::new();
     let ended = stream.read_to_end(&mut all);
@@ -84,7 +90,12 @@ fn what_is_answered_is_in_the_ledger_and_arrivals_are_counted() {
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/html; charset=utf-8")));
     let shown = simulator.ledger().events_of(parcel.carrier, &parcel.number);
     assert!(shown.len() >= 5, "{shown:?}");
-    assert!(shown.iter().filter_map(|event| event.location.as_ref()).all(|place| answer.text().contains(&place.replace('&', "&amp;"))));
+    assert!(
+        shown
+            .iter()
+            .filter_map(|event| event.location.as_ref())
+            .all(|place| answer.text().contains(&place.replace('&', "&amp;")))
+    );
     assert_eq!(get(&simulator, "/aurora-post/page/page/AP000GB").status, 200);
     assert_eq!(get(&simulator, "/aurora-post/page/summary/AP000GB").status, 404);
     assert_eq!(get(&simulator, "/nobody/page/page/AP000GB").status, 404);
@@ -177,7 +188,8 @@ fn misbehaviour_is_what_it_says() {
 
     // Every one of them was a request, and none but the readable ones showed events.
     assert_eq!(simulator.ledger().arrivals(&["aurora-post"]).len(), 19);
-    let names = simulator.ledger().answers().into_iter().filter(|answered| matches!(answered.kind, AnswerKind::Misbehaved(_)));
+    let names =
+        simulator.ledger().answers().into_iter().filter(|answered| matches!(answered.kind, AnswerKind::Misbehaved(_)));
     assert_eq!(names.count(), 17);
     simulator.stop();
 }
@@ -214,7 +226,10 @@ fn recorded_bytes_come_back_beside_generated_ones() {
     assert_eq!(Replay::load(folder.path(), &expected, Some("t")).unwrap().cases().count(), 0);
     let simulator = Simulator::start(config).unwrap();
     let token = get(&simulator, "/some-post/page/token/AB123");
-    assert_eq!((token.header("content-type"), token.body.as_slice()), (Some("text/html; charset=utf-8"), "<p>한</p>".as_bytes()));
+    assert_eq!(
+        (token.header("content-type"), token.body.as_slice()),
+        (Some("text/html; charset=utf-8"), "<p>한</p>".as_bytes())
+    );
     assert_eq!(get(&simulator, "/some-post/api/detail/AB-12-3").text(), "{\"x\":1}");
     assert_eq!(get(&simulator, "/some-post/api/page/AB123").status, 404);
     assert_eq!(get(&simulator, "/some-post/api/detail/OTHER").status, 404);
@@ -243,7 +258,11 @@ fn every_recorded_body_is_answered_byte_for_byte() {
 fn the_ledger_goes_on_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let config = || {
-        let mut plan = PlanConfig::new(4, 200, JourneyMap { anchor_ms: 1_780_000_000_000, start_ms: 1_780_000_000_000, scale: 1.0 });
+        let mut plan = PlanConfig::new(
+            4,
+            200,
+            JourneyMap { anchor_ms: 1_780_000_000_000, start_ms: 1_780_000_000_000, scale: 1.0 },
+        );
         plan.begin_ms = 1_700_000_000_000;
         let mut config = Config::new(plan);
         config.ledger = Some(folder.path().to_owned());

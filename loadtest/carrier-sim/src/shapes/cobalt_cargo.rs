@@ -90,7 +90,8 @@ impl Shape for CobaltCargo {
             .rows
             .iter()
             .map(|row| {
-                let facility = PROFILE.place(&row.happening).map(|place| json!({ "name": place.name, "country": place.country }));
+                let facility =
+                    PROFILE.place(&row.happening).map(|place| json!({ "name": place.name, "country": place.country }));
                 json!({
                     "occurredAt": row.shown.time_raw,
                     "code": row.shown.code,

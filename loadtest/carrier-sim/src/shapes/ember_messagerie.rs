@@ -73,7 +73,8 @@ impl Shape for EmberMessagerie {
 }
 
 fn document(view: &View<'_>) -> String {
-    let head = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<suivi xmlns=\"urn:ember:suivi:2\" xmlns:g=\"urn:ember:geo:1\">\n";
+    let head =
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<suivi xmlns=\"urn:ember:suivi:2\" xmlns:g=\"urn:ember:geo:1\">\n";
     if !view.known {
         return format!("{head}  <erreur code=\"404\">Colis inconnu</erreur>\n</suivi>\n");
     }

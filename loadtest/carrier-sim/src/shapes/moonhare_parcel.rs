@@ -89,7 +89,9 @@ fn page(view: &View<'_>) -> String {
         })
         .collect();
     let result = if view.known {
-        format!("<table class=\"detail\" summary=\"배송조회\">\n<tr><th>일시</th><th>위치</th><th>처리현황</th></tr>\n{rows}</table>")
+        format!(
+            "<table class=\"detail\" summary=\"배송조회\">\n<tr><th>일시</th><th>위치</th><th>처리현황</th></tr>\n{rows}</table>"
+        )
     } else {
         "<p class=\"nodata\">조회된 운송장이 없습니다.</p>".to_owned()
     };

@@ -81,7 +81,8 @@ fn page(view: &View<'_>) -> String {
         .iter()
         .map(|row| {
             let (date, time) = row.shown.time_raw.split_once(' ').unwrap_or_default();
-            let place = row.shown.location.as_deref().map(|place| format!("<div class=where>{}</div>", markup::escape(place)));
+            let place =
+                row.shown.location.as_deref().map(|place| format!("<div class=where>{}</div>", markup::escape(place)));
             format!(
                 "<div class=step><div class=when><span>{date}</span> <small>{time}</small></div>\
                  <div class=what>{}</div>{}</div>\n",

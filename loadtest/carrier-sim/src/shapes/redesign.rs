@@ -49,5 +49,8 @@ fn xml(view: &View<'_>) -> String {
         .iter()
         .map(|row| format!("<s t=\"{}\">{}</s>", escape(&row.shown.time_raw), escape(&row.shown.text)))
         .collect();
-    format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<timeline version=\"9\" id=\"{}\">{steps}</timeline>\n", view.number)
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<timeline version=\"9\" id=\"{}\">{steps}</timeline>\n",
+        view.number
+    )
 }
