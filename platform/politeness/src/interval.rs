@@ -11,6 +11,9 @@ use waybill_schemas::{OutcomeClass, Status, SubStatus, shipment::StopReason};
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
 
+/// However overloaded a budget is, a due instant stays one that can be written down.
+const LONGEST_WAIT: i64 = 365 * 24 * HOUR;
+
 /// Part of a budget's rate that planned looks may fill; the rest is left to first looks, retries and visitors.
 const PLANNED_SHARE: f64 = 0.9;
 
@@ -159,11 +162,11 @@ fn plan(rule: Rule, interval_ms: i64, pace: &Pace) -> Plan {
     Plan { rule, interval_ms, wait_ms: wait_ms(interval_ms, pace) }
 }
 
-/// What is waited for an interval: ± 10 % by hash, stretched, at least the carrier's least.
+/// What is waited for an interval: ± 10 % by hash, stretched, at least the carrier's least, at most a year.
 pub fn wait_ms(interval_ms: i64, pace: &Pace) -> i64 {
     let place = (pace.hash >> 11) as f64 / (1_u64 << 53) as f64;
     let jittered = interval_ms as f64 * (0.9 + 0.2 * place);
-    ((jittered * pace.stretch.max(1.0)) as i64).max(pace.least_ms).max(1)
+    ((jittered * pace.stretch.max(1.0)) as i64).min(LONGEST_WAIT).max(pace.least_ms).max(1)
 }
 
 /// How long a number rests after a failure, by class and failures in a row (from 1); `None` for classes after which it is

@@ -228,7 +228,7 @@ fn answered(entry: &mut Entry, outcome: Outcome, at: &At<'_>) -> Fate {
     match kind {
         // Resumed meanwhile? Then the silence counts anew, and looking goes on.
         RequestKind::Clock if entry.stop.is_none() && deadline(entry, at.rules) <= at.now.journey => {
-            stop(entry, StopReason::Expired);
+            stop(entry, entry.sub_status.and_then(interval::end_of).unwrap_or(StopReason::Expired));
         }
         RequestKind::Clock if entry.stop.is_none() => entry.due = entry.due.min(seen),
         // A replay may have displaced the announcement that looking has ended.

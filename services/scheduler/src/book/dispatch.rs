@@ -1,6 +1,9 @@
 //! Handing out: what is due, what the credit allows, and what became of attempts that nobody answers.
 
-use waybill_politeness::credit::{Admission, Allowance, Guest};
+use waybill_politeness::{
+    credit::{Admission, Allowance, Guest},
+    interval,
+};
 use waybill_schemas::{
     WallMs,
     fetch::{FetchRequest, RequestKind},
@@ -141,7 +144,10 @@ impl Book {
             if entry.until().is_some_and(|until| until <= now.journey) {
                 stop(entry, StopReason::Until);
             } else if expiry(entry, &rules) <= now.journey {
-                publish(entry, RequestKind::Clock);
+                match entry.sub_status.and_then(interval::end_of) {
+                    Some(reason) => stop(entry, reason),
+                    None => publish(entry, RequestKind::Clock),
+                }
             }
         });
     }

@@ -23,7 +23,7 @@ use std::{
 };
 
 use hashbrown::HashTable;
-use waybill_politeness::{credit::Guest, interval};
+use waybill_politeness::credit::Guest;
 use waybill_runtime::JourneyScale;
 use waybill_schemas::{
     CarrierSlug, JourneyMs, ShipmentKey, TrackingNumber, WallMs, fetch::RequestKind, layout::Layout,
@@ -366,11 +366,8 @@ fn deadline(entry: &Entry, rules: &Rules) -> JourneyMs {
     expiry(entry, rules).min(entry.until().unwrap_or(JourneyMs::new(i64::MAX)))
 }
 
-/// When silence ends it. What has reached its end is confirmed instead.
+/// When silence ends it. What has reached its end by then, and could not be confirmed, ends as what it is.
 fn expiry(entry: &Entry, rules: &Rules) -> JourneyMs {
-    if entry.sub_status.and_then(interval::end_of).is_some() {
-        return JourneyMs::new(i64::MAX);
-    }
     entry.last_change.plus_ms(rules.expiry_ms)
 }
 
