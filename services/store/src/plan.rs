@@ -84,9 +84,7 @@ impl Plan {
     pub(crate) fn passed(&mut self, table: &str) -> Passed {
         let Some(span) = self.span(table) else { return Passed::Done };
         let whole = span.to >= self.last;
-        if !whole || self.cuts.contains_key(table) {
-            self.cuts.insert(table.to_owned(), Cut { next: span.to + 1, to: self.last });
-        }
+        self.cuts.insert(table.to_owned(), Cut { next: span.to + 1, to: self.last });
         if whole { Passed::Done } else { Passed::More }
     }
 
