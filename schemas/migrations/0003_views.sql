@@ -34,13 +34,15 @@ CREATE OR REPLACE VIEW waybill.v_events
     source_adapter_version LowCardinality(String) COMMENT 'Digest of the adapter''s files',
     source_mapping_version LowCardinality(String) COMMENT 'Digest of the adapter''s mapping',
     source_reader LowCardinality(String) COMMENT 'The reader within the adapter',
-    source_selector String COMMENT 'Where in the answer it stood'
+    source_selector String COMMENT 'Where in the answer it stood',
+    log_partition UInt32 COMMENT 'Partition of waybill.tracking-events that holds it',
+    log_offset UInt64 COMMENT 'Its offset there: events of one answer follow each other from the oldest to the newest'
 )
 AS SELECT
     event_id, version, kind, carrier, number, instance, ref, registered_at, time_raw, time, time_utc,
     time_precision, zone_source, text, code, location, country, leg, status, sub_status, matched_by, seen_at,
     source_attempt, source_payload, source_adapter, source_adapter_version, source_mapping_version,
-    source_reader, source_selector
+    source_reader, source_selector, log_partition, log_offset
 FROM waybill.tracking_events FINAL
 SETTINGS do_not_merge_across_partitions_select_final = 1
 COMMENT 'Every tracking event once, in its newest version';

@@ -68,13 +68,14 @@ fn milestone_field(column: &str) -> Option<(String, &str)> {
 }
 
 /// Orders events newest first: by instant when all are known, else by printed local time; those without a time keep
-/// their place behind the rest; ties: the later look first.
+/// their place behind the rest; ties: the later look first, then the order in which the normalizer published them.
 pub fn newest_first(events: &mut [Value]) {
     let all_known = events.iter().all(|event| event["time_utc"].is_string());
     let key = |event: &Value| {
         let time = if all_known { &event["time_utc"] } else { &event["time"] };
         let printed: String = time.as_str().unwrap_or_default().chars().take(23).collect();
-        (printed, event["source"]["attempt"].as_i64().unwrap_or_default())
+        let place = event["log_offset"].as_u64().unwrap_or_default();
+        (printed, event["source"]["attempt"].as_i64().unwrap_or_default(), place)
     };
     events.sort_by_cached_key(|event| std::cmp::Reverse(key(event)));
 }

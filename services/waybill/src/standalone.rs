@@ -52,8 +52,8 @@ pub(crate) struct Setup {
 
 /// A running standalone process.
 pub(crate) struct Standalone {
-    /// The data directory.
-    pub dir: DataDir,
+    /// The data directory, held until the process ends.
+    _dir: DataDir,
     /// Both clocks.
     pub clocks: Clocks,
     /// The log.
@@ -305,7 +305,7 @@ impl Standalone {
         dir.announce(&holder)?;
         tracing::info!(api = holder.api, sql = holder.sql, admin = holder.admin, "standalone.started");
         Ok(Self {
-            dir,
+            _dir: dir,
             clocks,
             log,
             topics: prefix,

@@ -123,13 +123,14 @@ async fn alone(
     let key = format!("{budget}/fetcher");
     let epoch = claims::claim(log.as_ref(), &at, "track").await?;
     let mut record: Option<FetcherBudgetRecord> = None;
-    claims::restore(log.as_ref(), &at, epoch, None, |state| {
+    let restored = claims::restore(log.as_ref(), &at, epoch, None, |state| {
         if state.key() == key {
             record = state.record.value.as_ref().and_then(|value| serde_json::from_slice(value).ok());
         }
         Ok(())
     })
     .await?;
+    tracing::debug!(records = restored.read, "track.budget_restored");
     let wall = clocks.wall();
     let request = FetchRequest {
         kind: RequestKind::Poll,
