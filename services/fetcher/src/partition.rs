@@ -184,7 +184,13 @@ pub(crate) struct Standing {
 
 impl Standing {
     pub(crate) fn new(partition: u32, ownership: Ownership) -> Self {
-        Self { partition, ownership, alive: AtomicBool::new(true), closing: CancellationToken::new(), given_up: CancellationToken::new() }
+        Self {
+            partition,
+            ownership,
+            alive: AtomicBool::new(true),
+            closing: CancellationToken::new(),
+            given_up: CancellationToken::new(),
+        }
     }
 
     /// Ownership and lease, at this very moment.

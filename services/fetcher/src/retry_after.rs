@@ -18,11 +18,14 @@ pub(crate) fn parse(value: &str, now: WallMs) -> Option<WallMs> {
 }
 
 fn date(value: &str) -> Option<WallMs> {
-    const FORMS: [&str; 3] = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
+    const FORMS: [&str; 3] = ["%d %b %Y %H:%M:%S GMT", "%d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
+    // The day of the week says nothing new, and some servers get it wrong.
+    let value = value.split_once(',').map_or(value, |(_, rest)| rest.trim());
     FORMS.iter().find_map(|form| {
         let civil = DateTime::strptime(form, value).ok()?;
-        let instant = civil.to_zoned(TimeZone::UTC).ok()?;
-        Some(WallMs::new(instant.timestamp().as_millisecond()))
+        // A date at the end of the calendar has no instant; it means "very long".
+        let instant = civil.to_zoned(TimeZone::UTC).map_or(i64::MAX, |zoned| zoned.timestamp().as_millisecond());
+        Some(WallMs::new(instant))
     })
 }
 
@@ -38,6 +41,8 @@ mod tests {
         for date in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
             assert_eq!(parse(date, now), Some(then), "{date}");
         }
+        assert_eq!(parse("Mon, 06 Nov 1994 08:49:37 GMT", now), Some(then), "a wrong day of the week");
+        assert!(parse("Fri, 31 Dec 9999 23:59:59 GMT", now).unwrap() > then);
         assert_eq!(parse("120", now), Some(now.plus_ms(120_000)));
         assert_eq!(parse(" 0 ", now), Some(now));
         assert_eq!(parse("Sun, 06 Nov 1994 07:00:00 GMT", now), Some(now), "a past date means now");

@@ -1,0 +1,182 @@
+//! Promises at the carrier's door and on the log, through kills.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod support;
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use support::{Arrival, Door, Reply, TRACKED, World, budget, json, one_step};
+use tokio::time::Instant;
+use waybill_fetcher::{NoPolicies, OnceDeps, RecordError, Recorder, look_up_once};
+use waybill_log::{Headers, TopicPartition, claims};
+use waybill_schemas::{OutcomeClass, politeness::FetcherBudgetRecord, topics::names};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pol_1_the_budget_holds_at_the_door_through_kills() {
+    let (rate, burst) = (40.0, 4);
+    // Every fifth answer is late, so that requests are under way when the fetcher dies.
+    let door = Door::open(|arrival: &Arrival| match arrival.path.ends_with('5') {
+        true => Reply::Late(Duration::from_millis(150), json(200, TRACKED)),
+        false => Reply::Raw(json(200, TRACKED)),
+    })
+    .await;
+    let sources = one_step("api", &format!("http://127.0.0.1:{}/t/{{number}}", door.port));
+    let world = World::new(&[("acme", budget(rate, burst, 6), sources)], |_| {}).await;
+    let requests: Vec<_> = (1..=120).map(|attempt| world.poll("acme", &format!("ACME{attempt:04}"), attempt)).collect();
+    world.send(&requests, Headers::new()).await;
+    for life in 0..5_u64 {
+        let running = world.start();
+        tokio::time::sleep(Duration::from_millis(700 + 130 * life)).await;
+        running.kill().await;
+    }
+    let running = world.start();
+    let results = world.results(120).await;
+    running.stop().await;
+    let (fullest, arrived) = door.fullest_window(rate, f64::from(burst));
+    println!("POL-1: {arrived} requests through 5 kills, fullest window {:.1} %", fullest * 100.0);
+    assert!(fullest <= 1.0, "fullest window {:.1} %", fullest * 100.0);
+    // FET-1: one result per attempt, each a reading.
+    let attempts: HashSet<i64> = results.iter().map(|result| result.request.attempt).collect();
+    assert_eq!(attempts.len(), 120);
+    assert!(results.iter().all(|result| result.class == OutcomeClass::Tracked));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pol_2_a_quota_holds_at_the_door_through_kills() {
+    let door = Door::open(|_| Reply::Raw(json(200, TRACKED))).await;
+    let sources = one_step("api", &format!("http://127.0.0.1:{}/t/{{number}}", door.port));
+    let figures = budget(200.0, 3, 3).replace('}', ", daily_quota: {requests: 30}}");
+    let world = World::new(&[("acme", figures, sources)], |_| {}).await;
+    let requests: Vec<_> = (1..=60).map(|attempt| world.poll("acme", "ACME0001", attempt)).collect();
+    world.send(&requests, Headers::new()).await;
+    for _ in 0..3 {
+        let running = world.start();
+        tokio::time::sleep(Duration::from_millis(60)).await;
+        running.kill().await;
+    }
+    let running = world.start();
+    let results = world.results(60).await;
+    running.stop().await;
+    let arrived = door.arrivals().len();
+    println!("POL-2: {arrived} of 30 requests left through 3 kills");
+    assert!(arrived <= 30);
+    assert!(results.iter().filter(|result| result.class == OutcomeClass::Deferred).count() >= 30);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fet_1_a_kill_between_result_and_commit_makes_no_second_result() {
+    let door = Door::open(|_| Reply::Raw(json(200, TRACKED))).await;
+    let world = World::quick(&door).await;
+    let running = world.start();
+    let requests: Vec<_> = (1..=10).map(|attempt| world.poll("acme", "ACME0001", attempt)).collect();
+    world.send(&requests, Headers::new()).await;
+    world.results(10).await;
+    // Results are there, the commit comes every two seconds: nothing is committed yet.
+    running.kill().await;
+    let running = world.start();
+    world.send(&[world.poll("acme", "ACME0001", 11)], Headers::new()).await;
+    world.results(11).await;
+    running.stop().await;
+    assert_eq!(world.all_results().await.len(), 11);
+    assert_eq!(door.arrivals().len(), 11);
+    // LOG-1: after an orderly end everything is committed, so a third life answers only what is new.
+    let running = world.start();
+    world.send(&[world.poll("acme", "ACME0001", 12)], Headers::new()).await;
+    world.results(12).await;
+    running.stop().await;
+    assert_eq!(world.all_results().await.len(), 12);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fet_1_a_request_that_was_produced_twice_is_answered_once() {
+    let door = Door::open(|_| Reply::Raw(json(200, TRACKED))).await;
+    let world = World::quick(&door).await;
+    let running = world.start();
+    let request = world.poll("acme", "ACME0001", 1);
+    world.send(&[request.clone(), request], Headers::new()).await;
+    world.send(&[world.poll("acme", "ACME0001", 2)], Headers::new()).await;
+    world.results(2).await;
+    running.stop().await;
+    assert_eq!(world.all_results().await.len(), 2);
+    assert_eq!(door.arrivals().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sch_2_a_zombie_schedulers_requests_are_expired() {
+    let door = Door::open(|_| Reply::Raw(json(200, TRACKED))).await;
+    let world = World::quick(&door).await;
+    let at = TopicPartition::new(world.deps.topics.of(names::FETCH_REQUESTS), 0);
+    let old = claims::claim(&*world.log, &at, "scheduler-1").await.unwrap();
+    world.send(&[world.poll("acme", "ACME0001", 1)], claims::epoch_headers(old)).await;
+    let new = claims::claim(&*world.log, &at, "scheduler-2").await.unwrap();
+    world.send(&[world.poll("acme", "ACME0001", 2)], claims::epoch_headers(old)).await;
+    world.send(&[world.poll("acme", "ACME0001", 3)], claims::epoch_headers(new)).await;
+    let running = world.start();
+    let mut results = world.results(3).await;
+    running.stop().await;
+    results.sort_by_key(|result| result.request.attempt);
+    let classes: Vec<OutcomeClass> = results.iter().map(|result| result.class).collect();
+    assert_eq!(classes, [OutcomeClass::Tracked, OutcomeClass::Expired, OutcomeClass::Tracked]);
+    // A later life knows the claim although it begins behind it.
+    let running = world.start();
+    world.send(&[world.poll("acme", "ACME0001", 4)], claims::epoch_headers(old)).await;
+    assert_eq!(world.results(4).await[3].class, OutcomeClass::Expired);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_read_becomes_a_dead_letter_and_holds_up_nothing() {
+    let door = Door::open(|_| Reply::Raw(json(200, TRACKED))).await;
+    let world = World::quick(&door).await;
+    let at = TopicPartition::new(world.deps.topics.of(names::FETCH_REQUESTS), 0);
+    let odd = waybill_log::NewRecord { at, key: None, value: Some("{no json".into()), headers: Headers::new() };
+    world.log.produce(vec![odd]).await.remove(0).unwrap();
+    let result = world.one("ACME0001").await;
+    assert_eq!(result.class, OutcomeClass::Tracked);
+    assert_eq!(world.records(names::DEAD_LETTERS).await.len(), 1);
+}
+
+/// Notes when each record was kept.
+#[derive(Default)]
+struct Notes(Mutex<Vec<(Instant, FetcherBudgetRecord)>>);
+
+#[async_trait]
+impl Recorder for Notes {
+    async fn record(&self, record: &FetcherBudgetRecord) -> Result<(), RecordError> {
+        self.0.lock().unwrap().push((Instant::now(), record.clone()));
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pol_1_one_look_up_spends_the_same_budget_and_records_it_first() {
+    let door = Door::open(|_| Reply::Raw(json(200, TRACKED))).await;
+    let sources = one_step("api", &format!("http://127.0.0.1:{}/t/{{number}}", door.port));
+    let world = World::new(&[("acme", budget(5.0, 1, 1), sources)], |_| {}).await;
+    let deps = || OnceDeps {
+        layout: world.deps.layout.clone(),
+        clocks: world.deps.clocks,
+        catalog: Arc::clone(&world.deps.catalog),
+        policies: Arc::new(NoPolicies),
+        config: world.deps.config.clone(),
+    };
+    let mut kept = None;
+    for attempt in 1..=4 {
+        let notes = Arc::new(Notes::default());
+        let request = world.poll("acme", "ACME0001", attempt);
+        let (result, record) = look_up_once(deps(), request, kept.take(), notes.clone()).await.unwrap();
+        assert_eq!(result.class, OutcomeClass::Tracked);
+        let first = notes.0.lock().unwrap()[0].0;
+        assert!(first <= door.arrivals().last().unwrap().at);
+        kept = Some(record);
+    }
+    let (fullest, arrived) = door.fullest_window(5.0, 1.0);
+    println!("POL-1: {arrived} single look-ups, fullest window {:.1} %", fullest * 100.0);
+    assert!(fullest <= 1.0 && arrived == 4);
+}
