@@ -1,6 +1,11 @@
 //! How fast saved answers are read: `cargo run --release -p waybill-adapters --example pace -- CARRIER BODY…` prints, per
 //! body, its size, events, microseconds a read and reads a second on one core.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a tool for the terminal")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a tool that measures, for the terminal"
+)]
 
 use std::{
     process::ExitCode,

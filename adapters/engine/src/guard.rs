@@ -23,6 +23,24 @@ const SHALLOW: [&[u8]; 26] = [
     b"option", b"p", b"param", b"path", b"source", b"tbody", b"td", b"th", b"thead", b"tr", b"track", b"use", b"wbr",
 ];
 
+/// Whether a text can be of a shape at all, by its beginning: spares parsers what they would refuse much later.
+pub(crate) fn plausible(shape: Shape, text: &str) -> bool {
+    let text = text.trim_start_matches('\u{feff}').trim_start();
+    let first = text.as_bytes().first();
+    match shape {
+        Shape::Html => !matches!(first, None | Some(b'{' | b'[')),
+        Shape::Json => matches!(first, Some(b'{' | b'[' | b'"')),
+        Shape::Xml => {
+            let head = &text.as_bytes()[..text.len().min(64)];
+            first == Some(&b'<') && !starts(head, b"<!doctype") && !starts(head, b"<html")
+        }
+    }
+}
+
+fn starts(text: &[u8], head: &[u8]) -> bool {
+    text.get(..head.len()).is_some_and(|start| start.eq_ignore_ascii_case(head))
+}
+
 /// Why a document is not parsed, if so.
 pub(crate) fn refusal(shape: Shape, text: &str) -> Option<String> {
     let most = if shape == Shape::Html { MAX_HTML_BYTES } else { MAX_DATA_BYTES };

@@ -46,6 +46,34 @@ fn instants_decide_where_both_are_known_and_local_times_elsewhere() {
     assert_eq!(order(&mixed, PageOrder::NewestFirst), [1, 0]);
 }
 
+proptest::proptest! {
+    #[test]
+    fn every_list_is_ordered_once_and_instants_rise(
+        events in proptest::collection::vec((0i64..5, 0i64..4, 0u8..4), 0..40),
+        newest_first in proptest::prelude::any::<bool>(),
+    ) {
+        let points: Vec<Point> = events
+            .iter()
+            .map(|(day, hour, kind)| {
+                let local_s = day * 86_400 + hour * 3_600;
+                match kind {
+                    0 => Point::default(),
+                    1 => Point { local_s: Some(day * 86_400), utc_ms: None, precision: Some(TimePrecision::Date) },
+                    2 => Point { local_s: Some(local_s), utc_ms: None, precision: Some(TimePrecision::Minute) },
+                    _ => Point { local_s: Some(local_s), utc_ms: Some(local_s * 1000), precision: Some(TimePrecision::Second) },
+                }
+            })
+            .collect();
+        let page = if newest_first { PageOrder::NewestFirst } else { PageOrder::OldestFirst };
+        let ordered = order(&points, page);
+        let mut seen = ordered.clone();
+        seen.sort_unstable();
+        proptest::prop_assert_eq!(seen, (0..points.len()).collect::<Vec<_>>());
+        let timed: Vec<&Point> = ordered.iter().map(|index| &points[*index]).filter(|point| point.has_time_of_day()).collect();
+        proptest::prop_assert!(timed.windows(2).all(|pair| !pair[0].later_than(pair[1])));
+    }
+}
+
 fn settled(events: &[S], headline: Option<S>) -> Settled {
     let unlatch = [S::ExceptionReturned, S::ExceptionReturning];
     let rules = Rules { unlatch: &unlatch, trust: Trust::Final };

@@ -120,7 +120,7 @@ impl Opened<'_> {
         for stage in &entry.unwrap {
             inner = std::borrow::Cow::Owned(stage.apply(&inner)?.into_owned());
         }
-        if guard::refusal(entry.shape, &inner).is_some() {
+        if !guard::plausible(entry.shape, &inner) || guard::refusal(entry.shape, &inner).is_some() {
             return None;
         }
         let run = |document: Node<'_>| {

@@ -1,0 +1,141 @@
+//! How a carrier is asked: sources and steps as they are written.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::Deserialize;
+
+/// What a source is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceKind {
+    /// An official interface: on when its secrets are present.
+    Api,
+    /// A public page: off until the operator turns it on.
+    Page,
+    /// Inside this program.
+    Builtin,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SourceSpec {
+    pub(crate) name: String,
+    pub(crate) kind: SourceKind,
+    #[serde(default)]
+    pub(crate) retired: bool,
+    #[serde(default)]
+    pub(crate) secrets: Vec<String>,
+    #[serde(default)]
+    pub(crate) needs: Vec<String>,
+    #[serde(default)]
+    pub(crate) steps: Vec<StepSpec>,
+    #[serde(default)]
+    #[allow(dead_code, reason = "for whoever reads the file")]
+    pub(crate) documentation: Option<String>,
+}
+
+/// The name of a step; it is also the role of its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepName {
+    /// The one page or answer there is.
+    Page,
+    /// Brings a token.
+    Token,
+    /// Brings a session cookie.
+    Cookie,
+    /// The shipment's summary.
+    Summary,
+    /// The shipment's events.
+    Detail,
+}
+
+impl StepName {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Page, Self::Token, Self::Cookie, Self::Summary, Self::Detail];
+
+    /// The written form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Page => "page",
+            Self::Token => "token",
+            Self::Cookie => "cookie",
+            Self::Summary => "summary",
+            Self::Detail => "detail",
+        }
+    }
+
+    /// The step of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|step| step.as_str() == text)
+    }
+}
+
+impl fmt::Display for StepName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StepSpec {
+    pub(crate) name: StepName,
+    #[serde(default)]
+    pub(crate) get: Option<String>,
+    #[serde(default)]
+    pub(crate) post: Option<String>,
+    #[serde(default)]
+    pub(crate) headers: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) query: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) form: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    pub(crate) json: Option<serde_json::Value>,
+    #[serde(default)]
+    pub(crate) text: Option<TextBodySpec>,
+    #[serde(default)]
+    pub(crate) basic_auth: Option<BasicAuthSpec>,
+    #[serde(default)]
+    pub(crate) take: BTreeMap<String, TakeSpec>,
+    /// Values taken here may serve other look-ups for so many seconds (OAuth tokens).
+    #[serde(default)]
+    pub(crate) keep_s: Option<u32>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TextBodySpec {
+    pub(crate) content_type: String,
+    pub(crate) body: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BasicAuthSpec {
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+/// How a value is taken from an answer for later steps.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TakeSpec {
+    #[serde(default)]
+    pub(crate) css: Option<String>,
+    #[serde(default)]
+    pub(crate) attr: Option<String>,
+    #[serde(default)]
+    pub(crate) json: Option<String>,
+    #[serde(default)]
+    pub(crate) xml: Option<String>,
+    #[serde(default)]
+    pub(crate) header: Option<String>,
+    #[serde(default)]
+    pub(crate) cookie: Option<String>,
+    #[serde(default, rename = "match")]
+    pub(crate) pattern: Option<String>,
+    #[serde(default)]
+    pub(crate) optional: bool,
+}

@@ -1,0 +1,187 @@
+//! Fields and conditions as they are written.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, SeqAccess, value},
+};
+
+/// A condition; everything in it must hold.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConditionSpec {
+    #[serde(default)]
+    pub(crate) contains: Vec<String>,
+    #[serde(default)]
+    pub(crate) body: Option<String>,
+    #[serde(default)]
+    pub(crate) status: Vec<u16>,
+    #[serde(default)]
+    pub(crate) has: Option<OneOrMany>,
+    #[serde(default)]
+    pub(crate) lacks: Option<OneOrMany>,
+    #[serde(default)]
+    pub(crate) root: Option<String>,
+    #[serde(default)]
+    pub(crate) text: Option<FieldSpec>,
+    #[serde(default)]
+    pub(crate) matches: Option<String>,
+    #[serde(default)]
+    pub(crate) equals: Option<Scalar>,
+    #[serde(default)]
+    pub(crate) blank: Option<FieldSpec>,
+    #[serde(default)]
+    pub(crate) any: Vec<ConditionSpec>,
+    #[serde(default)]
+    pub(crate) all: Vec<ConditionSpec>,
+    #[serde(default)]
+    pub(crate) not: Option<Box<ConditionSpec>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    pub(crate) fn items(&self) -> &[String] {
+        match self {
+            Self::One(item) => std::slice::from_ref(item),
+            Self::Many(items) => items,
+        }
+    }
+}
+
+/// A scalar taken as its text.
+#[derive(Debug, Clone)]
+pub(crate) struct Scalar(pub(crate) String);
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = Scalar;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text, a number or true/false")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Scalar, E> {
+                Ok(Scalar(text.to_owned()))
+            }
+            fn visit_bool<E: de::Error>(self, value: bool) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+            fn visit_f64<E: de::Error>(self, value: f64) -> Result<Scalar, E> {
+                Ok(Scalar(value.to_string()))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// A field: a path, a list of fields joined by one space, or the long form.
+#[derive(Debug, Clone)]
+pub(crate) enum FieldSpec {
+    Path(String),
+    List(Vec<FieldSpec>),
+    Long(Box<LongField>),
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LongField {
+    #[serde(default)]
+    pub(crate) path: Option<String>,
+    #[serde(default)]
+    pub(crate) of: Of,
+    #[serde(default)]
+    pub(crate) cell: Option<usize>,
+    #[serde(default)]
+    pub(crate) line: Option<usize>,
+    #[serde(default)]
+    pub(crate) attr: Option<String>,
+    #[serde(default)]
+    pub(crate) own: bool,
+    #[serde(default)]
+    pub(crate) nth: Option<usize>,
+    #[serde(default)]
+    pub(crate) last: bool,
+    #[serde(default)]
+    pub(crate) all: Option<String>,
+    #[serde(default)]
+    pub(crate) join: Option<Vec<FieldSpec>>,
+    #[serde(default)]
+    pub(crate) with: Option<String>,
+    #[serde(default)]
+    pub(crate) first_of: Option<Vec<FieldSpec>>,
+    #[serde(default, rename = "const")]
+    pub(crate) constant: Option<Scalar>,
+    #[serde(default)]
+    pub(crate) when: Option<ConditionSpec>,
+    #[serde(default, rename = "match")]
+    pub(crate) pattern: Option<String>,
+    #[serde(default)]
+    pub(crate) blank: Vec<String>,
+    #[serde(default)]
+    pub(crate) map: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) fill: Option<Fill>,
+}
+
+/// What a field's path starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Of {
+    /// The row.
+    #[default]
+    Row,
+    /// The group around the row (`each`).
+    Group,
+    /// The last heading above the row.
+    Heading,
+    /// The whole document, or the shipment that `scope` chose.
+    Document,
+    /// The element behind the row.
+    Next,
+    /// The element before the row.
+    Previous,
+}
+
+/// How blank cells are filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fill {
+    /// From the last row above that had something.
+    Down,
+}
+
+impl<'de> Deserialize<'de> for FieldSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = FieldSpec;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a path, a list of fields, or a field with path, cell, line, join, first_of or const")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<FieldSpec, E> {
+                Ok(FieldSpec::Path(text.to_owned()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<FieldSpec, A::Error> {
+                Vec::deserialize(value::SeqAccessDeserializer::new(seq)).map(FieldSpec::List)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<FieldSpec, A::Error> {
+                let long = LongField::deserialize(value::MapAccessDeserializer::new(map))?;
+                Ok(FieldSpec::Long(Box::new(long)))
+            }
+        }
+        deserializer.deserialize_any(Visitor)
+    }
+}

@@ -1,0 +1,385 @@
+//! The shape of `adapter.yaml` as it is written. `adapters/README.md` describes each field; [`crate::adapter`] holds the
+//! compiled form.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use waybill_schemas::{BudgetName, SubStatus, number::Hyphens, politeness::Budget};
+
+mod asking;
+mod fields;
+mod words;
+
+pub use asking::{SourceKind, StepName};
+pub(crate) use asking::{SourceSpec, StepSpec, TakeSpec};
+pub(crate) use fields::{ConditionSpec, FieldSpec, Fill, LongField, Of};
+pub(crate) use words::{MappingSpec, Meaning, PhrasesSpec};
+
+/// `adapter.yaml`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AdapterSpec {
+    pub(crate) format: u32,
+    pub(crate) name: String,
+    pub(crate) basis: Basis,
+    #[serde(default)]
+    pub(crate) homepage: Option<String>,
+    #[serde(default)]
+    pub(crate) country: Option<String>,
+    pub(crate) languages: Vec<String>,
+    #[serde(default)]
+    pub(crate) zone: Option<String>,
+    pub(crate) budget: Budget,
+    #[serde(default)]
+    pub(crate) budget_name: Option<BudgetName>,
+    #[serde(default)]
+    pub(crate) hyphens: Hyphens,
+    #[serde(default)]
+    pub(crate) numbers: Vec<NumberSpec>,
+    #[serde(default)]
+    pub(crate) hosts: Vec<String>,
+    #[serde(default)]
+    pub(crate) charset: CharsetSpec,
+    #[serde(default)]
+    pub(crate) needs: Vec<String>,
+    #[serde(default)]
+    pub(crate) sources: Vec<SourceSpec>,
+    #[serde(default)]
+    pub(crate) readers: Vec<ReaderSpec>,
+    #[serde(default)]
+    #[allow(dead_code, reason = "for whoever reads the file")]
+    pub(crate) notes: Option<String>,
+    /// YAML anchors may be kept here.
+    #[serde(default, rename = "shared")]
+    #[allow(dead_code, reason = "holds anchors, which are resolved where they are used")]
+    pub(crate) shared: Option<serde_json::Value>,
+}
+
+/// On what footing the carrier is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Basis {
+    /// An official interface under its terms.
+    Api,
+    /// The public tracking page.
+    Page,
+    /// An arrangement with the carrier.
+    Contact,
+    /// Part of this program; no network.
+    Builtin,
+}
+
+impl Basis {
+    /// The written form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::Page => "page",
+            Self::Contact => "contact",
+            Self::Builtin => "builtin",
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NumberSpec {
+    pub(crate) pattern: String,
+    #[serde(default)]
+    pub(crate) service: Option<String>,
+    #[serde(default)]
+    pub(crate) check: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CharsetSpec {
+    /// Read every answer so, whatever it declares.
+    #[serde(default)]
+    pub(crate) force: Option<String>,
+    /// Declared → actual, where the declaration is known to be wrong.
+    #[serde(default)]
+    pub(crate) declared: BTreeMap<String, String>,
+    /// Tried when nothing is declared and the bytes are not UTF-8.
+    #[serde(default)]
+    pub(crate) fallback: Option<String>,
+}
+
+/// The shape of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// Read with CSS selectors.
+    Html,
+    /// Read with JSONPath.
+    Json,
+    /// Read with paths of local names.
+    Xml,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReaderSpec {
+    pub(crate) name: String,
+    pub(crate) shape: Shape,
+    #[serde(default)]
+    pub(crate) steps: Vec<StepName>,
+    #[serde(default)]
+    pub(crate) unwrap: Vec<StageSpec>,
+    pub(crate) accept: ConditionSpec,
+    #[serde(default)]
+    pub(crate) scope: Option<ScopeSpec>,
+    #[serde(default)]
+    pub(crate) ignore: Vec<String>,
+    #[serde(default)]
+    pub(crate) order: crate::journey::PageOrder,
+    #[serde(default)]
+    pub(crate) times: TimesSpec,
+    #[serde(default)]
+    pub(crate) tables: Vec<TableSpec>,
+    #[serde(default)]
+    pub(crate) distinct: bool,
+    #[serde(default)]
+    pub(crate) facts: FactsSpec,
+    #[serde(default)]
+    pub(crate) not_found: Vec<MarkerSpec>,
+    #[serde(default)]
+    pub(crate) no_scan: Vec<MarkerSpec>,
+    #[serde(default)]
+    pub(crate) blocked: Vec<MarkerSpec>,
+    #[serde(default)]
+    pub(crate) unreadable: Vec<MarkerSpec>,
+    #[serde(default)]
+    pub(crate) needs_data: Vec<MarkerSpec>,
+    #[serde(default)]
+    pub(crate) also: Vec<PartSpec>,
+    /// An HTML page without its closing tag is whole nevertheless.
+    #[serde(default)]
+    pub(crate) may_lack_end: bool,
+}
+
+/// A second answer that is merged into the history of the first.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PartSpec {
+    pub(crate) shape: Shape,
+    #[serde(default)]
+    pub(crate) steps: Vec<StepName>,
+    #[serde(default)]
+    pub(crate) unwrap: Vec<StageSpec>,
+    pub(crate) accept: ConditionSpec,
+    #[serde(default)]
+    pub(crate) scope: Option<ScopeSpec>,
+    #[serde(default)]
+    pub(crate) ignore: Vec<String>,
+    #[serde(default)]
+    pub(crate) times: Option<TimesSpec>,
+    #[serde(default)]
+    pub(crate) tables: Vec<TableSpec>,
+    #[serde(default)]
+    pub(crate) facts: FactsSpec,
+}
+
+/// One stage of getting at a document that is wrapped in another.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StageSpec {
+    /// The text that a regular expression captures.
+    #[serde(default, rename = "match")]
+    pub(crate) pattern: Option<String>,
+    /// What stands behind the first match of a regular expression; with `take`.
+    #[serde(default)]
+    pub(crate) after: Option<String>,
+    #[serde(default)]
+    pub(crate) take: Option<TakeWhat>,
+    /// The string at a JSONPath.
+    #[serde(default)]
+    pub(crate) json: Option<String>,
+    /// The text of an element, e.g. `script#__NEXT_DATA__`.
+    #[serde(default)]
+    pub(crate) css: Option<String>,
+    /// From the first occurrence of a text …
+    #[serde(default)]
+    pub(crate) from: Option<String>,
+    /// … to the first occurrence of another behind it (included).
+    #[serde(default)]
+    pub(crate) to: Option<String>,
+    #[serde(default)]
+    pub(crate) unescape: Option<Unescape>,
+}
+
+/// What stands behind `after`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum TakeWhat {
+    /// A JavaScript string in quotes.
+    String,
+    /// A JSON value.
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Unescape {
+    Js,
+    Html,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ScopeSpec {
+    pub(crate) each: String,
+    #[serde(default)]
+    pub(crate) number: Option<FieldSpec>,
+    #[serde(default)]
+    pub(crate) pick: Pick,
+}
+
+/// Which of several shipments in one answer is taken when none bears the number asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Pick {
+    /// The first.
+    #[default]
+    First,
+    /// The last.
+    Last,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TableSpec {
+    #[serde(default)]
+    pub(crate) rows: Option<String>,
+    /// Blocks between separators instead of rows.
+    #[serde(default)]
+    pub(crate) split: Option<SplitSpec>,
+    /// Groups around the rows.
+    #[serde(default)]
+    pub(crate) each: Option<String>,
+    /// Rows that are headings for those below them.
+    #[serde(default)]
+    pub(crate) heading: Option<String>,
+    #[serde(default)]
+    pub(crate) skip: Option<ConditionSpec>,
+    /// Read only if this holds of the document.
+    #[serde(default)]
+    pub(crate) when: Option<ConditionSpec>,
+    #[serde(default)]
+    pub(crate) times: Option<TimesSpec>,
+    #[serde(default)]
+    pub(crate) time: Option<FieldSpec>,
+    #[serde(default)]
+    pub(crate) offset: Option<FieldSpec>,
+    #[serde(default)]
+    pub(crate) year: Option<FieldSpec>,
+    #[serde(default)]
+    pub(crate) text: Option<FieldSpec>,
+    #[serde(default)]
+    pub(crate) code: Option<FieldSpec>,
+    #[serde(default)]
+    pub(crate) location: Option<FieldSpec>,
+    #[serde(default)]
+    pub(crate) country: Option<FieldSpec>,
+    #[serde(default)]
+    pub(crate) leg: u8,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SplitSpec {
+    #[serde(rename = "in")]
+    pub(crate) container: String,
+    pub(crate) at: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TimesSpec {
+    #[serde(default)]
+    pub(crate) formats: Vec<String>,
+    #[serde(default)]
+    pub(crate) zone: Option<String>,
+    #[serde(default)]
+    pub(crate) zones: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) places: Vec<PlaceSpec>,
+    #[serde(default)]
+    pub(crate) midnight: Midnight,
+    #[serde(default)]
+    pub(crate) languages: Vec<String>,
+}
+
+/// What midnight sharp means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Midnight {
+    /// Midnight.
+    #[default]
+    Time,
+    /// A filler: only the date is known.
+    Date,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlaceSpec {
+    #[serde(rename = "match")]
+    pub(crate) pattern: String,
+    pub(crate) zone: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FactsSpec {
+    #[serde(default)]
+    pub(crate) status: Option<FieldSpec>,
+    #[serde(default)]
+    pub(crate) status_code: Option<FieldSpec>,
+    #[serde(default)]
+    pub(crate) eta: Option<EtaSpec>,
+    #[serde(default)]
+    pub(crate) origin: Option<FieldSpec>,
+    #[serde(default)]
+    pub(crate) destination: Option<FieldSpec>,
+    #[serde(default)]
+    pub(crate) service: Option<FieldSpec>,
+    #[serde(default)]
+    pub(crate) weight: Option<FieldSpec>,
+    #[serde(default)]
+    pub(crate) legs: Vec<LegSpec>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EtaSpec {
+    pub(crate) from: FieldSpec,
+    #[serde(default)]
+    pub(crate) to: Option<FieldSpec>,
+    pub(crate) formats: Vec<String>,
+    #[serde(default)]
+    pub(crate) languages: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LegSpec {
+    pub(crate) carrier: FieldSpec,
+    pub(crate) number: FieldSpec,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MarkerSpec {
+    pub(crate) when: ConditionSpec,
+    #[serde(default)]
+    pub(crate) text: Option<FieldSpec>,
+    #[serde(default)]
+    pub(crate) code: Option<FieldSpec>,
+    /// With `needs_data`: which parameters.
+    #[serde(default)]
+    pub(crate) needs: Vec<String>,
+    /// With `not_found`: what sort.
+    #[serde(default, rename = "as")]
+    pub(crate) sub_status: Option<SubStatus>,
+}
