@@ -5,6 +5,7 @@ use std::{
     io::Write,
     net::SocketAddr,
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use anyhow::Context;
@@ -69,8 +70,18 @@ fn rule(text: &str) -> Result<Rule, String> {
     serde_json::from_str(text).map_err(|error| format!("not a rule of misbehaviour: {error}"))
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One sentence, whatever RUST_BACKTRACE says. Where stderr is gone there is nobody to tell.
+            let _ = writeln!(std::io::stderr(), "waybill-carrier-sim: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<()> {
     let start_ms = arguments.start.unwrap_or_else(wall_now_ms);
     let anchor_ms = arguments.anchor.unwrap_or_else(|| start_ms.saturating_sub(45 * DAY));
     anyhow::ensure!(arguments.scale >= 1.0 && arguments.scale.is_finite(), "--scale must be at least 1");
