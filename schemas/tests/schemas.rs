@@ -115,7 +115,8 @@ fn every_field_is_described() {
             for (name, property) in properties {
                 let described = property.get("description").is_some() || property.get("$ref").is_some();
                 let alternatives = property.get("anyOf").and_then(Value::as_array);
-                let described = described || alternatives.is_some_and(|all| all.iter().any(|one| one.get("$ref").is_some()));
+                let described =
+                    described || alternatives.is_some_and(|all| all.iter().any(|one| one.get("$ref").is_some()));
                 assert!(described, "{place}.{name} says nothing of itself");
                 look(property, &format!("{place}.{name}"));
             }
@@ -153,7 +154,8 @@ fn every_topic_has_examples_and_each_is_valid() {
 #[test]
 fn every_example_goes_through_its_type_unchanged() {
     for (spec, name, value) in examples() {
-        let written = type_of(&spec.name, &name)(value.clone()).unwrap_or_else(|error| panic!("{}/{name}: {error}", spec.name));
+        let written =
+            type_of(&spec.name, &name)(value.clone()).unwrap_or_else(|error| panic!("{}/{name}: {error}", spec.name));
         assert_eq!(written, value, "{}/{name}", spec.name);
     }
 }
@@ -181,7 +183,8 @@ fn unknown_fields_are_accepted_everywhere_and_written_back_where_state_is_rewrit
         let later = with_unknown_fields(&value, "");
         let schema = schema_of(spec).unwrap();
         assert!(jsonschema::draft202012::is_valid(&schema, &later), "{}/{name}", spec.name);
-        let written = type_of(&spec.name, &name)(later.clone()).unwrap_or_else(|error| panic!("{}/{name}: {error}", spec.name));
+        let written =
+            type_of(&spec.name, &name)(later.clone()).unwrap_or_else(|error| panic!("{}/{name}: {error}", spec.name));
         if keeps_unknown_fields(&spec.name, &name) {
             assert_eq!(written["of_tomorrow"], later["of_tomorrow"], "{}/{name}", spec.name);
         }
@@ -210,9 +213,7 @@ fn the_schemas_refuse_what_the_types_refuse() {
 #[test]
 fn the_vocabulary_of_the_schemas_is_the_types() {
     let schema = read(&folder("json").join("shipment.schema.json"));
-    let listed = |name: &str| -> Vec<String> {
-        serde_json::from_value(schema["$defs"][name]["enum"].clone()).unwrap()
-    };
+    let listed = |name: &str| -> Vec<String> { serde_json::from_value(schema["$defs"][name]["enum"].clone()).unwrap() };
     let statuses: Vec<&str> = waybill_schemas::Status::ALL.iter().map(|status| status.as_str()).collect();
     let subs: Vec<&str> = waybill_schemas::SubStatus::all().map(waybill_schemas::SubStatus::as_str).collect();
     let classes: Vec<&str> = waybill_schemas::OutcomeClass::ALL.iter().map(|class| class.as_str()).collect();

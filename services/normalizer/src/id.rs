@@ -173,11 +173,8 @@ mod tests {
         for (time, text, code, place) in
             [("ab", "c", None, None), ("a", "bc", None, None), ("ab", "", Some("c"), None), ("ab", "", None, Some("c"))]
         {
-            let event = RawEvent {
-                code: code.map(str::to_owned),
-                location: place.map(str::to_owned),
-                ..event(time, text)
-            };
+            let event =
+                RawEvent { code: code.map(str::to_owned), location: place.map(str::to_owned), ..event(time, text) };
             ids.push(EventHasher::default().next(&event));
         }
         ids.sort_unstable();

@@ -61,10 +61,8 @@ pub struct Normalized {
 /// Normalizes one result. `adapter` is the carrier's, as this process knows it; without one, answers with events are put
 /// off (`deferred`) until a process knows it.
 pub fn normalize(result: &FetchResult, adapter: Option<&Adapter>) -> Normalized {
-    let words = adapter.map(|adapter| Words {
-        mapping: &adapter.mapping,
-        page: adapter.page_order(&result.source.reader),
-    });
+    let words =
+        adapter.map(|adapter| Words { mapping: &adapter.mapping, page: adapter.page_order(&result.source.reader) });
     step(result, words)
 }
 

@@ -8,7 +8,8 @@ use crate::memory::KnownTime;
 /// The moment of a remembered time (NRM-5: as exact as printed, an offset only where known).
 pub(crate) fn moment(time: Option<KnownTime>, seen_at: JourneyMs) -> Moment {
     let iso = time.and_then(|time| iso(&time));
-    let utc = time.filter(|time| time.offset_min.is_some()).map(|time| UtcMs::new(time.rough_s().saturating_mul(1_000)));
+    let utc =
+        time.filter(|time| time.offset_min.is_some()).map(|time| UtcMs::new(time.rough_s().saturating_mul(1_000)));
     Moment { time: iso, time_utc: utc, seen_at }
 }
 
@@ -25,7 +26,8 @@ fn iso(time: &KnownTime) -> Option<String> {
         && let Some(minutes) = time.offset_min
     {
         let offset = Offset::from_seconds(minutes.checked_mul(60)?).ok()?;
-        let (sign, ahead) = if offset.is_negative() { ('-', minutes.unsigned_abs()) } else { ('+', minutes.unsigned_abs()) };
+        let (sign, ahead) =
+            if offset.is_negative() { ('-', minutes.unsigned_abs()) } else { ('+', minutes.unsigned_abs()) };
         out.push_str(&format!("{sign}{:02}:{:02}", ahead / 60, ahead % 60));
     }
     Some(out)

@@ -266,11 +266,17 @@ impl Turn<'_> {
             self.settled.delivered
         };
         memory.status = Some(status);
-        memory.events = self.line.iter().zip(&self.settled.resolved).map(|(entry, resolved)| {
-            let published = entry.known.map(|at| memory.events[at].clone());
-            let fresh = || KnownEvent { hash: entry.hash, published: None, version: 1, time: None, sub_status: *resolved };
-            KnownEvent { time: KnownTime::of(&entry.point), ..published.unwrap_or_else(fresh) }
-        }).collect();
+        memory.events = self
+            .line
+            .iter()
+            .zip(&self.settled.resolved)
+            .map(|(entry, resolved)| {
+                let published = entry.known.map(|at| memory.events[at].clone());
+                let fresh =
+                    || KnownEvent { hash: entry.hash, published: None, version: 1, time: None, sub_status: *resolved };
+                KnownEvent { time: KnownTime::of(&entry.point), ..published.unwrap_or_else(fresh) }
+            })
+            .collect();
     }
 
     /// Where the shipment stands now.
@@ -391,11 +397,8 @@ impl Turn<'_> {
                 kept.clone_from(said);
             }
         }
-        shown.last_outcome = Some(LastOutcome {
-            class: self.result.class,
-            at: self.result.seen_at,
-            detail: self.result.detail.clone(),
-        });
+        shown.last_outcome =
+            Some(LastOutcome { class: self.result.class, at: self.result.seen_at, detail: self.result.detail.clone() });
     }
 }
 

@@ -9,8 +9,9 @@ use waybill_log::{
     records::{JsonError, Reason, header, json_record, tombstone},
 };
 use waybill_schemas::{
-    CarrierSlug, JourneyMs, Memories, OutcomeClass, TrackingNumber, WallMs, headers,
+    CarrierSlug, JourneyMs, Memories, OutcomeClass, TrackingNumber, WallMs,
     fetch::{FetchRequest, FetchResult, RequestKind},
+    headers,
     layout::public_partition,
     outcome::Outcome,
     shipment::Tracking,
@@ -133,7 +134,8 @@ impl Topics {
         error: &serde_json::Error,
     ) -> Result<Outputs, JsonError> {
         // Only the place is told: the parser's message may repeat parts of the value.
-        let detail = format!("the result is not what a fetcher writes (line {}, column {})", error.line(), error.column());
+        let detail =
+            format!("the result is not what a fetcher writes (line {}, column {})", error.line(), error.column());
         let before = vec![self.dead_letter(from, partition, ("unreadable", &detail))];
         let Some(remains) = Remains::of(from) else { return Ok(Outputs { before, outcome: None }) };
         let mut outcome = remains.outcome(now);

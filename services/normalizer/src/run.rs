@@ -3,11 +3,7 @@
 //! It reads, hands out, and commits what workers have told as done; it never looks inside a result. Idle or not, positions
 //! are committed at least every two seconds.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::mpsc,
@@ -160,7 +156,11 @@ struct Shell {
 }
 
 impl Shell {
-    async fn run(&mut self, mut member: Box<dyn GroupMember>, shutdown: CancellationToken) -> Result<(), NormalizerError> {
+    async fn run(
+        &mut self,
+        mut member: Box<dyn GroupMember>,
+        shutdown: CancellationToken,
+    ) -> Result<(), NormalizerError> {
         self.health.ready();
         let ended = self.turns(member.as_mut(), &shutdown).await;
         self.health.not_ready("ending");
@@ -170,7 +170,11 @@ impl Shell {
         ended.and(drained)
     }
 
-    async fn turns(&mut self, member: &mut dyn GroupMember, shutdown: &CancellationToken) -> Result<(), NormalizerError> {
+    async fn turns(
+        &mut self,
+        member: &mut dyn GroupMember,
+        shutdown: &CancellationToken,
+    ) -> Result<(), NormalizerError> {
         while !shutdown.is_cancelled() {
             self.health.beat();
             match member.next(TURN).await {

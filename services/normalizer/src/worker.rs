@@ -9,10 +9,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 use waybill_adapters::Catalog;
-use waybill_log::{
-    ErrorClass, LogError, NewRecord, Record, SharedLog,
-    offset_tracker::Ticket,
-};
+use waybill_log::{ErrorClass, LogError, NewRecord, Record, SharedLog, offset_tracker::Ticket};
 use waybill_runtime::{Clocks, retry::RetryPolicy, telemetry::promise_violated};
 use waybill_schemas::{ShipmentKey, fetch::FetchResult};
 

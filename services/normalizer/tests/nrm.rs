@@ -155,12 +155,17 @@ fn nrm_3_only_readings_move_status_history_and_what_was_read() {
         assert_eq!((done.outcome.class, done.outcome.status), (class, Some(Status::InTransit)));
         assert!(done.events.is_empty() && done.change.is_none() && !done.outcome.changed, "{class}");
         assert_eq!(done.outcome.memories.fetcher, read.fetcher);
-        let (before, after) = (ShipmentMemory::decode(&read.normalizer), ShipmentMemory::decode(&walk.memories.normalizer));
+        let (before, after) =
+            (ShipmentMemory::decode(&read.normalizer), ShipmentMemory::decode(&walk.memories.normalizer));
         let (before, mut after) = (before.unwrap(), after.unwrap());
         (after.published, after.shown.last_outcome) = (before.published, before.shown.last_outcome.clone());
         assert_eq!(after, before, "{class}: nothing but the note of what is shown");
         let waits = done.outcome.not_before.is_some();
-        assert_eq!(waits, class == OutcomeClass::Deferred, "{class}: a deferral is the number's, the rest the budget's");
+        assert_eq!(
+            waits,
+            class == OutcomeClass::Deferred,
+            "{class}: a deferral is the number's, the rest the budget's"
+        );
         assert_ne!(waits, done.outcome.feedback.budget_not_before.is_some());
     }
 }
@@ -172,7 +177,10 @@ fn nrm_3_expired_comes_from_the_clock_and_a_later_event_lifts_it() {
     walk.look(tracked(page.clone()));
     let expired = walk.order(RequestKind::Clock);
     let change = expired.change.unwrap();
-    assert_eq!((change.previous, change.current, change.cause), (Some(Status::InTransit), Status::Expired, Cause::Clock));
+    assert_eq!(
+        (change.previous, change.current, change.cause),
+        (Some(Status::InTransit), Status::Expired, Cause::Clock)
+    );
     assert_eq!(expired.shipment.unwrap().status, Status::Expired);
     assert_eq!(walk.look(tracked(page.clone())).outcome.status, Some(Status::Expired), "the same page lifts nothing");
     for class in [OutcomeClass::NotFound, OutcomeClass::RegisteredNoScan] {
@@ -224,7 +232,10 @@ fn nrm_5_no_time_is_invented() {
     odd.time_raw = "yesterday".into();
     let done = Walk::new().look(tracked(vec![event(1, "09:00", "Picked up"), odd, zoned(3, "09:00", "Arrived")]));
     let [local, none, known] = &done.events[..] else { panic!("three events") };
-    assert_eq!((local.time.as_deref(), local.time_utc, local.zone_source), (Some("2026-03-01T09:00"), None, ZoneSource::Unknown));
+    assert_eq!(
+        (local.time.as_deref(), local.time_utc, local.zone_source),
+        (Some("2026-03-01T09:00"), None, ZoneSource::Unknown)
+    );
     assert_eq!((none.time_raw.as_str(), &none.time, none.time_utc), ("yesterday", &None, None));
     assert_eq!((none.time_precision, none.zone_source), (None, ZoneSource::Unknown));
     assert_eq!(known.time.as_deref(), Some("2026-03-03T09:00+01:00"));
@@ -244,7 +255,8 @@ fn fet_1_every_result_has_exactly_one_outcome_that_names_its_request() {
                 let done = normalize(&any, adapter.as_deref());
                 let outcome = done.outcome;
                 assert_eq!((outcome.attempt, outcome.request_offset, outcome.kind), (77, 3, kind));
-                let put_off = adapter.is_none() && matches!(class, OutcomeClass::Tracked | OutcomeClass::RegisteredNoScan);
+                let put_off =
+                    adapter.is_none() && matches!(class, OutcomeClass::Tracked | OutcomeClass::RegisteredNoScan);
                 assert_eq!(outcome.class, if put_off { OutcomeClass::Deferred } else { class });
             }
         }
@@ -279,7 +291,10 @@ fn a_look_that_found_nothing_new_does_not_rewrite_the_shipment_and_a_failure_and
         assert!(walk.look(tracked(page.clone())).shipment.is_none());
     }
     let down = walk.look(result(OutcomeClass::CarrierDown, Vec::new())).shipment.unwrap();
-    assert_eq!((down.last_outcome.class, down.status, down.event_count), (OutcomeClass::CarrierDown, Status::InTransit, 1));
+    assert_eq!(
+        (down.last_outcome.class, down.status, down.event_count),
+        (OutcomeClass::CarrierDown, Status::InTransit, 1)
+    );
     assert_eq!(down.latest_event.unwrap().text, "Picked up");
     assert!(walk.look(result(OutcomeClass::CarrierDown, Vec::new())).shipment.is_none());
     assert!(walk.look(result(OutcomeClass::Deferred, Vec::new())).shipment.is_none());
@@ -335,10 +350,7 @@ fn a_recycled_number_begins_a_new_life() {
     assert_eq!(again.shipment.unwrap().event_count, 1);
     // Not recycled: not delivered, too soon, or beside an event of the old life.
     let beginnings = [vec![event(1, "09:00", "Picked up")], vec![event(4, "09:00", "Delivered")]];
-    let answers = [
-        vec![later(9, "Arrived")],
-        vec![later(5, "Sorted")],
-    ];
+    let answers = [vec![later(9, "Arrived")], vec![later(5, "Sorted")]];
     for (begin, answer) in beginnings.into_iter().zip(answers) {
         let mut walk = Walk::new();
         walk.look(tracked(begin.clone()));

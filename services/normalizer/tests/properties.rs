@@ -5,13 +5,21 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use proptest::{collection::vec, prelude::*};
+use proptest::{collection::vec, option, prelude::*};
 use support::*;
+use waybill_adapters::{ReadOutcome, assess};
 use waybill_normalizer::normalize;
 use waybill_schemas::{OutcomeClass, Status, event::RawEvent, fetch::RequestKind, limits::MAX_MEMORY_BYTES};
 
 const TEXTS: [&str; 8] = [
-    "Announced", "Picked up", "Arrived", "Out for delivery", "Nobody home", "Delivered", "Returned to sender", "unheard of",
+    "Announced",
+    "Picked up",
+    "Arrived",
+    "Out for delivery",
+    "Nobody home",
+    "Delivered",
+    "Returned to sender",
+    "unheard of",
 ];
 
 fn raw_event() -> impl Strategy<Value = RawEvent> {
@@ -127,5 +135,38 @@ proptest! {
             }
             prop_assert_eq!(done.outcome.status, Some(Status::Delivered));
         }
+    }
+
+    #[test]
+    fn a_first_look_comes_to_what_the_command_line_prints(
+        events in vec(raw_event(), 0..20), class in 0usize..3, headline in option::of(0usize..TEXTS.len()),
+    ) {
+        let class = [OutcomeClass::Tracked, OutcomeClass::NotFound, OutcomeClass::RegisteredNoScan][class];
+        let adapter = adapter();
+        let mut result = result(class, if class == OutcomeClass::NotFound { Vec::new() } else { events });
+        result.facts.status_text = headline.map(|at| TEXTS[at].to_owned());
+        let read = ReadOutcome {
+            class,
+            detail: None,
+            needs: Vec::new(),
+            events: result.events.clone(),
+            facts: result.facts.clone(),
+            reader: result.source.reader.clone(),
+            digest: 0,
+        };
+        let printed = assess(&adapter, &read, None);
+        let done = normalize(&result, Some(&adapter));
+        prop_assert_eq!(done.outcome.sub_status, printed.sub_status);
+        let words = |time_raw: &str, text: &str, sub| (time_raw.to_owned(), text.to_owned(), sub);
+        let published: Vec<_> = done.events.iter().rev().map(|e| words(&e.time_raw, &e.text, e.sub_status)).collect();
+        let shown: Vec<_> = printed.events.iter().map(|e| words(&e.time_raw, &e.text, e.sub_status)).collect();
+        prop_assert_eq!(published, shown);
+        let shipment = done.shipment.unwrap();
+        let reached: BTreeMap<&str, Option<String>> =
+            shipment.milestones.iter().map(|(milestone, moment)| (milestone.as_str(), moment.time.clone())).collect();
+        let shown: BTreeMap<&str, Option<String>> =
+            printed.milestones.iter().map(|(milestone, moment)| (*milestone, moment.time.clone())).collect();
+        prop_assert_eq!(reached, shown);
+        prop_assert_eq!(shipment.latest_event.map(|latest| latest.text), printed.events.first().map(|e| e.text.clone()));
     }
 }

@@ -72,7 +72,8 @@ impl Log for Unlucky {
             answers.extend(std::iter::repeat_with(refused).take(records.len() - half));
             return answers;
         }
-        let dying = self.dies_after.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err();
+        let dying =
+            self.dies_after.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_err();
         if dying {
             if self.appends_when_dying && !self.dead.load(Ordering::SeqCst) {
                 self.log.produce(records).await;
@@ -359,7 +360,9 @@ async fn log_1_refused_records_are_written_again_in_their_order() {
         records.push(record(&result, 1));
         walk.look(tracked(page));
     }
-    log.produce(records).await.into_iter().for_each(|answer| drop(answer.unwrap()));
+    for answer in log.produce(records).await {
+        answer.unwrap();
+    }
     let running = start(unlucky);
     wait_until_answered(&log, 3).await;
     running.end().await.unwrap();
@@ -409,8 +412,7 @@ async fn fet_1_what_is_no_result_is_buried_and_frees_its_number_where_it_can_be_
     broken["class"] = "unheard_of".into();
     broken["memories"] = serde_json::json!({ "normalizer": "AQI" });
     let tombstone = NewRecord { value: None, ..plain(b"") };
-    let records =
-        vec![plain(b"\xff no JSON"), plain(broken.to_string().as_bytes()), tombstone, record(&parcel(8), 2)];
+    let records = vec![plain(b"\xff no JSON"), plain(broken.to_string().as_bytes()), tombstone, record(&parcel(8), 2)];
     log.produce(records).await;
     let running = start(Arc::new(log.clone()));
     wait_until_answered(&log, 2).await;

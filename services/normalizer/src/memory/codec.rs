@@ -225,8 +225,7 @@ impl ShipmentMemory {
                 tag::MILESTONES => memory.milestones = read_milestones(&mut r)?,
                 tag::LATCHES => {
                     let bits = r.byte()?;
-                    memory.latches =
-                        Latches { read: bits & 1 != 0, scanned: bits & 2 != 0, delivered: bits & 4 != 0 };
+                    memory.latches = Latches { read: bits & 1 != 0, scanned: bits & 2 != 0, delivered: bits & 4 != 0 };
                 }
                 tag::STATUS => memory.status = Some(SubStatus::from_number(r.byte()?)?),
                 tag::SINCE => memory.since = Some(read_moment(&mut r)?),
@@ -253,8 +252,7 @@ fn read_shown(tag: u64, r: &mut Reader<'_>, shown: &mut Shown) -> Option<bool> {
     match tag {
         tag::LATEST => shown.latest = Some(read_latest(r)?),
         tag::ESTIMATED_DELIVERY => {
-            shown.estimated_delivery =
-                Some(EstimatedDelivery { from: r.text()?, to: r.text()?, source: r.text()? });
+            shown.estimated_delivery = Some(EstimatedDelivery { from: r.text()?, to: r.text()?, source: r.text()? });
         }
         tag::LEGS => {
             while !r.is_empty() {

@@ -24,7 +24,13 @@ fn time() -> impl Strategy<Value = KnownTime> {
 }
 
 fn known_event() -> impl Strategy<Value = KnownEvent> {
-    (any::<u64>(), option::weighted(0.1, any::<u64>()), 1u32..5, option::weighted(0.9, time()), option::of(sub_status()))
+    (
+        any::<u64>(),
+        option::weighted(0.1, any::<u64>()),
+        1u32..5,
+        option::weighted(0.9, time()),
+        option::of(sub_status()),
+    )
         .prop_map(|(hash, published, version, time, sub_status)| KnownEvent {
             hash,
             published,
@@ -35,9 +41,8 @@ fn known_event() -> impl Strategy<Value = KnownEvent> {
 }
 
 fn moment() -> impl Strategy<Value = Moment> {
-    (option::of("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}"), option::of(any::<i64>()), any::<i64>()).prop_map(
-        |(time, utc, seen)| Moment { time, time_utc: utc.map(UtcMs::new), seen_at: JourneyMs::new(seen) },
-    )
+    (option::of("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}"), option::of(any::<i64>()), any::<i64>())
+        .prop_map(|(time, utc, seen)| Moment { time, time_utc: utc.map(UtcMs::new), seen_at: JourneyMs::new(seen) })
 }
 
 fn shown(longest: usize) -> impl Strategy<Value = Shown> {

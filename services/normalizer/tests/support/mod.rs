@@ -13,7 +13,7 @@ use waybill_schemas::{
     shipment::Tracking,
 };
 
-pub const MAPPING: &str = "
+pub(crate) const MAPPING: &str = "
 format: 1
 phrases: []
 headline: {}
@@ -39,10 +39,10 @@ languages: [en]
 budget: { rate_per_second: 1.0, burst: 1, concurrency: 1, min_interval_s: 60 }
 ";
 
-pub const CARRIER: &str = "test-post";
+pub(crate) const CARRIER: &str = "test-post";
 
 /// The carrier with a mapping of its own.
-pub fn catalog(mapping: &str) -> Catalog {
+pub(crate) fn catalog(mapping: &str) -> Catalog {
     let folder = tempfile::tempdir().unwrap();
     let carrier = folder.path().join("carriers").join(CARRIER);
     fs::create_dir_all(&carrier).unwrap();
@@ -51,20 +51,20 @@ pub fn catalog(mapping: &str) -> Catalog {
     Catalog::of_folder(&folder.path().join("carriers")).unwrap()
 }
 
-pub fn adapter_with(mapping: &str) -> Arc<Adapter> {
+pub(crate) fn adapter_with(mapping: &str) -> Arc<Adapter> {
     catalog(mapping).get(&slug()).unwrap()
 }
 
-pub fn adapter() -> Arc<Adapter> {
+pub(crate) fn adapter() -> Arc<Adapter> {
     adapter_with(MAPPING)
 }
 
-pub fn slug() -> CarrierSlug {
+pub(crate) fn slug() -> CarrierSlug {
     CARRIER.parse().unwrap()
 }
 
 /// An event of `2026-03-DD HH:MM`, local time of an unknown zone; as printed and as understood.
-pub fn event(day: u32, clock: &str, text: &str) -> RawEvent {
+pub(crate) fn event(day: u32, clock: &str, text: &str) -> RawEvent {
     let iso = format!("2026-03-{day:02}T{clock}");
     RawEvent {
         time_raw: format!("{day:02}.03.2026 {clock}"),
@@ -75,24 +75,24 @@ pub fn event(day: u32, clock: &str, text: &str) -> RawEvent {
 }
 
 /// The same, of a zone that is known: one hour ahead of UTC.
-pub fn zoned(day: u32, clock: &str, text: &str) -> RawEvent {
+pub(crate) fn zoned(day: u32, clock: &str, text: &str) -> RawEvent {
     let mut event = event(day, clock, text);
     if let Some(time) = &mut event.time {
         time.iso.push_str("+01:00");
         time.zone_source = ZoneSource::Carrier;
-        time.utc = Some(time.iso.parse::<UtcMs>().unwrap_or_else(|_| {
-            format!("2026-03-{day:02}T{clock}:00+01:00").parse().unwrap()
-        }));
+        time.utc = Some(
+            time.iso.parse::<UtcMs>().unwrap_or_else(|_| format!("2026-03-{day:02}T{clock}:00+01:00").parse().unwrap()),
+        );
     }
     event
 }
 
-pub fn undated(text: &str) -> RawEvent {
+pub(crate) fn undated(text: &str) -> RawEvent {
     RawEvent { text: text.to_owned(), ..RawEvent::default() }
 }
 
 /// A result of the given class, the first attempt of a new number.
-pub fn result(class: OutcomeClass, events: Vec<RawEvent>) -> FetchResult {
+pub(crate) fn result(class: OutcomeClass, events: Vec<RawEvent>) -> FetchResult {
     FetchResult {
         request: FetchRequest {
             kind: RequestKind::Poll,
@@ -116,7 +116,12 @@ pub fn result(class: OutcomeClass, events: Vec<RawEvent>) -> FetchResult {
         unchanged: false,
         events,
         facts: ShipmentFacts::default(),
-        source: ReadSource { adapter: CARRIER.into(), adapter_version: "a1".into(), source: "api".into(), reader: "r".into() },
+        source: ReadSource {
+            adapter: CARRIER.into(),
+            adapter_version: "a1".into(),
+            source: "api".into(),
+            reader: "r".into(),
+        },
         payload: None,
         fetched_at: WallMs::new(1_773_000_000_000),
         seen_at: JourneyMs::new(1_773_000_000_000),
@@ -126,25 +131,25 @@ pub fn result(class: OutcomeClass, events: Vec<RawEvent>) -> FetchResult {
     }
 }
 
-pub fn tracked(events: Vec<RawEvent>) -> FetchResult {
+pub(crate) fn tracked(events: Vec<RawEvent>) -> FetchResult {
     result(OutcomeClass::Tracked, events)
 }
 
 /// A number looked at again and again: memories go round as the scheduler sends them.
-pub struct Walk {
-    pub adapter: Arc<Adapter>,
-    pub memories: Memories,
-    pub attempt: i64,
-    pub instance: u32,
+pub(crate) struct Walk {
+    pub(crate) adapter: Arc<Adapter>,
+    pub(crate) memories: Memories,
+    pub(crate) attempt: i64,
+    pub(crate) instance: u32,
 }
 
 impl Walk {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { adapter: adapter(), memories: Memories::default(), attempt: 0, instance: 1 }
     }
 
     /// What the next attempt's result looks like.
-    pub fn prepared(&self, mut result: FetchResult) -> FetchResult {
+    pub(crate) fn prepared(&self, mut result: FetchResult) -> FetchResult {
         result.request.attempt = self.attempt + 1;
         result.request.instance = self.instance;
         result.request.memories = self.memories.clone();
@@ -152,7 +157,7 @@ impl Walk {
         result
     }
 
-    pub fn look(&mut self, result: FetchResult) -> Normalized {
+    pub(crate) fn look(&mut self, result: FetchResult) -> Normalized {
         let result = self.prepared(result);
         let done = normalize(&result, Some(&self.adapter));
         assert_eq!(done, normalize(&result, Some(&self.adapter)), "a repeat makes the same again");
@@ -163,7 +168,7 @@ impl Walk {
         done
     }
 
-    pub fn order(&mut self, kind: RequestKind) -> Normalized {
+    pub(crate) fn order(&mut self, kind: RequestKind) -> Normalized {
         let mut result = result(OutcomeClass::Internal, Vec::new());
         result.request.kind = kind;
         self.look(result)
