@@ -1,6 +1,6 @@
 //! The scheduler on the in-memory log under simulated time, with a world around it that is as unkind as the log allows:
 //! outcomes late and twice, every class, schedulers killed at any moment, two at once who both believe that they own
-//! everything, and a zombie that goes on writing under epochs that are over.
+//! everything, a zombie that goes on writing under epochs that are over, acknowledgements lost, offsets with gaps.
 //!
 //! The world is the fetcher and the normalizer in one. It reads requests in the order of the log and judges claims as a
 //! fetcher does, so it is an independent witness of SCH-1 and SCH-2. The seed is printed; `WAYBILL_SEED` repeats one.
@@ -79,6 +79,7 @@ struct Witness {
 
 struct World {
     log: SharedLog,
+    embedded: EmbeddedLog,
     clocks: Clocks,
     layout: Layout,
     witness: Mutex<Witness>,
@@ -91,7 +92,10 @@ fn at(name: &str, partition: u32) -> TopicPartition {
 }
 
 async fn append(log: &SharedLog, record: NewRecord) {
-    log.produce(vec![record]).await.remove(0).unwrap();
+    // An answer that is lost is asked for again: repeats are possible everywhere.
+    while log.produce(vec![record.clone()]).await.remove(0).is_err() {
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 async fn read_all(log: &SharedLog, at: &TopicPartition) -> Vec<Record> {
@@ -333,7 +337,8 @@ async fn order(world: &World, kind: CommandKind, key: &ShipmentKey, id: u32) {
 async fn new_world(seed: u64, numbers: &[ShipmentKey], rng: &mut StdRng) -> Arc<World> {
     let scale = JourneyScale { anchor: JourneyMs::new(START.ms() - 120 * DAY), start: START, scale: SCALE };
     let clocks = Clocks::starting_at(START, scale);
-    let log: SharedLog = Arc::new(EmbeddedLog::in_memory(EmbeddedOptions::new(Arc::new(move || clocks.wall()))));
+    let embedded = EmbeddedLog::in_memory(EmbeddedOptions::new(Arc::new(move || clocks.wall())));
+    let log: SharedLog = Arc::new(embedded.clone());
     let internal = [names::COMMANDS, names::SCHEDULE, names::FETCH_REQUESTS, names::OUTCOMES, names::CARRIERS];
     let topics: Vec<NewTopic> = internal
         .into_iter()
@@ -351,7 +356,7 @@ async fn new_world(seed: u64, numbers: &[ShipmentKey], rng: &mut StdRng) -> Arc<
     let layout = Layout { partitions: PARTITIONS, budgets: BTreeMap::new() };
     let delivery = |key: &ShipmentKey| (key.clone(), clocks.journey().plus_ms(rng.random_range(2..35) * DAY));
     let delivered_at = numbers.iter().map(delivery).collect();
-    Arc::new(World { log, clocks, layout, witness: Mutex::default(), delivered_at, seed })
+    Arc::new(World { log, embedded, clocks, layout, witness: Mutex::default(), delivered_at, seed })
 }
 
 /// What the changelog says, read as a new owner would.
@@ -385,14 +390,14 @@ async fn play(seed: u64) {
         (0..PARTITIONS).map(|partition| tokio::spawn(Arc::clone(&world).fetch(partition))).collect();
 
     let mut orders = 0;
-    let mut running = vec![start(&world, "schedulers", "member-0")];
+    let mut running = vec![start(&world, "schedulers", "member-first")];
     for round in 0..40_u32 {
         for key in numbers.iter().skip(round as usize * 2).take(2) {
             orders += 1;
             order(&world, CommandKind::Register, key, orders).await;
         }
         sleep(Duration::from_millis(rng.random_range(50..3_000))).await;
-        match rng.random_range(0..10) {
+        match rng.random_range(0..13) {
             0..3 => {
                 let victim = running.swap_remove(rng.random_range(0..running.len()));
                 victim.kill().await;
@@ -410,6 +415,13 @@ async fn play(seed: u64) {
             }
             5 if running.len() < 3 => running.push(start(&world, "schedulers", &format!("member-{round}"))),
             6..8 => haunt(&world, &mut rng).await,
+            // What was appended and not acknowledged, to whoever produces next.
+            8..10 => world.embedded.faults().lose_produce_answers(rng.random_range(1..4)),
+            10 => {
+                let names = [names::SCHEDULE, names::FETCH_REQUESTS, names::OUTCOMES, names::COMMANDS];
+                let place = at(names[rng.random_range(0..names.len())], rng.random_range(0..PARTITIONS));
+                world.embedded.faults().skip_offsets(&place, rng.random_range(1..20)).await.unwrap();
+            }
             _ => {
                 let key = &numbers[rng.random_range(0..numbers.len())];
                 let kinds = [CommandKind::Stop, CommandKind::Resume, CommandKind::Refresh, CommandKind::Register];
