@@ -184,7 +184,8 @@ impl BudgetState {
         let places = i64::from(terms.budget.concurrency).min(terms.pace.burst());
         let wanted = u32::try_from(trickle.max(places).clamp(1, 2_000)).unwrap_or(1);
         let requests = match terms.quota.as_ref().map(|rule| self.quota.left(rule, wall(now_us))) {
-            Some(Left::Requests(left)) => wanted.min(left),
+            // A crash forfeits what is recorded and not spent: never more than a small part of a day's quota.
+            Some(Left::Requests(left)) => wanted.min((left / 20).max(u32::try_from(places).unwrap_or(1))).min(left),
             Some(Left::NoneUntil(_)) => 0,
             None => wanted,
         };

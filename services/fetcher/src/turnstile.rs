@@ -4,13 +4,17 @@
 //! last of all, whether this process may still send: ownership and lease (DESIGN §5, hand-over).
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use tokio::{sync::Notify, time::timeout};
-use waybill_politeness::{breaker::Signal, limiter::Departure};
+use waybill_politeness::{
+    breaker::Signal,
+    limiter::{Departure, Pace},
+};
 use waybill_runtime::Clocks;
 use waybill_schemas::{WallMs, politeness::FetcherBudgetRecord};
 
@@ -22,6 +26,32 @@ const RECORD_TIMEOUT: Duration = Duration::from_secs(10);
 const RECORD_RETRY: Duration = Duration::from_millis(500);
 /// Terms and permission are asked again after at most this long.
 const RECHECK: Duration = Duration::from_secs(1);
+
+/// Departures are recounted over this long.
+const AUDIT_US: i64 = 10_000_000;
+
+/// A second opinion on POL-1, by plain counting: what left within the last ten seconds. It trusts nothing of the limiter
+/// and stays silent while that works.
+#[derive(Debug, Default)]
+struct Audit {
+    pace: Option<Pace>,
+    left: VecDeque<i64>,
+}
+
+impl Audit {
+    /// Counts a departure; tells whether more have left than any ten seconds may see.
+    fn exceeds(&mut self, pace: Pace, now_us: i64) -> bool {
+        if self.pace != Some(pace) {
+            *self = Self { pace: Some(pace), left: VecDeque::new() };
+        }
+        self.left.push_back(now_us);
+        while self.left.front().is_some_and(|left| now_us - left > AUDIT_US) {
+            self.left.pop_front();
+        }
+        let allowed = AUDIT_US / pace.interval_us() + pace.burst();
+        i64::try_from(self.left.len()).unwrap_or(i64::MAX) > allowed
+    }
+}
 
 /// A budget's record could not be kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +92,7 @@ pub(crate) enum Stop {
 /// See the module.
 pub(crate) struct Turnstile {
     state: Mutex<BudgetState>,
+    audit: Mutex<Audit>,
     turn: tokio::sync::Mutex<()>,
     changed: Notify,
     recorder: Arc<dyn Recorder>,
@@ -95,6 +126,7 @@ impl Turnstile {
     ) -> Self {
         Self {
             state: Mutex::new(state),
+            audit: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
             recorder,
@@ -193,6 +225,10 @@ impl Turnstile {
                 Verdict::Leave if self.clocks.wall() >= deadline => return Err(Stop::TooLate(self.clocks.wall())),
                 Verdict::Leave => {
                     let departure = self.state().depart(now_us);
+                    if self.audit.lock().unwrap_or_else(PoisonError::into_inner).exceeds(terms.pace, now_us) {
+                        metrics::counter!("waybill_promise_violations_total", "id" => "POL-1").increment(1);
+                        tracing::error!("fetcher.rate_exceeded");
+                    }
                     return Ok(Pass { turnstile: Arc::clone(self), departure });
                 }
                 Verdict::Closed(closed) => return Err(Stop::Closed(closed)),
@@ -227,5 +263,19 @@ impl Turnstile {
             Ok(done) => done,
             Err(_) => Err(RecordError("no acknowledgement in time".to_owned())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pol_1_the_audit_speaks_only_when_the_law_is_broken() {
+        let pace = Pace::new(1_000_000, 3);
+        let mut audit = Audit::default();
+        assert!((0..3).all(|_| !audit.exceeds(pace, 0)));
+        assert!((1..60).all(|second| !audit.exceeds(pace, second * 1_000_000)));
+        assert!((0..20).any(|_| audit.exceeds(pace, 60_000_000)));
     }
 }

@@ -1,6 +1,7 @@
 //! Promises at the carrier's door and on the log, through kills.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "the fullest window is shown to whoever runs these")]
 
 mod support;
 
@@ -45,6 +46,30 @@ async fn pol_1_the_budget_holds_at_the_door_through_kills() {
     let attempts: HashSet<i64> = results.iter().map(|result| result.request.attempt).collect();
     assert_eq!(attempts.len(), 120);
     assert!(results.iter().all(|result| result.class == OutcomeClass::Tracked));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pol_1_the_budget_holds_at_the_door_through_orderly_hand_overs() {
+    let (rate, burst) = (40.0, 4);
+    let door = Door::open(|_| Reply::Late(Duration::from_millis(60), json(200, TRACKED))).await;
+    let sources = one_step("api", &format!("http://127.0.0.1:{}/t/{{number}}", door.port));
+    let world = World::new(&[("acme", budget(rate, burst, 6), sources)], |_| {}).await;
+    let requests: Vec<_> = (1..=120).map(|attempt| world.poll("acme", &format!("ACME{attempt:04}"), attempt)).collect();
+    world.send(&requests, Headers::new()).await;
+    let mut running = world.start_as("fetcher-0");
+    for next in 1..4 {
+        let beside = world.start_as(&format!("fetcher-{next}"));
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        running.stop().await;
+        running = beside;
+    }
+    world.results(120).await;
+    running.stop().await;
+    let (fullest, arrived) = door.fullest_window(rate, f64::from(burst));
+    println!("POL-1: {arrived} requests through 3 hand-overs, fullest window {:.1} %", fullest * 100.0);
+    assert!(fullest <= 1.0, "fullest window {:.1} %", fullest * 100.0);
+    // What was under way ended before its partition was given away: nothing was asked or answered twice.
+    assert_eq!((arrived, world.all_results().await.len()), (120, 120));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
 //! A carrier's door on loopback that notes every arrival, and a fetcher on a log in memory.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     fmt::Write as _,
@@ -269,8 +270,14 @@ impl World {
     }
 
     pub fn start(&self) -> Running {
+        self.start_as("fetcher-1")
+    }
+
+    /// Starts a member of another name beside those that run.
+    pub fn start_as(&self, member: &str) -> Running {
         let shutdown = CancellationToken::new();
-        Running { task: tokio::spawn(run(self.deps.clone(), shutdown.clone())), shutdown }
+        let deps = Deps { member: member.to_owned(), ..self.deps.clone() };
+        Running { task: tokio::spawn(run(deps, shutdown.clone())), shutdown }
     }
 
     fn at(&self, topic: &str) -> TopicPartition {
