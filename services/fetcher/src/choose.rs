@@ -80,8 +80,8 @@ pub(crate) fn choose(
         },
     };
     let source = &adapter.sources[index];
-    if source.kind != SourceKind::Builtin && source.steps.is_empty() {
-        return disabled(format!("the source `{}` is retired and has no steps", source.name));
+    if source.kind != SourceKind::Builtin && (source.steps.is_empty() || (source.retired && route.is_none())) {
+        return disabled(format!("the source `{}` is retired: only its stored answers are read", source.name));
     }
     let by_default =
         enabled == Some(true) || route.is_some() || source.on_by_default(|name| secret(carrier, name, &own).is_some());

@@ -1,13 +1,13 @@
 //! The fetcher: runs carriers' adapters against carriers, politely, and answers every request once.
 //!
-//! - Cores, pure: [`admission`], [`budget`] (with `waybill-politeness`), [`classify`], [`hosts`], [`memory`], [`payload`],
-//!   [`results`], [`retry_after`], [`robots`].
-//! - Shells: [`turnstile`] (every request passes there), [`exchange`] (HTTP), [`look_up`] (one number), [`worker`] (one
-//!   budget), [`writer`] (results of one partition), [`partition`] (claim and boot), [`service`] (the group), [`once`]
+//! - Cores, pure: `admission`, `budget` (with `waybill-politeness`), `classify`, `hosts`, `memory`, `payload`,
+//!   `results`, `retry_after`, `robots`.
+//! - Shells: `turnstile` (every request passes there), `exchange` (HTTP), `look_up` (one number), `worker` (one
+//!   budget), `writer` (results of one partition), `partition` (claim and boot), `service` (the group), `once`
 //!   (`waybill track`).
 //!
-//! Kept here: POL-1 and POL-2 in [`turnstile`] and [`budget`], FET-1 in [`partition`] and [`writer`], LOG-1 in [`writer`]
-//! and [`service`], SEC-1 in [`hosts`], [`exchange`], [`choose`] and [`payload`].
+//! Kept here: POL-1 and POL-2 in `turnstile` and `budget`, FET-1 in `partition` and `writer`, LOG-1 in `writer`
+//! and `service`, SEC-1 in `hosts`, `exchange`, `choose` and `payload`.
 
 mod admission;
 mod budget;

@@ -5,6 +5,8 @@
 //! (DESIGN §5): standing ended, so nothing is sent → look-ups under way end or are given up → their results are written →
 //! the partition is released.
 
+mod handover;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -54,8 +56,6 @@ const COMMIT_EVERY: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
 const MAX_BATCH: usize = 500;
 const DRAIN_BUDGET: Duration = Duration::from_secs(10);
-/// How long look-ups under way may take to end when their partition goes.
-const DRAIN_LOOK_UPS: Duration = Duration::from_secs(3);
 /// How long they may take when the process ends.
 const SHUTDOWN_LOOK_UPS: Duration = Duration::from_secs(10);
 /// Results that wait for the log, per partition.
@@ -549,92 +549,6 @@ impl Service {
                 tracing::warn!("fetcher.commit_not_acknowledged");
                 Ok(())
             }
-        }
-    }
-
-    async fn revoked(&mut self, partitions: &[u32]) {
-        for partition in partitions {
-            if let Some(owned) = self.partitions.get(partition) {
-                owned.standing.end();
-            }
-        }
-        self.drain(partitions, DRAIN_LOOK_UPS).await;
-        for partition in partitions {
-            self.partitions.remove(partition);
-            let _ = self.tracker.revoke(*partition);
-        }
-        self.member.release(partitions);
-    }
-
-    /// Lets look-ups under way end, at most for `patience`, and their results be written.
-    async fn drain(&mut self, partitions: &[u32], patience: Duration) {
-        let mut trackers = Vec::new();
-        for partition in partitions {
-            if let Some(Partition { standing, state: State::Serving(serving), .. }) = self.partitions.get_mut(partition)
-            {
-                standing.closing.cancel();
-                serving.budgets.clear();
-                serving.workers.close();
-                trackers.push(serving.workers.clone());
-            }
-        }
-        let until = Instant::now() + patience;
-        let idle = async {
-            for tracker in &trackers {
-                tracker.wait().await;
-            }
-        };
-        tokio::pin!(idle);
-        loop {
-            tokio::select! {
-                () = &mut idle => break,
-                () = tokio::time::sleep_until(until) => break,
-                Some(tickets) = self.done.recv() => {
-                    for ticket in tickets {
-                        let _ = self.tracker.complete(ticket);
-                    }
-                }
-            }
-        }
-        for partition in partitions {
-            if let Some(owned) = self.partitions.get(partition) {
-                owned.standing.given_up.cancel();
-            }
-        }
-        // Workers gone, each writer ends after its last result.
-        let written = Instant::now() + COMMIT_EVERY;
-        for partition in partitions {
-            if let Some(owned) = self.partitions.get_mut(partition) {
-                let before = std::mem::replace(&mut owned.state, State::Booting);
-                if let State::Serving(serving) = before {
-                    let Serving { answers, claims, .. } = *serving;
-                    drop(answers);
-                    self.flush(*partition, claims.highest(), written).await;
-                }
-            }
-        }
-        for partition in partitions {
-            if let Some(owned) = self.partitions.get(partition) {
-                owned.standing.end();
-            }
-        }
-    }
-
-    /// Waits for what the writer still has, then commits that partition once more, while that is still accepted.
-    async fn flush(&mut self, partition: u32, claim: u64, until: Instant) {
-        while self.tracker.in_flight_of(partition) > 0 {
-            match tokio::time::timeout_at(until.min(Instant::now() + Duration::from_millis(100)), self.done.recv())
-                .await
-            {
-                Ok(Some(tickets)) => self.complete(tickets),
-                // Nothing was written for a while: what is left was given up.
-                Ok(None) | Err(_) => break,
-            }
-        }
-        if let Some(offset) = self.tracker.processed(partition) {
-            let commit = Commit { partition, offset, metadata: format!("{{\"claim\":{claim}}}") };
-            // A revoked partition's commit may be refused; the next owner then answers some attempts again.
-            let _ = timeout(COMMIT_EVERY, self.member.commit(&[commit])).await;
         }
     }
 }
