@@ -2,17 +2,24 @@
 //!
 //! [`Filling`] grows while records come in; [`Sealed`] is one contiguous range that never changes again. Pure.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use waybill_log::Record;
 
-use crate::{columns::TableRow, erase::Erasure, plan::Span};
+use crate::{
+    columns::{Part, TableRow},
+    erase::Erasure,
+    plan::Span,
+};
 
-/// Where the rows of one record end.
+/// Where the rows of one record end. All of a record's rows in one table are in one partition of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Mark {
     offset: u64,
     end: usize,
     rows: u32,
+    part: Part,
 }
 
 /// Rows of one table.
@@ -67,8 +74,8 @@ impl Filling {
         self.bytes += end - before;
         self.rows += 1;
         match rows.marks.last_mut() {
-            Some(mark) if mark.offset == offset => *mark = Mark { offset, end, rows: mark.rows + 1 },
-            _ => rows.marks.push(Mark { offset, end, rows: 1 }),
+            Some(mark) if mark.offset == offset => *mark = Mark { end, rows: mark.rows + 1, ..*mark },
+            _ => rows.marks.push(Mark { offset, end, rows: 1, part: row.part() }),
         }
     }
 
@@ -134,27 +141,57 @@ struct SealedRows {
 /// A table's rows of a span.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Slice {
-    pub(crate) bytes: Bytes,
-    pub(crate) offsets: Vec<u64>,
-    pub(crate) rows: u64,
+    bytes: Bytes,
+    /// With ends counted from the slice's beginning.
+    marks: Vec<Mark>,
 }
 
 impl Sealed {
     /// The rows of one table in a span of the range.
     pub(crate) fn slice(&self, table: usize, span: Span) -> Slice {
-        let Some(rows) = self.tables.get(table) else {
-            return Slice { bytes: Bytes::new(), offsets: Vec::new(), rows: 0 };
-        };
+        let Some(rows) = self.tables.get(table) else { return Slice { bytes: Bytes::new(), marks: Vec::new() } };
         let begin = rows.marks.partition_point(|mark| mark.offset < span.from);
         let end = rows.marks.partition_point(|mark| mark.offset <= span.to);
-        let marks = &rows.marks[begin..end];
         let from = if begin == 0 { 0 } else { rows.marks[begin - 1].end };
+        let marks = &rows.marks[begin..end];
         let to = marks.last().map_or(from, |mark| mark.end);
-        Slice {
-            bytes: rows.bytes.slice(from..to),
-            offsets: marks.iter().map(|mark| mark.offset).collect(),
-            rows: marks.iter().map(|mark| u64::from(mark.rows)).sum(),
+        let marks = marks.iter().map(|mark| Mark { end: mark.end - from, ..*mark }).collect();
+        Slice { bytes: rows.bytes.slice(from..to), marks }
+    }
+}
+
+impl Slice {
+    /// All rows.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// How many.
+    pub(crate) fn rows(&self) -> u64 {
+        self.marks.iter().map(|mark| u64::from(mark.rows)).sum()
+    }
+
+    /// The records that they are of, in order.
+    pub(crate) fn offsets(&self) -> Vec<u64> {
+        self.marks.iter().map(|mark| mark.offset).collect()
+    }
+
+    /// The partitions of the table that they belong to.
+    pub(crate) fn parts(&self) -> BTreeSet<Part> {
+        self.marks.iter().map(|mark| mark.part).collect()
+    }
+
+    /// The rows of some partitions only, in the same order.
+    pub(crate) fn of_parts(&self, parts: &BTreeSet<Part>) -> Bytes {
+        let mut kept = Vec::new();
+        let mut from = 0;
+        for mark in &self.marks {
+            if parts.contains(&mark.part) {
+                kept.extend_from_slice(&self.bytes[from..mark.end]);
+            }
+            from = mark.end;
         }
+        kept.into()
     }
 }
 
@@ -171,6 +208,9 @@ mod tests {
         }
         fn put(&self, out: &mut Vec<u8>) {
             out.extend([self.0, self.0]);
+        }
+        fn part(&self) -> Part {
+            if self.0 < 5 { Part::ALL } else { Part::month(crate::columns::Instant(0)) }
         }
     }
 
@@ -192,10 +232,15 @@ mod tests {
         assert!(filling.is_empty() && filling.bytes() == 0);
         assert_eq!((sealed.first, sealed.last), (3, 12));
         let slice = |from, to| sealed.slice(0, Span { from, to });
-        assert_eq!(slice(3, 12).bytes, [3, 3, 4, 4, 7, 7, 70, 70, 9, 9].as_slice());
-        assert_eq!(slice(4, 7), Slice { bytes: vec![4, 4, 7, 7, 70, 70].into(), offsets: vec![4, 7], rows: 3 });
-        assert_eq!(slice(5, 6).rows, 0);
-        assert_eq!(slice(10, 12).bytes.len(), 0);
-        assert_eq!(sealed.slice(1, Span { from: 3, to: 12 }).offsets, [7]);
+        assert_eq!(slice(3, 12).bytes(), [3, 3, 4, 4, 7, 7, 70, 70, 9, 9].as_slice());
+        let middle = slice(4, 7);
+        assert_eq!(middle.bytes(), [4, 4, 7, 7, 70, 70].as_slice());
+        assert_eq!((middle.offsets(), middle.rows()), (vec![4, 7], 3));
+        assert_eq!(middle.parts().len(), 2);
+        assert_eq!(middle.of_parts(&[Part::ALL].into()), [4, 4].as_slice());
+        assert_eq!(middle.of_parts(&middle.parts()), middle.bytes());
+        assert_eq!(slice(5, 6).rows(), 0);
+        assert_eq!(slice(10, 12).bytes().len(), 0);
+        assert_eq!(sealed.slice(1, Span { from: 3, to: 12 }).offsets(), [7]);
     }
 }

@@ -282,11 +282,48 @@ pub(crate) trait TableRow {
     fn columns() -> Vec<(String, &'static str)>;
     /// Writes the values in order.
     fn put(&self, out: &mut Vec<u8>);
+    /// The table's partition that the row belongs to.
+    fn part(&self) -> Part;
 }
 
-/// Declares a row: its struct, its table, its columns in the order of the fields.
+/// A partition of a table, by the name that ClickHouse gives it: 0 for tables that have none, `YYYYMM` or `YYYYMMDD`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Part(u32);
+
+impl Part {
+    /// The only one of a table without partitions.
+    pub(crate) const ALL: Self = Self(0);
+
+    /// As `toYYYYMM` makes it.
+    pub(crate) fn month(at: Instant) -> Self {
+        let date = date(at);
+        Self(u32::try_from(i32::from(date.year()) * 100 + i32::from(date.month())).unwrap_or(0))
+    }
+
+    /// As `toMonday` makes it.
+    pub(crate) fn week(at: Instant) -> Self {
+        let date = date(at);
+        let back = i64::from(date.weekday().to_monday_zero_offset());
+        let monday = date.saturating_sub(jiff::Span::new().days(back));
+        let month = i32::from(monday.year()) * 100 + i32::from(monday.month());
+        Self(u32::try_from(month * 100 + i32::from(monday.day())).unwrap_or(0))
+    }
+}
+
+impl std::fmt::Display for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if *self == Self::ALL { f.write_str("all") } else { write!(f, "{}", self.0) }
+    }
+}
+
+fn date(at: Instant) -> jiff::civil::Date {
+    let instant = jiff::Timestamp::from_millisecond(at.0).unwrap_or_default();
+    jiff::tz::TimeZone::UTC.to_datetime(instant).date()
+}
+
+/// Declares a row: its struct, its table, how its partition follows from it, its columns in the order of the fields.
 macro_rules! table_row {
-    ($(#[$meta:meta])* $name:ident in $table:literal { $($field:ident: $type:ty),* $(,)? }) => {
+    ($(#[$meta:meta])* $name:ident in $table:literal, $part:expr, { $($field:ident: $type:ty),* $(,)? }) => {
         $(#[$meta])*
         pub(crate) struct $name<'a> {
             $(pub(crate) $field: $type),*
@@ -300,6 +337,10 @@ macro_rules! table_row {
             }
             fn put(&self, out: &mut Vec<u8>) {
                 $($crate::columns::Column::put(&self.$field, out);)*
+            }
+            fn part(&self) -> $crate::columns::Part {
+                let part: fn(&Self) -> $crate::columns::Part = $part;
+                part(self)
             }
         }
     };
@@ -326,6 +367,14 @@ mod tests {
         Some("ab").put(&mut out);
         Some(7_u32).put(&mut out);
         assert_eq!(out, [1, 0, 2, b'a', b'b', 0, 7, 0, 0, 0]);
+    }
+
+    #[test]
+    fn parts_are_named_as_clickhouse_names_partitions() {
+        let at = Instant(1_790_942_400_000); // Friday, 2026-10-02 12:00
+        assert_eq!(Part::month(at).to_string(), "202610");
+        assert_eq!(Part::week(at).to_string(), "20260928");
+        assert_eq!(Part::ALL.to_string(), "all");
     }
 
     #[test]

@@ -24,12 +24,12 @@ use waybill_schemas::topics::{self, Cleanup};
 
 use crate::{
     StoreConfig, StoreError,
-    buffer::{Filling, Sealed},
+    buffer::{Filling, Sealed, Slice},
     dead::{Code, bury},
     erase,
     flight::{Flight, Outcome, Work},
-    insert::{Inserted, Inserter},
-    plan::{Plan, token},
+    insert::{Earlier, Inserted, Inserter, Load},
+    plan::{Plan, Span},
     rows::Source,
 };
 
@@ -409,11 +409,13 @@ impl Consumer {
             let Some(flight) = &mut part.flight else { continue };
             for work in flight.start() {
                 let at = TopicPartition::new(Arc::clone(&self.topic), *partition);
-                let job = Job { shared: self.shared.clone(), source: self.source, at, range: Arc::clone(flight.range()) };
+                let earlier = if flight.is_resumed() { Earlier::Possible } else { Earlier::Impossible };
                 let rows = match &work {
                     Work::Table(table) => flight.rows(*table),
                     _ => None,
                 };
+                let range = Arc::clone(flight.range());
+                let job = Job { shared: self.shared.clone(), source: self.source, at, range, earlier };
                 let (partition, generation, cancel) = (*partition, part.generation, part.cancel.clone());
                 self.work.spawn(async move {
                     let done = cancel.run_until_cancelled(job.run(&work, rows)).await;
@@ -450,19 +452,21 @@ struct Job {
     source: &'static Source,
     at: TopicPartition,
     range: Arc<Sealed>,
+    earlier: Earlier,
 }
 
 impl Job {
-    async fn run(self, work: &Work, rows: Option<(crate::plan::Span, crate::buffer::Slice)>) -> Outcome {
+    async fn run(self, work: &Work, rows: Option<(Span, Slice)>) -> Outcome {
         match work {
             Work::Table(table) => {
                 let (Some((span, slice)), Some(table)) = (rows, self.source.tables.get(*table)) else {
                     return Outcome::Done;
                 };
-                let token = token(&self.at.topic, self.at.partition, span, table.name);
-                match self.shared.inserter.insert(table, &token, &slice.bytes).await {
+                let rows = slice.rows();
+                let load = Load { at: self.at, span, table, own_rows: self.source.own_rows, slice };
+                match self.shared.inserter.insert(&load, self.earlier).await {
                     Inserted::Stored => {
-                        metrics::counter!("waybill_store_rows_total", "table" => table.name).increment(slice.rows);
+                        metrics::counter!("waybill_store_rows_total", "table" => table.name).increment(rows);
                         Outcome::Done
                     }
                     Inserted::Refused(reason) => Outcome::Refused(reason),

@@ -46,6 +46,7 @@ pub(crate) struct Flight {
     range: Arc<Sealed>,
     plan: Plan,
     acknowledged: bool,
+    resumed: bool,
     waiting: Vec<Work>,
     running: usize,
 }
@@ -70,11 +71,16 @@ impl Flight {
         if !range.erasures.is_empty() {
             waiting.push(Work::Erase);
         }
-        Self { source, range: Arc::new(range), plan, acknowledged, waiting, running: 0 }
+        Self { source, range: Arc::new(range), plan, acknowledged, resumed: acknowledged, waiting, running: 0 }
     }
 
     pub(crate) fn range(&self) -> &Arc<Sealed> {
         &self.range
+    }
+
+    /// Whether somebody else may have sent some of it before.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.resumed
     }
 
     pub(crate) fn last(&self) -> u64 {
@@ -117,7 +123,7 @@ impl Flight {
         let name = self.source.tables.get(table)?.name;
         while let Some(span) = self.plan.span(name) {
             let slice = self.range.slice(table, span);
-            if slice.rows > 0 {
+            if slice.rows() > 0 {
                 return Some((span, slice));
             }
             // Nothing to send, so nothing to acknowledge: whoever resumes finds it empty too.
@@ -150,7 +156,7 @@ impl Flight {
     fn refused(&mut self, table: usize, reason: String) {
         let Some((_, slice)) = self.rows(table) else { return };
         let Some(known) = self.source.tables.get(table) else { return };
-        match self.plan.refused(known.name, &slice.offsets) {
+        match self.plan.refused(known.name, &slice.offsets()) {
             Refusal::Shorter => {
                 self.acknowledged = false;
                 self.waiting.push(Work::Table(table));

@@ -1,21 +1,24 @@
 //! Inserts that are repeated until ClickHouse has answered for good.
 //!
 //! One insert is one range of one table under its token; whatever happens to the connection, the same bytes are sent again
-//! under the same token (STO-1). Only a refusal for what stands in the rows is handed back; a table that does not fit the
+//! under the same token (STO-1), and what a server that died has forgotten is found. Only a refusal for what stands in the rows is handed back; a table that does not fit the
 //! program, a full disk, a lack of memory and a server that is away are waited out.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use clickhouse::error::Error;
 use tokio::sync::Semaphore;
-use waybill_runtime::retry::RetryPolicy;
+use waybill_log::TopicPartition;
+use waybill_runtime::retry::{Delays, RetryPolicy};
 
 use crate::{
-    columns::{put_bytes, put_length},
+    buffer::Slice,
+    columns::{Part, put_bytes, put_length},
     config::StoreConfig,
+    plan::{Span, token},
     rows::Table,
-    trouble::Trouble,
+    trouble::{Trouble, Troubled},
 };
 
 /// How an insert ended.
@@ -26,6 +29,66 @@ pub(crate) enum Inserted {
     Stored,
     /// The server refuses these rows for what stands in them, and has stored none.
     Refused(String),
+}
+
+/// Whether a token may have been sent before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Earlier {
+    /// The plan was made by this process and this is its first insert.
+    Impossible,
+    /// The range was taken over.
+    Possible,
+}
+
+/// The rows of a span on their way into a table.
+#[derive(Debug)]
+pub(crate) struct Load {
+    pub(crate) at: TopicPartition,
+    pub(crate) span: Span,
+    pub(crate) table: &'static Table,
+    /// A condition for the rows that this topic wrote.
+    pub(crate) own_rows: &'static str,
+    pub(crate) slice: Slice,
+}
+
+impl Load {
+    /// The name under which ClickHouse remembers the insert.
+    fn token(&self) -> String {
+        token(&self.at.topic, self.at.partition, self.span, self.table.name)
+    }
+}
+
+/// What is known of a token.
+struct Doubt {
+    token: String,
+    /// It may have been sent.
+    tried: bool,
+    /// It was sent and answered, but perhaps not for the first time.
+    answered: bool,
+}
+
+/// Waits between the tries of one piece of work, and says so.
+struct Patience {
+    name: &'static str,
+    delays: Delays,
+    max: Duration,
+    trouble: Trouble,
+    /// Held until the work is done: the store is not ready while anything waits.
+    troubled: Option<Troubled>,
+}
+
+impl Patience {
+    async fn wait(&mut self, error: &Error) {
+        metrics::counter!("waybill_store_inserts_total", "table" => self.name, "outcome" => "retry").increment(1);
+        let why = first_line(error);
+        tracing::warn!(table = self.name, error = why, "store.insert_failed");
+        self.troubled.get_or_insert_with(|| self.trouble.enter(format!("{}: {why}", self.name)));
+        tokio::time::sleep(self.delays.next().unwrap_or(self.max)).await;
+    }
+
+    fn rewarded(self) {
+        metrics::counter!("waybill_store_inserts_total", "table" => self.name, "outcome" => "done").increment(1);
+    }
 }
 
 /// What all topics share to reach ClickHouse. Cheap to clone.
@@ -45,60 +108,100 @@ impl Inserter {
         Self { client, permits, trouble, timeout: config.insert_timeout(), retry }
     }
 
-    /// Inserts rows under a token, however long it takes.
-    pub(crate) async fn insert(&self, table: &'static Table, token: &str, rows: &Bytes) -> Inserted {
-        let attempt = || async {
-            match self.send(table, Some(token), rows).await {
-                Err(error) if is_about_data(&error) => {
-                    // Rows of another shape than the table's are refused with the same codes as bad rows. An insert of no
-                    // rows tells the two apart: no row may be taken for poison because a migration is missing.
-                    self.send(table, None, &Bytes::new()).await?;
-                    Ok(Inserted::Refused(first_line(&error)))
+    /// Inserts the rows of a span, however long it takes.
+    ///
+    /// The first time, an answer is enough. Once somebody may have sent the token before, it is not: ClickHouse writes
+    /// down the token and then the rows, so a server killed in between remembers a token whose rows it has not, and one
+    /// whose machine lost power may have the rows and not the token. So then it is looked what is there, and only what is
+    /// missing is sent: under the same token first, because an earlier insert may still be under way; and if that is
+    /// answered and rows are still missing, under a token that was never used.
+    pub(crate) async fn insert(&self, load: &Load, earlier: Earlier) -> Inserted {
+        let mut doubt = Doubt { token: load.token(), tried: earlier == Earlier::Possible, answered: false };
+        let mut patience = self.patience(load.table.name);
+        loop {
+            let permit = self.permits.acquire().await;
+            let outcome = self.attempt(load, &mut doubt).await;
+            drop(permit);
+            match outcome {
+                Ok(Some(inserted)) => {
+                    patience.rewarded();
+                    return inserted;
                 }
-                other => other.map(|()| Inserted::Stored),
+                Ok(None) => {}
+                Err(error) => patience.wait(&error).await,
             }
-        };
-        self.until_done(table.name, attempt).await
+        }
+    }
+
+    /// One step of an insert; `None` when another must follow.
+    async fn attempt(&self, load: &Load, doubt: &mut Doubt) -> Result<Option<Inserted>, Error> {
+        if !std::mem::replace(&mut doubt.tried, true) {
+            return self.offer(load, &doubt.token, load.slice.bytes()).await.map(Some);
+        }
+        let missing = self.missing(load).await?;
+        if missing.is_empty() {
+            return Ok(Some(Inserted::Stored));
+        }
+        let rows = load.slice.of_parts(&missing);
+        if !doubt.answered {
+            let offered = self.offer(load, &doubt.token, &rows).await?;
+            doubt.answered = true;
+            return Ok((offered != Inserted::Stored).then_some(offered));
+        }
+        doubt.token = format!("{}:{:016x}", load.token(), rand::random::<u64>());
+        doubt.answered = false;
+        tracing::warn!(table = load.table.name, token = doubt.token, "store.remembered_without_rows");
+        metrics::counter!("waybill_store_repairs_total", "table" => load.table.name).increment(1);
+        self.offer(load, &doubt.token, &rows).await.map(Some)
+    }
+
+    async fn offer(&self, load: &Load, token: &str, rows: &Bytes) -> Result<Inserted, Error> {
+        match self.send(load.table, Some(token), rows).await {
+            Err(error) if is_about_data(&error) => {
+                // Rows of another shape than the table's are refused with the same codes as bad rows. An insert of no rows
+                // tells the two apart: no row may be taken for poison because a migration is missing.
+                self.send(load.table, None, &Bytes::new()).await?;
+                Ok(Inserted::Refused(first_line(&error)))
+            }
+            other => other.map(|()| Inserted::Stored),
+        }
+    }
+
+    /// The partitions of the table that have none of the rows that belong there. A part is written whole or not at all.
+    /// Where all of them were replaced by newer rows meanwhile, they are sent once more and replaced once more.
+    async fn missing(&self, load: &Load) -> Result<BTreeSet<Part>, Error> {
+        let wanted = load.slice.parts();
+        let names = wanted.iter().map(|part| format!("'{part}'")).collect::<Vec<_>>().join(", ");
+        let sql = format!(
+            "SELECT DISTINCT _partition_id FROM {} WHERE _partition_id IN ({names}) AND log_partition = {} \
+             AND log_offset BETWEEN {} AND {} AND {}",
+            load.table.name, load.at.partition, load.span.from, load.span.to, load.own_rows
+        );
+        let asked = self.client.clone().with_validation(false).query(&sql).fetch_all::<String>();
+        let found = tokio::time::timeout(self.timeout, asked).await.unwrap_or(Err(Error::TimedOut))?;
+        Ok(wanted.into_iter().filter(|part| !found.contains(&part.to_string())).collect())
     }
 
     /// Runs statements one after the other, however long it takes. They must be harmless to repeat.
     pub(crate) async fn execute(&self, name: &'static str, statements: &[String]) {
+        let mut patience = self.patience(name);
         for statement in statements {
-            let attempt = || async {
+            loop {
+                let permit = self.permits.acquire().await;
                 let sent = self.client.query_raw(statement).with_setting("lightweight_deletes_sync", "2").execute();
-                tokio::time::timeout(self.timeout, sent).await.unwrap_or(Err(Error::TimedOut))
-            };
-            self.until_done(name, attempt).await;
-        }
-    }
-
-    async fn until_done<T, F, A>(&self, name: &'static str, attempt: F) -> T
-    where
-        F: Fn() -> A,
-        A: Future<Output = Result<T, Error>>,
-    {
-        let mut delays = self.retry.delays();
-        let mut troubled = None;
-        loop {
-            let outcome = match self.permits.acquire().await {
-                Ok(_permit) => attempt().await,
-                Err(_) => Err(Error::Custom("the store is closing".to_owned())),
-            };
-            match outcome {
-                Ok(done) => {
-                    metrics::counter!("waybill_store_inserts_total", "table" => name, "outcome" => "done").increment(1);
-                    return done;
-                }
-                Err(error) => {
-                    metrics::counter!("waybill_store_inserts_total", "table" => name, "outcome" => "retry").increment(1);
-                    let why = first_line(&error);
-                    tracing::warn!(table = name, error = why, "store.insert_failed");
-                    // Held until this insert is done: the store is not ready while anything waits.
-                    troubled.get_or_insert_with(|| self.trouble.enter(format!("{name}: {why}")));
-                    tokio::time::sleep(delays.next().unwrap_or(self.retry.max)).await;
+                let outcome = tokio::time::timeout(self.timeout, sent).await.unwrap_or(Err(Error::TimedOut));
+                drop(permit);
+                match outcome {
+                    Ok(()) => break,
+                    Err(error) => patience.wait(&error).await,
                 }
             }
         }
+        patience.rewarded();
+    }
+
+    fn patience(&self, name: &'static str) -> Patience {
+        Patience { name, delays: self.retry.delays(), max: self.retry.max, trouble: self.trouble.clone(), troubled: None }
     }
 
     async fn send(&self, table: &'static Table, token: Option<&str>, rows: &Bytes) -> Result<(), Error> {
@@ -185,7 +288,7 @@ fn code(text: &str) -> Option<u32> {
 /// The error for a log: one short line, without what the server repeats of the rows (SEC-1).
 fn first_line(error: &Error) -> String {
     let text = error.to_string();
-    let end = ["Column values:", "Row 1", "Row:", ": (at row", "\n"].iter().filter_map(|mark| text.find(mark)).min();
+    let end = ["Expression:", "Column values:", "Row 1", "Row:", ": (at row", "\n"].iter().filter_map(|mark| text.find(mark)).min();
     text[..end.unwrap_or(text.len())].chars().take(300).collect()
 }
 
@@ -206,7 +309,7 @@ mod tests {
 
     #[test]
     fn sec_1_what_the_server_repeats_of_a_row_is_not_told() {
-        let text = "Code: 469. DB::Exception: Constraint `c` for table w.e is violated at row 2. Column values: number = 'RR1'";
+        let text = "Code: 469. DB::Exception: Constraint `c` for table w.e is violated at row 2. Expression: (number != 'RR1'). Column values: number = 'RR1'";
         let told = first_line(&Error::BadResponse(text.to_owned()));
         assert!(told.contains("Constraint") && !told.contains("RR1"), "{told}");
     }

@@ -11,12 +11,12 @@ use waybill_schemas::{
 use super::{Unreadable, epoch, instant, json, needed, state_version, words::Worded};
 use crate::{
     buffer::Filling,
-    columns::{BudgetWriter, Instant, LogPlace, Word, table_row},
+    columns::{BudgetWriter, Instant, LogPlace, Part, Word, table_row},
 };
 
 table_row! {
     /// What one writer says of a budget.
-    CarrierRow in "carriers" {
+    CarrierRow in "carriers", |_| Part::ALL, {
         budget: Word<'a>,
         writer: BudgetWriter,
         at: Instant,

@@ -6,12 +6,12 @@ use waybill_schemas::shipment::StatusChange;
 use super::{Unreadable, json, needed, words::Worded};
 use crate::{
     buffer::Filling,
-    columns::{Instant, LogPlace, Word, table_row},
+    columns::{Instant, LogPlace, Part, Word, table_row},
 };
 
 table_row! {
     /// A change of main status.
-    ChangeRow in "status_changes" {
+    ChangeRow in "status_changes", |row| Part::month(row.registered_at), {
         carrier: Word<'a>,
         number: &'a str,
         instance: u32,

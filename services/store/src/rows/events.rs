@@ -6,12 +6,12 @@ use waybill_schemas::event::TrackingEvent;
 use super::{Unreadable, instant, json, needed, words::Worded};
 use crate::{
     buffer::Filling,
-    columns::{Instant, LogPlace, Word, table_row},
+    columns::{Instant, LogPlace, Part, Word, table_row},
 };
 
 table_row! {
     /// One published version of an event.
-    EventRow in "tracking_events" {
+    EventRow in "tracking_events", |row| Part::month(row.registered_at), {
         event_id: &'a str,
         version: u32,
         kind: Word<'a>,

@@ -49,6 +49,8 @@ pub(crate) struct Source {
     pub(crate) topic: &'static str,
     /// Its tables, in the order of their indices in a buffer.
     pub(crate) tables: &'static [&'static Table],
+    /// Which rows of its tables are its own, where another topic feeds the same table.
+    pub(crate) own_rows: &'static str,
     /// Reads one record.
     pub(crate) read: Reader,
     /// Most records of one delivery: payloads are large, so that a delivery of them stays bounded.
@@ -56,6 +58,7 @@ pub(crate) struct Source {
 }
 
 /// A table and how its columns are told.
+#[derive(Debug)]
 pub(crate) struct Table {
     /// Its name.
     pub(crate) name: &'static str,
@@ -78,15 +81,15 @@ pub(crate) static PAYLOADS: Table = table::<payloads::PayloadRow<'static>>();
 
 /// Every topic that the store reads.
 pub(crate) static SOURCES: [Source; 9] = [
-    Source { topic: names::TRACKING_EVENTS, tables: &[&TRACKING_EVENTS], read: events::read, max_batch: 2_000 },
-    Source { topic: names::SHIPMENTS, tables: &[&SHIPMENTS, &DELIVERIES], read: shipments::read, max_batch: 2_000 },
-    Source { topic: names::STATUS_CHANGES, tables: &[&STATUS_CHANGES], read: changes::read, max_batch: 2_000 },
-    Source { topic: names::OUTCOMES, tables: &[&FETCH_OUTCOMES], read: outcomes::read, max_batch: 500 },
-    Source { topic: names::COMMANDS, tables: &[&REGISTRATIONS], read: commands::read, max_batch: 1_000 },
-    Source { topic: names::SCHEDULE, tables: &[&REGISTRATIONS], read: schedule::read, max_batch: 500 },
-    Source { topic: names::CARRIERS, tables: &[&CARRIERS], read: carriers::read, max_batch: 1_000 },
-    Source { topic: names::PAYLOADS, tables: &[&PAYLOADS], read: payloads::read, max_batch: 16 },
-    Source { topic: names::FORGOTTEN, tables: &[], read: forgotten::read, max_batch: 200 },
+    Source { topic: names::TRACKING_EVENTS, tables: &[&TRACKING_EVENTS], own_rows: "1", read: events::read, max_batch: 2_000 },
+    Source { topic: names::SHIPMENTS, tables: &[&SHIPMENTS, &DELIVERIES], own_rows: "1", read: shipments::read, max_batch: 2_000 },
+    Source { topic: names::STATUS_CHANGES, tables: &[&STATUS_CHANGES], own_rows: "1", read: changes::read, max_batch: 2_000 },
+    Source { topic: names::OUTCOMES, tables: &[&FETCH_OUTCOMES], own_rows: "1", read: outcomes::read, max_batch: 500 },
+    Source { topic: names::COMMANDS, tables: &[&REGISTRATIONS], own_rows: "source != 'schedule'", read: commands::read, max_batch: 1_000 },
+    Source { topic: names::SCHEDULE, tables: &[&REGISTRATIONS], own_rows: "source = 'schedule'", read: schedule::read, max_batch: 500 },
+    Source { topic: names::CARRIERS, tables: &[&CARRIERS], own_rows: "1", read: carriers::read, max_batch: 1_000 },
+    Source { topic: names::PAYLOADS, tables: &[&PAYLOADS], own_rows: "1", read: payloads::read, max_batch: 16 },
+    Source { topic: names::FORGOTTEN, tables: &[], own_rows: "1", read: forgotten::read, max_batch: 200 },
 ];
 
 impl Source {

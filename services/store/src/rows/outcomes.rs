@@ -6,12 +6,12 @@ use waybill_schemas::{WallMs, outcome::Outcome};
 use super::{Unreadable, instant, json, needed, words::Worded};
 use crate::{
     buffer::Filling,
-    columns::{Instant, LogPlace, Texts, Word, table_row},
+    columns::{Instant, LogPlace, Part, Texts, Word, table_row},
 };
 
 table_row! {
     /// How an attempt ended.
-    OutcomeRow in "fetch_outcomes" {
+    OutcomeRow in "fetch_outcomes", |row| Part::month(row.attempted_at), {
         carrier: Word<'a>,
         number: &'a str,
         instance: u32,

@@ -6,7 +6,7 @@ use waybill_schemas::headers::CONTENT_TYPE;
 use super::Unreadable;
 use crate::{
     buffer::Filling,
-    columns::{Blob, LogPlace, Word, table_row},
+    columns::{Blob, LogPlace, Part, Word, table_row},
 };
 
 /// Header: the carrier that answered.
@@ -16,7 +16,7 @@ const TRUNCATED: &str = "waybill-truncated";
 
 table_row! {
     /// A carrier's answer.
-    PayloadRow in "payloads" {
+    PayloadRow in "payloads", |row| Part::week(row.log.time), {
         hash: &'a str,
         carrier: Word<'a>,
         content_type: Word<'a>,

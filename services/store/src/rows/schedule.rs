@@ -7,13 +7,13 @@ use waybill_schemas::schedule::{CLAIM_KEY, POSITION_KEY, ScheduleRecord};
 use super::{Unreadable, epoch, instant, json, needed, shipment_key, state_version, words::Worded};
 use crate::{
     buffer::Filling,
-    columns::{Instant, LogPlace, RegistrationSource, Texts, Word, Words, table_row},
+    columns::{Instant, LogPlace, Part, RegistrationSource, Texts, Word, Words, table_row},
 };
 
 table_row! {
     /// What is known of a registration, from one kind of record.
     #[derive(Default)]
-    RegistrationRow in "registrations" {
+    RegistrationRow in "registrations", |_| Part::ALL, {
         carrier: Word<'a>,
         number: &'a str,
         source: RegistrationSource,

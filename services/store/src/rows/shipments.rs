@@ -11,12 +11,12 @@ use waybill_schemas::{Milestone, OutcomeClass, Status, shipment::Shipment};
 use super::{Unreadable, instant, json, needed, shipment_key, time, words::Worded};
 use crate::{
     buffer::Filling,
-    columns::{Day, Instant, Legs, LogPlace, Milestones, Word, table_row},
+    columns::{Day, Instant, Legs, LogPlace, Milestones, Part, Word, table_row},
 };
 
 table_row! {
     /// A shipment's state.
-    ShipmentRow in "shipments" {
+    ShipmentRow in "shipments", |_| Part::ALL, {
         carrier: Word<'a>,
         number: &'a str,
         instance: u32,
@@ -59,7 +59,7 @@ table_row! {
 
 table_row! {
     /// A delivery.
-    DeliveryRow in "deliveries" {
+    DeliveryRow in "deliveries", |_| Part::ALL, {
         carrier: Word<'a>,
         number: &'a str,
         instance: u32,

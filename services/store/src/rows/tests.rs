@@ -113,7 +113,7 @@ fn shipment(status: &str, sub_status: &str, milestones: Value) -> Value {
 fn a_delivery_is_a_row_and_one_that_is_undone_is_a_row_that_says_so() {
     let moment = json!({ "time": null, "time_utc": null, "seen_at": "2026-09-01T12:00:00.000Z" });
     let reached = json!({ "Delivered": moment });
-    let deliveries = |value| read(names::SHIPMENTS, "k", Some(value)).slice(1, ALL).rows;
+    let deliveries = |value| read(names::SHIPMENTS, "k", Some(value)).slice(1, ALL).rows();
     assert_eq!(deliveries(shipment("Delivered", "Delivered_Other", reached.clone())), 1);
     assert_eq!(deliveries(shipment("Exception", "Exception_Returned", reached)), 1);
     assert_eq!(deliveries(shipment("InTransit", "InTransit_Other", json!({}))), 0);
@@ -127,7 +127,7 @@ fn what_cannot_be_read_yields_no_row_in_any_table_and_a_reason_without_the_numbe
     let mut far = shipment("Delivered", "Delivered_Other", json!({}));
     far["registered_at"] = json!("9000-01-01T00:00:00.000Z");
     let sealed = read(names::SHIPMENTS, "k", Some(far));
-    assert_eq!((sealed.slice(0, ALL).rows, sealed.slice(1, ALL).rows, sealed.dead.len()), (0, 0, 1));
+    assert_eq!((sealed.slice(0, ALL).rows(), sealed.slice(1, ALL).rows(), sealed.dead.len()), (0, 0, 1));
     assert!(sealed.dead[0].reason.contains("registered_at"));
     let sealed = read(names::TRACKING_EVENTS, "k", Some(json!({ "number": "SECRET123456" })));
     assert_eq!(sealed.dead.len(), 1);
@@ -144,7 +144,7 @@ fn claims_positions_and_unknown_writers_are_no_rows() {
         (names::CARRIERS, "dhl/later"),
     ] {
         let sealed = read(topic, key, Some(json!({ "anything": 1 })));
-        assert_eq!((sealed.slice(0, ALL).rows, sealed.dead.len(), sealed.last), (0, 0, 7), "{topic} {key}");
+        assert_eq!((sealed.slice(0, ALL).rows(), sealed.dead.len(), sealed.last), (0, 0, 7), "{topic} {key}");
     }
 }
 
@@ -160,8 +160,8 @@ fn sch_2_a_record_of_a_lower_epoch_never_wins() {
 
 #[test]
 fn tombstones_withdraw_what_they_name() {
-    assert_eq!(read(names::SHIPMENTS, "dhl-germany:AB123456", None).slice(0, ALL).rows, 1);
-    assert_eq!(read(names::SCHEDULE, "dhl-germany:AB123456", None).slice(0, ALL).rows, 1);
+    assert_eq!(read(names::SHIPMENTS, "dhl-germany:AB123456", None).slice(0, ALL).rows(), 1);
+    assert_eq!(read(names::SCHEDULE, "dhl-germany:AB123456", None).slice(0, ALL).rows(), 1);
     let sealed = read(names::FORGOTTEN, "dhl-germany:AB123456", Some(json!({})));
     assert_eq!(sealed.erasures.len(), 1);
     assert_eq!(sealed.erasures[0].until_ms, 1_790_000_000_000);

@@ -150,6 +150,11 @@ pub async fn put_bytes(log: &SharedLog, topic: &str, key: &str, value: Option<By
     put_all(log, vec![new_record(topic, key, value)]).await;
 }
 
+/// The partition of a public topic's record.
+pub fn partition(key: &str) -> u32 {
+    public_partition(key.as_bytes(), PARTITIONS)
+}
+
 pub fn new_record(topic: &str, key: &str, value: Option<Bytes>) -> NewRecord {
     let single = topics::find(topic).unwrap().partitioning == Partitioning::Single;
     let partition = if single { 0 } else { public_partition(key.as_bytes(), PARTITIONS) };
