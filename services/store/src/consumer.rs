@@ -24,12 +24,11 @@ use waybill_schemas::topics::{self, Cleanup};
 
 use crate::{
     StoreConfig, StoreError,
-    buffer::{Filling, Sealed, Slice},
-    dead::{Code, bury},
-    erase,
+    buffer::{Filling, Sealed},
     flight::{Flight, Outcome, Work},
-    insert::{Earlier, Inserted, Inserter, Load},
-    plan::{Plan, Span},
+    insert::{Earlier, Inserter},
+    job::Job,
+    plan::Plan,
     rows::Source,
 };
 
@@ -92,12 +91,7 @@ pub(crate) struct Consumer {
 }
 
 impl Consumer {
-    pub(crate) fn new(
-        shared: Shared,
-        source: &'static Source,
-        topic: Arc<str>,
-        member: Box<dyn GroupMember>,
-    ) -> Self {
+    pub(crate) fn new(shared: Shared, source: &'static Source, topic: Arc<str>, member: Box<dyn GroupMember>) -> Self {
         let (partitions, work) = (BTreeMap::new(), JoinSet::new());
         let lag_due = Instant::now();
         Self { shared, source, topic, member, partitions, work, generation: 0, draining: false, lag_due }
@@ -444,68 +438,4 @@ impl Consumer {
 
 fn is_full(filling: &Filling, config: &StoreConfig) -> bool {
     filling.rows() >= config.batch_rows || filling.bytes() >= config.batch_bytes
-}
-
-/// What a piece of work needs.
-struct Job {
-    shared: Shared,
-    source: &'static Source,
-    at: TopicPartition,
-    range: Arc<Sealed>,
-    earlier: Earlier,
-}
-
-impl Job {
-    async fn run(self, work: &Work, rows: Option<(Span, Slice)>) -> Outcome {
-        match work {
-            Work::Table(table) => {
-                let (Some((span, slice)), Some(table)) = (rows, self.source.tables.get(*table)) else {
-                    return Outcome::Done;
-                };
-                let rows = slice.rows();
-                let load = Load { at: self.at, span, table, own_rows: self.source.own_rows, slice };
-                match self.shared.inserter.insert(&load, self.earlier).await {
-                    Inserted::Stored => {
-                        metrics::counter!("waybill_store_rows_total", "table" => table.name).increment(rows);
-                        Outcome::Done
-                    }
-                    Inserted::Refused(reason) => Outcome::Refused(reason),
-                }
-            }
-            Work::Poison { offset, reason, .. } => {
-                self.poison(*offset, reason).await;
-                Outcome::Done
-            }
-            Work::Dead => {
-                for dead in &self.range.dead {
-                    self.bury(&dead.record, (Code::Unreadable, &dead.reason)).await;
-                }
-                Outcome::Done
-            }
-            Work::Erase => {
-                self.shared.inserter.execute("forgotten", &erase::statements(&self.range.erasures)).await;
-                Outcome::Done
-            }
-        }
-    }
-
-    async fn bury(&self, record: &Record, why: (Code, &str)) {
-        bury(&self.shared.log, &self.shared.letters, &self.at, record, why).await;
-    }
-
-    async fn poison(&self, offset: u64, reason: &str) {
-        loop {
-            match self.shared.log.record_at(&self.at, offset).await {
-                Ok(Some(record)) => return self.bury(&record, (Code::RefusedByStore, reason)).await,
-                Ok(None) => {
-                    tracing::error!(topic = %self.at.topic, partition = self.at.partition, offset, reason, "store.refused_record_gone");
-                    return;
-                }
-                Err(error) => {
-                    tracing::warn!(topic = %self.at.topic, %error, "store.log_unavailable");
-                    tokio::time::sleep(LOG_PAUSE).await;
-                }
-            }
-        }
-    }
 }

@@ -24,7 +24,13 @@ impl Code {
 }
 
 /// Writes a record to the dead letters, however long it takes. Repeating it is harmless.
-pub(crate) async fn bury(log: &SharedLog, letters: &DeadLetters, from: &TopicPartition, record: &Record, why: (Code, &str)) {
+pub(crate) async fn bury(
+    log: &SharedLog,
+    letters: &DeadLetters,
+    from: &TopicPartition,
+    record: &Record,
+    why: (Code, &str),
+) {
     let (code, detail) = why;
     let reason = records::Reason { code: code.as_str(), detail, service: "store" };
     let mut delays = RetryPolicy::FOREVER.delays();
@@ -37,5 +43,6 @@ pub(crate) async fn bury(log: &SharedLog, letters: &DeadLetters, from: &TopicPar
         tracing::warn!(topic = %from.topic, %error, "store.dead_letter_failed");
         tokio::time::sleep(delays.next().unwrap_or(Duration::from_secs(15))).await;
     }
-    metrics::counter!("waybill_dead_letters_total", "service" => "store", "topic" => from.topic.to_string()).increment(1);
+    metrics::counter!("waybill_dead_letters_total", "service" => "store", "topic" => from.topic.to_string())
+        .increment(1);
 }

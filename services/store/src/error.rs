@@ -19,7 +19,9 @@ pub enum StoreError {
         source: LogError,
     },
     /// The group's commit was written by a later version.
-    #[error("{topic}/{partition} was being stored by a later version of this program ({metadata:?}); run that version, or let it finish")]
+    #[error(
+        "{topic}/{partition} was being stored by a later version of this program ({metadata:?}); run that version, or let it finish"
+    )]
     Metadata {
         /// The topic's full name.
         topic: String,
@@ -29,7 +31,9 @@ pub enum StoreError {
         metadata: String,
     },
     /// The log is shorter than what was read from it: it is another log.
-    #[error("{topic}/{partition} ends at {end}, but the store has read it up to {committed}: the log was replaced; give it another topic prefix, or restore it")]
+    #[error(
+        "{topic}/{partition} ends at {end}, but the store has read it up to {committed}: the log was replaced; give it another topic prefix, or restore it"
+    )]
     LogReplaced {
         /// The topic's full name.
         topic: String,

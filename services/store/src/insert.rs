@@ -201,7 +201,13 @@ impl Inserter {
     }
 
     fn patience(&self, name: &'static str) -> Patience {
-        Patience { name, delays: self.retry.delays(), max: self.retry.max, trouble: self.trouble.clone(), troubled: None }
+        Patience {
+            name,
+            delays: self.retry.delays(),
+            max: self.retry.max,
+            trouble: self.trouble.clone(),
+            troubled: None,
+        }
     }
 
     async fn send(&self, table: &'static Table, token: Option<&str>, rows: &Bytes) -> Result<(), Error> {
@@ -288,7 +294,10 @@ fn code(text: &str) -> Option<u32> {
 /// The error for a log: one short line, without what the server repeats of the rows (SEC-1).
 fn first_line(error: &Error) -> String {
     let text = error.to_string();
-    let end = ["Expression:", "Column values:", "Row 1", "Row:", ": (at row", "\n"].iter().filter_map(|mark| text.find(mark)).min();
+    let end = ["Expression:", "Column values:", "Row 1", "Row:", ": (at row", "\n"]
+        .iter()
+        .filter_map(|mark| text.find(mark))
+        .min();
     text[..end.unwrap_or(text.len())].chars().take(300).collect()
 }
 
@@ -301,7 +310,9 @@ mod tests {
         let answer = |text: &str| Error::BadResponse(text.to_owned());
         assert!(is_about_data(&answer("Code: 469. DB::Exception: Constraint `c` is violated")));
         assert!(is_about_data(&answer("Code: 117. DB::Exception: Type of 'v' must be UInt32")));
-        for text in ["Code: 241. DB::Exception: Memory limit", "Code: 252. DB::Exception: Too many parts", "502 Bad Gateway"] {
+        for text in
+            ["Code: 241. DB::Exception: Memory limit", "Code: 252. DB::Exception: Too many parts", "502 Bad Gateway"]
+        {
             assert!(!is_about_data(&answer(text)), "{text}");
         }
         assert!(!is_about_data(&Error::TimedOut));

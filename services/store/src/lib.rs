@@ -6,7 +6,7 @@
 //! dropped, no producer is held up, memory stays bounded. A record that cannot be read, or that ClickHouse refuses for what
 //! stands in it, goes to the dead letters and blocks nobody.
 //!
-//! Pure cores: [`rows`] (record → bytes), [`buffer`], [`plan`], [`flight`]. Shells: [`consumer`], [`insert`], [`dead`].
+//! Pure cores: [`rows`] (record → bytes), [`buffer`], [`plan`], [`flight`]. Shells: [`consumer`], [`job`], [`insert`], [`dead`].
 
 mod buffer;
 mod columns;
@@ -17,6 +17,7 @@ mod erase;
 mod error;
 mod flight;
 mod insert;
+mod job;
 mod plan;
 mod rows;
 mod trouble;

@@ -12,8 +12,8 @@ use support::{
     crash::{CrashLog, Point},
     dead_letters, json_record, kill_clickhouse, migrate, new_record, no_library, number, partition,
     proxy::{Mode, Proxy},
-    put, put_all, put_bytes, reader, records, running_again, store, store_on, store_named, store_with, until, until_true, world,
-    writer,
+    put, put_all, put_bytes, reader, records, running_again, store, store_named, store_on, store_with, until,
+    until_true, world, writer,
 };
 use waybill_log::SharedLog;
 use waybill_schemas::topics::names;
@@ -23,7 +23,10 @@ use waybill_store::StoreConfig;
 async fn events_are_there_once(world: &World, produced: u64) {
     until(&world.client, "SELECT uniqExact(event_id, version) FROM tracking_events", produced).await;
     assert_eq!(number(&world.client, "SELECT count() FROM tracking_events").await, produced);
-    assert_eq!(number(&world.client, "SELECT uniqExact(log_partition, log_offset) FROM tracking_events").await, produced);
+    assert_eq!(
+        number(&world.client, "SELECT uniqExact(log_partition, log_offset) FROM tracking_events").await,
+        produced
+    );
 }
 
 async fn put_events(log: &SharedLog, numbers: std::ops::Range<u32>, per_number: u32) -> u64 {
@@ -48,7 +51,8 @@ async fn the_migrations_apply_twice_and_every_column_has_a_comment() {
     let silent = "SELECT count() FROM system.columns WHERE database = 'waybill' AND comment = '' \
                   AND table NOT LIKE '.inner%' AND table != 'schema_migrations'";
     assert_eq!(number(&world.client, silent).await, 0);
-    let silent = "SELECT count() FROM system.tables WHERE database = 'waybill' AND comment = '' AND name NOT LIKE '.inner%'";
+    let silent =
+        "SELECT count() FROM system.tables WHERE database = 'waybill' AND comment = '' AND name NOT LIKE '.inner%'";
     assert_eq!(number(&world.client, silent).await, 0);
 }
 
@@ -76,30 +80,57 @@ async fn every_topic_arrives_in_its_table_with_the_right_columns() {
     // People read as the user who only reads.
     let asked = reader(&world);
     for (sql, wanted) in [
-        ("SELECT count() FROM v_events WHERE carrier = 'sandbox' AND number = 'TEST000001' AND version = 1 AND kind = 'scan' \
+        (
+            "SELECT count() FROM v_events WHERE carrier = 'sandbox' AND number = 'TEST000001' AND version = 1 AND kind = 'scan' \
           AND endsWith(event_id, '0004') AND ref = 'order 1' AND time = '2026-10-01T14:05' AND time_utc IS NULL \
           AND time_precision = 'minute' AND text = 'Ankunft in Köln \u{1F4E6} 4' AND status = 'InTransit' AND leg = 0 \
           AND registered_at = toDateTime64('2026-09-30 23:00:00', 3, 'UTC') AND source_attempt = 1790000000000 \
-          AND source_payload IS NULL AND source_selector = 'tr[1]' AND matched_by = 'code' AND country = 'DE'", 1),
-        ("SELECT count() FROM v_shipments WHERE status = 'Delivered' AND latest_event_text = 'Picked up' \
+          AND source_payload IS NULL AND source_selector = 'tr[1]' AND matched_by = 'code' AND country = 'DE'",
+            1,
+        ),
+        (
+            "SELECT count() FROM v_shipments WHERE status = 'Delivered' AND latest_event_text = 'Picked up' \
           AND latest_event_location IS NULL AND milestone_delivered_time = '2026-10-02T12:00' AND milestone_delivered_time_utc IS NULL \
           AND milestone_departure_seen_at IS NULL AND milestone_picked_up_seen_at IS NOT NULL AND legs[1].number = 'X1' \
-          AND estimated_delivery_from = '2026-10-04' AND event_count = 2 AND last_outcome_class = 'tracked' AND version = 10", 1),
-        ("SELECT count() FROM v_deliveries WHERE transit_days = 1.5 AND delivered_on = '2026-10-02' AND service = 'Parcel'", 1),
-        ("SELECT count() FROM v_status_changes WHERE previous IS NULL AND current = 'InTransit' AND first AND initial", 1),
-        ("SELECT count() FROM v_fetch_outcomes WHERE class = 'needs_data' AND needs = ['postal_code'] AND feedback_spent = 2 \
-          AND attempted_at = fromUnixTimestamp64Milli(1790000000000, 'UTC') AND request_offset = 12", 1),
-        ("SELECT count() FROM v_registrations WHERE number = 'TEST000001' AND NOT pending AND tags = ['a'] AND origin = 'DE' \
+          AND estimated_delivery_from = '2026-10-04' AND event_count = 2 AND last_outcome_class = 'tracked' AND version = 10",
+            1,
+        ),
+        (
+            "SELECT count() FROM v_deliveries WHERE transit_days = 1.5 AND delivered_on = '2026-10-02' AND service = 'Parcel'",
+            1,
+        ),
+        (
+            "SELECT count() FROM v_status_changes WHERE previous IS NULL AND current = 'InTransit' AND first AND initial",
+            1,
+        ),
+        (
+            "SELECT count() FROM v_fetch_outcomes WHERE class = 'needs_data' AND needs = ['postal_code'] AND feedback_spent = 2 \
+          AND attempted_at = fromUnixTimestamp64Milli(1790000000000, 'UTC') AND request_offset = 12",
+            1,
+        ),
+        (
+            "SELECT count() FROM v_registrations WHERE number = 'TEST000001' AND NOT pending AND tags = ['a'] AND origin = 'DE' \
           AND tracking = 'active' AND why_rule = 'interval' AND why_interval_ms = 21600000 AND params = ['postal_code'] \
-          AND due = toDateTime64('2026-10-02 00:00:00', 3, 'UTC') AND ordered_last = 'stop'", 1),
-        ("SELECT count() FROM v_registrations WHERE number = 'TEST000002' AND pending AND tags = ['a', 'b'] AND ref = 'order' \
-          AND due IS NULL", 1),
+          AND due = toDateTime64('2026-10-02 00:00:00', 3, 'UTC') AND ordered_last = 'stop'",
+            1,
+        ),
+        (
+            "SELECT count() FROM v_registrations WHERE number = 'TEST000002' AND pending AND tags = ['a', 'b'] AND ref = 'order' \
+          AND due IS NULL",
+            1,
+        ),
         ("SELECT count() FROM v_registrations", 2),
-        ("SELECT toUInt64(assumeNotNull(sum(next))) FROM (SELECT command_partition, max(command_offset) + 1 AS next FROM registrations \
-          WHERE command_offset IS NOT NULL GROUP BY command_partition)", 3),
-        ("SELECT count() FROM v_carriers WHERE budget = 'sandbox' AND quota_used = 3 AND block_reason = 'retry_after' \
+        (
+            "SELECT toUInt64(assumeNotNull(sum(next))) FROM (SELECT command_partition, max(command_offset) + 1 AS next FROM registrations \
+          WHERE command_offset IS NOT NULL GROUP BY command_partition)",
+            3,
+        ),
+        (
+            "SELECT count() FROM v_carriers WHERE budget = 'sandbox' AND quota_used = 3 AND block_reason = 'retry_after' \
           AND streak_blocked = 3 AND rate_per_second = 0.5 AND active = 7 AND stretch_ratio = 1.5 AND oldest_due IS NULL \
-          AND tat = fromUnixTimestamp64Milli(1790000000123, 'UTC')", 1),
+          AND tat = fromUnixTimestamp64Milli(1790000000123, 'UTC')",
+            1,
+        ),
         ("SELECT count() FROM payloads WHERE hash = '00ff' AND hex(body) = '28B52FFD00726177' AND size = 8", 1),
     ] {
         until(&asked, sql, wanted).await;
@@ -129,7 +160,7 @@ async fn sto_1_a_store_dropped_at_any_point_leaves_every_event_once() {
         for passes in [0, 1] {
             produced += put_events(&world.log, next..next + 40, 3).await;
             next += 40;
-            let (log, crash) = CrashLog::new(&world.log, names::TRACKING_EVENTS, point, passes);
+            let (log, crash) = CrashLog::around(&world.log, names::TRACKING_EVENTS, point, passes);
             let running = store_on(&world, log, world.client.clone());
             let mut extra = next;
             // More comes in until the store has got to the point where it is to die.
@@ -164,8 +195,12 @@ async fn sto_1_a_store_dropped_in_an_insert_or_before_its_answer_leaves_every_ev
     let proxy = Proxy::before(&world.clickhouse.url()).await;
     let client = writer(&world.clickhouse, &proxy.url);
     let mut produced = 0;
-    let rounds =
-        [(Mode::CutInserts, true), (Mode::SwallowAnswers, true), (Mode::CutInserts, false), (Mode::SwallowAnswers, false)];
+    let rounds = [
+        (Mode::CutInserts, true),
+        (Mode::SwallowAnswers, true),
+        (Mode::CutInserts, false),
+        (Mode::SwallowAnswers, false),
+    ];
     for (round, (mode, dies)) in (0..).zip(rounds) {
         produced += put_events(&world.log, round * 1_000..round * 1_000 + 300, 3).await;
         proxy.set(mode);
@@ -193,7 +228,7 @@ async fn sto_1_a_store_dropped_in_an_insert_or_before_its_answer_leaves_every_ev
 /// Runs a store until everything of its ranges is stored and their end is not committed, and drops it there.
 async fn stored_but_not_committed(world: &World) -> u64 {
     let produced = put_events(&world.log, 0..100, 3).await;
-    let (log, crash) = CrashLog::new(&world.log, names::TRACKING_EVENTS, Point::BeforePosition, 0);
+    let (log, crash) = CrashLog::around(&world.log, names::TRACKING_EVENTS, Point::BeforePosition, 0);
     let running = store_on(world, log, world.client.clone());
     crash.reached.notified().await;
     running.crash().await;
@@ -256,7 +291,9 @@ async fn sto_1_kill_9_of_clickhouse_leaves_every_event_once() {
             fed
         });
         until_true("some rows", async || {
-            support::ask(&world.client, "SELECT count() FROM tracking_events").await.is_some_and(|rows| rows > before + 50)
+            support::ask(&world.client, "SELECT count() FROM tracking_events")
+                .await
+                .is_some_and(|rows| rows > before + 50)
         })
         .await;
         let old = kill_clickhouse(&world);
@@ -286,7 +323,8 @@ async fn sto_1_what_is_repeated_upstream_is_shown_once_in_its_newest_version() {
         all.extend([change.clone(), change]);
         let outcome = json_record(names::OUTCOMES, &records::key(n), &records::outcome(n));
         all.extend([outcome.clone(), outcome]);
-        let shipment = |version| json_record(names::SHIPMENTS, &records::key(n), &records::shipment(n, Some(24), version));
+        let shipment =
+            |version| json_record(names::SHIPMENTS, &records::key(n), &records::shipment(n, Some(24), version));
         // The older state comes again after the newer one.
         all.extend([shipment(1), shipment(2), shipment(1)]);
     }
@@ -296,7 +334,8 @@ async fn sto_1_what_is_repeated_upstream_is_shown_once_in_its_newest_version() {
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
     // Ranges of a partition are stored in order: when the last record of each is there, all are.
-    let last: Vec<u32> = (0..PARTITIONS).map(|at| (900_000..).find(|n| partition(&records::key(*n)) == at).unwrap()).collect();
+    let last: Vec<u32> =
+        (0..PARTITIONS).map(|at| (900_000..).find(|n| partition(&records::key(*n)) == at).unwrap()).collect();
     for n in &last {
         let key = records::key(*n);
         put(&world.log, names::TRACKING_EVENTS, &key, &records::event(*n, 1, 1)).await;
@@ -384,7 +423,9 @@ async fn clickhouse_being_away_stalls_no_producer_and_drops_nothing() {
     proxy.set(Mode::Down);
     let running = store_on(&world, Arc::clone(&world.log), writer(&world.clickhouse, &proxy.url));
     let mut produced = put_events(&world.log, 0..100, 3).await;
-    let waits = async || world.health.report().iter().any(|one| one.name == "store.clickhouse" && !one.ready && one.note != "starting");
+    let waits = async || {
+        world.health.report().iter().any(|one| one.name == "store.clickhouse" && !one.ready && one.note != "starting")
+    };
     until_true("not being ready", waits).await;
     // Five seconds of records while nothing can be stored.
     for round in 1..=50 {
@@ -427,7 +468,8 @@ async fn log_1_poison_goes_to_the_dead_letters_and_the_rest_arrives_once() {
     until_true("all dead letters", async || dead_letters(&world.log).await.len() >= 8).await;
     let letters = dead_letters(&world.log).await;
     assert_eq!(letters.len(), 8);
-    let with = |code: &str| letters.iter().filter(|letter| letter.header_str("waybill-dead-reason") == Some(code)).count();
+    let with =
+        |code: &str| letters.iter().filter(|letter| letter.header_str("waybill-dead-reason") == Some(code)).count();
     assert_eq!((with("refused_by_store"), with("unreadable")), (7, 1));
     for letter in &letters {
         let detail = letter.header_str("waybill-dead-detail").unwrap();
@@ -450,7 +492,9 @@ async fn a_table_of_another_shape_is_waited_out_and_never_taken_for_poison() {
         put(&world.log, names::STATUS_CHANGES, &records::key(n), &records::change(n)).await;
     }
     let running = store(&world);
-    let waits = async || world.health.report().iter().any(|one| one.name == "store.clickhouse" && one.note.contains("status_changes"));
+    let waits = async || {
+        world.health.report().iter().any(|one| one.name == "store.clickhouse" && one.note.contains("status_changes"))
+    };
     until_true("not being ready", waits).await;
     assert!(dead_letters(&world.log).await.is_empty());
     world.client.query_raw("DROP TABLE status_changes SYNC").execute().await.unwrap();
@@ -491,8 +535,11 @@ async fn what_is_forgotten_or_withdrawn_is_in_no_view() {
     // Registered again, and the same order read again: the new life stays.
     put(log, names::TRACKING_EVENTS, &records::key(1), &records::event(1, 9, 1)).await;
     until(&asked, "SELECT count() FROM v_events", 2).await;
-    put_all(log, vec![new_record(names::SHIPMENTS, &records::key(2), None), new_record(names::SCHEDULE, &records::key(2), None)])
-        .await;
+    put_all(
+        log,
+        vec![new_record(names::SHIPMENTS, &records::key(2), None), new_record(names::SCHEDULE, &records::key(2), None)],
+    )
+    .await;
     until(&asked, "SELECT count() FROM v_shipments", 0).await;
     running.stop().await;
 }
@@ -504,7 +551,7 @@ async fn sto_1_a_dead_stores_ranges_are_finished_by_the_other() {
     }
     let world = world().await;
     let mut produced = put_events(&world.log, 0..200, 3).await;
-    let (log, crash) = CrashLog::new(&world.log, names::TRACKING_EVENTS, Point::AfterPlan, 0);
+    let (log, crash) = CrashLog::around(&world.log, names::TRACKING_EVENTS, Point::AfterPlan, 0);
     let dying = store_on(&world, log, world.client.clone());
     crash.reached.notified().await;
     // It holds plans and does nothing; the other one joins, waits for what it is given, and gets the rest by the death.

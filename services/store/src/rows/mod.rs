@@ -81,12 +81,42 @@ pub(crate) static PAYLOADS: Table = table::<payloads::PayloadRow<'static>>();
 
 /// Every topic that the store reads.
 pub(crate) static SOURCES: [Source; 9] = [
-    Source { topic: names::TRACKING_EVENTS, tables: &[&TRACKING_EVENTS], own_rows: "1", read: events::read, max_batch: 2_000 },
-    Source { topic: names::SHIPMENTS, tables: &[&SHIPMENTS, &DELIVERIES], own_rows: "1", read: shipments::read, max_batch: 2_000 },
-    Source { topic: names::STATUS_CHANGES, tables: &[&STATUS_CHANGES], own_rows: "1", read: changes::read, max_batch: 2_000 },
+    Source {
+        topic: names::TRACKING_EVENTS,
+        tables: &[&TRACKING_EVENTS],
+        own_rows: "1",
+        read: events::read,
+        max_batch: 2_000,
+    },
+    Source {
+        topic: names::SHIPMENTS,
+        tables: &[&SHIPMENTS, &DELIVERIES],
+        own_rows: "1",
+        read: shipments::read,
+        max_batch: 2_000,
+    },
+    Source {
+        topic: names::STATUS_CHANGES,
+        tables: &[&STATUS_CHANGES],
+        own_rows: "1",
+        read: changes::read,
+        max_batch: 2_000,
+    },
     Source { topic: names::OUTCOMES, tables: &[&FETCH_OUTCOMES], own_rows: "1", read: outcomes::read, max_batch: 500 },
-    Source { topic: names::COMMANDS, tables: &[&REGISTRATIONS], own_rows: "source != 'schedule'", read: commands::read, max_batch: 1_000 },
-    Source { topic: names::SCHEDULE, tables: &[&REGISTRATIONS], own_rows: "source = 'schedule'", read: schedule::read, max_batch: 500 },
+    Source {
+        topic: names::COMMANDS,
+        tables: &[&REGISTRATIONS],
+        own_rows: "source != 'schedule'",
+        read: commands::read,
+        max_batch: 1_000,
+    },
+    Source {
+        topic: names::SCHEDULE,
+        tables: &[&REGISTRATIONS],
+        own_rows: "source = 'schedule'",
+        read: schedule::read,
+        max_batch: 500,
+    },
     Source { topic: names::CARRIERS, tables: &[&CARRIERS], own_rows: "1", read: carriers::read, max_batch: 1_000 },
     Source { topic: names::PAYLOADS, tables: &[&PAYLOADS], own_rows: "1", read: payloads::read, max_batch: 16 },
     Source { topic: names::FORGOTTEN, tables: &[], own_rows: "1", read: forgotten::read, max_batch: 200 },
@@ -120,8 +150,9 @@ fn needed<C>(at: Millis<C>, name: &'static str) -> Result<Instant, Unreadable> {
 
 fn json<T: DeserializeOwned>(value: &[u8]) -> Result<T, Unreadable> {
     // serde's sentence may repeat a part of the value; only where it broke is told.
-    serde_json::from_slice(value)
-        .map_err(|error| Unreadable::Value(format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column())))
+    serde_json::from_slice(value).map_err(|error| {
+        Unreadable::Value(format!("{:?} error at line {} column {}", error.classify(), error.line(), error.column()))
+    })
 }
 
 /// The shipment named by a record's key.

@@ -43,7 +43,7 @@ pub struct CrashLog {
 }
 
 impl CrashLog {
-    pub fn new(inner: &SharedLog, topic: &str, point: Point, passes: u32) -> (SharedLog, Arc<Crash>) {
+    pub fn around(inner: &SharedLog, topic: &str, point: Point, passes: u32) -> (SharedLog, Arc<Crash>) {
         let (passes, reached) = (AtomicU32::new(passes), Notify::new());
         let crash = Arc::new(Crash { topic: topic.to_owned(), point, passes, reached });
         (Arc::new(Self { inner: Arc::clone(inner), crash: Arc::clone(&crash) }), crash)

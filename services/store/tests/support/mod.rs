@@ -18,7 +18,9 @@ use waybill_clickhouse::{
     library::locate_library,
     migrations::{Migration, apply},
 };
-use waybill_log::{EmbeddedLog, EmbeddedOptions, Log, NewRecord, NewTopic, ReadFrom, Record, SharedLog, TopicPartition};
+use waybill_log::{
+    EmbeddedLog, EmbeddedOptions, Log, NewRecord, NewTopic, ReadFrom, Record, SharedLog, TopicPartition,
+};
 use waybill_runtime::{Clocks, Health};
 use waybill_schemas::{
     layout::public_partition,

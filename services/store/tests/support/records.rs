@@ -18,7 +18,7 @@ pub fn event(n: u32, i: u32, version: u32) -> Value {
         "event_id": format!("{:016x}{:016x}", n, i), "version": version,
         "kind": if version == 1 { "scan" } else { "correction" },
         "carrier": "sandbox", "number": number(n), "instance": 1, "ref": format!("order {n}"),
-        "registered_at": if n % 3 == 0 { "2026-10-05T00:00:00.000Z" } else { REGISTERED },
+        "registered_at": if n.is_multiple_of(3) { "2026-10-05T00:00:00.000Z" } else { REGISTERED },
         "time_raw": "1 Oct 2026 14:05", "time": "2026-10-01T14:05", "time_utc": null, "time_precision": "minute",
         "zone_source": "unknown", "text": format!("Ankunft in Köln \u{1F4E6} {i}"), "code": "AR", "location": "Köln",
         "country": "DE", "leg": 0, "status": "InTransit", "sub_status": "InTransit_Arrival", "matched_by": "code",

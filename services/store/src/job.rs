@@ -1,0 +1,85 @@
+//! One piece of work of a range, beside the topic's loop: an insert, dead letters, or an erasure. It ends only when it is
+//! done, or refused for what stands in the rows.
+
+use std::{sync::Arc, time::Duration};
+
+use waybill_log::{Record, TopicPartition};
+
+use crate::{
+    buffer::{Sealed, Slice},
+    consumer::Shared,
+    dead::{Code, bury},
+    erase,
+    flight::{Outcome, Work},
+    insert::{Earlier, Inserted, Load},
+    plan::Span,
+    rows::Source,
+};
+
+/// Pause after an error of the log that passes.
+const LOG_PAUSE: Duration = Duration::from_millis(200);
+
+/// What a piece of work needs.
+pub(crate) struct Job {
+    pub(crate) shared: Shared,
+    pub(crate) source: &'static Source,
+    pub(crate) at: TopicPartition,
+    pub(crate) range: Arc<Sealed>,
+    pub(crate) earlier: Earlier,
+}
+
+impl Job {
+    /// Does it, however long it takes.
+    pub(crate) async fn run(self, work: &Work, rows: Option<(Span, Slice)>) -> Outcome {
+        match work {
+            Work::Table(table) => {
+                let (Some((span, slice)), Some(table)) = (rows, self.source.tables.get(*table)) else {
+                    return Outcome::Done;
+                };
+                let rows = slice.rows();
+                let load = Load { at: self.at, span, table, own_rows: self.source.own_rows, slice };
+                match self.shared.inserter.insert(&load, self.earlier).await {
+                    Inserted::Stored => {
+                        metrics::counter!("waybill_store_rows_total", "table" => table.name).increment(rows);
+                        Outcome::Done
+                    }
+                    Inserted::Refused(reason) => Outcome::Refused(reason),
+                }
+            }
+            Work::Poison { offset, reason, .. } => {
+                self.poison(*offset, reason).await;
+                Outcome::Done
+            }
+            Work::Dead => {
+                for dead in &self.range.dead {
+                    self.bury(&dead.record, (Code::Unreadable, &dead.reason)).await;
+                }
+                Outcome::Done
+            }
+            Work::Erase => {
+                self.shared.inserter.execute("forgotten", &erase::statements(&self.range.erasures)).await;
+                Outcome::Done
+            }
+        }
+    }
+
+    async fn bury(&self, record: &Record, why: (Code, &str)) {
+        bury(&self.shared.log, &self.shared.letters, &self.at, record, why).await;
+    }
+
+    async fn poison(&self, offset: u64, reason: &str) {
+        loop {
+            match self.shared.log.record_at(&self.at, offset).await {
+                Ok(Some(record)) => return self.bury(&record, (Code::RefusedByStore, reason)).await,
+                Ok(None) => {
+                    tracing::error!(topic = %self.at.topic, partition = self.at.partition, offset, reason, "store.refused_record_gone");
+                    return;
+                }
+                Err(error) => {
+                    tracing::warn!(topic = %self.at.topic, %error, "store.log_unavailable");
+                    tokio::time::sleep(LOG_PAUSE).await;
+                }
+            }
+        }
+    }
+}
