@@ -1,5 +1,6 @@
 //! The whole program, as its users meet it: `waybill standalone` from its start to ready, and a number from its
-//! registration to its first result at the API, on an idle budget. Readiness is asked every 50 ms, results every 5 ms.
+//! registration to its first result at the API, on an idle budget. Readiness is asked every 50 ms, results every 5 ms. With
+//! at most a hundred numbers, the 99th percentile is close to the slowest of them.
 
 use std::time::Duration;
 
