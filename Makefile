@@ -38,8 +38,8 @@ test-pipeline: setup ## Only the whole-pipeline tests
 helm-lint: ## Lint the chart
 	@scripts/helm-lint.sh
 
-bench: setup ## Print figures as `name value unit` lines and JSON
-	cargo bench --locked -p waybill --bench figures
+bench: setup ## Print figures as `name value unit` lines and JSON; ARGS="--json FILE" or a part of a name
+	cargo bench --locked -p waybill --bench figures -- $(ARGS)
 
 deny: ## Check licences, advisories and duplicate dependencies (needs cargo-deny)
 	cargo deny check

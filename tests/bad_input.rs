@@ -62,11 +62,18 @@ fn configuration_and_arguments_that_make_no_sense_are_sentences() {
     assert!(said.contains("no-such-carrier"), "{said}");
     let said = one_sentence(&waybill(&["adapter", "parse", "--carrier", "usps", "/nowhere/body.html"]));
     assert!(said.contains("/nowhere/body.html"), "{said}");
-    let said = one_sentence(&waybill(&["topics", "tail", "waybill.nothing", "--data-dir", dir.path().to_str().unwrap()]));
+    let said =
+        one_sentence(&waybill(&["topics", "tail", "waybill.nothing", "--data-dir", dir.path().to_str().unwrap()]));
     assert!(said.contains("waybill.nothing"), "{said}");
     fs::write(&file, "api:\n  listen: 0.0.0.0:0\n").unwrap();
     let data = dir.path().join("data");
-    let said = one_sentence(&waybill(&["standalone", "--config", file.to_str().unwrap(), "--data-dir", data.to_str().unwrap()]));
+    let said = one_sentence(&waybill(&[
+        "standalone",
+        "--config",
+        file.to_str().unwrap(),
+        "--data-dir",
+        data.to_str().unwrap(),
+    ]));
     assert!(said.contains("api.keys_file"), "SEC-1: {said}");
 }
 
@@ -86,7 +93,8 @@ async fn rubbish_at_the_interface_is_a_4xx_and_a_second_process_a_sentence() {
         { "number": "DROP TABLE; --", "carrier": "sandbox" },
     ] });
     let (status, answer) = running.post("/v1/shipments", &body).await;
-    let codes: Vec<&str> = answer["rejected"].as_array().unwrap().iter().filter_map(|one| one["error"]["code"].as_str()).collect();
+    let codes: Vec<&str> =
+        answer["rejected"].as_array().unwrap().iter().filter_map(|one| one["error"]["code"].as_str()).collect();
     assert_eq!((status, codes), (200, vec!["number_invalid", "carrier_unknown", "number_invalid"]), "{answer}");
     assert_eq!(answer["accepted"][0]["number"], "SANDBOX-DELIVERED-0002");
 
@@ -96,7 +104,12 @@ async fn rubbish_at_the_interface_is_a_4xx_and_a_second_process_a_sentence() {
         (br#"{"shipments": [{"number": "A", "nmber": 1}]}"#.to_vec(), 400),
         (vec![0xff, 0xfe, 0x00], 400),
         (vec![b' '; 1_100_000], 413),
-        (json!({ "shipments": vec![json!({"number": "SANDBOX-DELIVERED-0003", "carrier": "sandbox"}); 1_001] }).to_string().into_bytes(), 413),
+        (
+            json!({ "shipments": vec![json!({"number": "SANDBOX-DELIVERED-0003", "carrier": "sandbox"}); 1_001] })
+                .to_string()
+                .into_bytes(),
+            413,
+        ),
     ] {
         let (status, answer) = running.post_raw("/v1/shipments", rubbish).await;
         assert_eq!(status, expected, "{answer}");
@@ -124,7 +137,13 @@ async fn rubbish_at_the_interface_is_a_4xx_and_a_second_process_a_sentence() {
     let other = tempfile::tempdir().unwrap();
     let file = other.path().join("waybill.yaml");
     fs::write(&file, json!({ "api": { "listen": busy }, "admin": { "listen": "127.0.0.1:0" }, "clickhouse": { "listen": "127.0.0.1:0" } }).to_string()).unwrap();
-    let said = one_sentence(&waybill(&["standalone", "--config", file.to_str().unwrap(), "--data-dir", other.path().join("data").to_str().unwrap()]));
+    let said = one_sentence(&waybill(&[
+        "standalone",
+        "--config",
+        file.to_str().unwrap(),
+        "--data-dir",
+        other.path().join("data").to_str().unwrap(),
+    ]));
     assert!(said.contains("api.listen"), "{said}");
 
     // Nothing of all this has hurt.
@@ -143,7 +162,8 @@ async fn a_damaged_log_refuses_to_start_and_says_what_to_do() {
     }
     let dir = tempfile::tempdir().unwrap();
     let mut running = Waybill::start(dir.path(), &json!({})).await;
-    let shipments: Vec<Value> = (0..200).map(|n| json!({ "number": format!("SANDBOX-DELIVERED-{n:04}"), "carrier": "sandbox" })).collect();
+    let shipments: Vec<Value> =
+        (0..200).map(|n| json!({ "number": format!("SANDBOX-DELIVERED-{n:04}"), "carrier": "sandbox" })).collect();
     running.post("/v1/shipments", &json!({ "shipments": shipments })).await;
     assert!(running.stop().await.success());
     // Every large file of the log gets a run of wrong bytes in its middle.
@@ -158,7 +178,13 @@ async fn a_damaged_log_refuses_to_start_and_says_what_to_do() {
         }
     }
     assert!(damaged > 0, "there is something to damage");
-    let output = waybill(&["standalone", "--config", dir.path().join("waybill.yaml").to_str().unwrap(), "--data-dir", running.data().to_str().unwrap()]);
+    let output = waybill(&[
+        "standalone",
+        "--config",
+        dir.path().join("waybill.yaml").to_str().unwrap(),
+        "--data-dir",
+        running.data().to_str().unwrap(),
+    ]);
     let said = one_sentence(&output);
     assert!(said.contains("damaged") && said.contains("log"), "{said}");
 }
@@ -179,7 +205,8 @@ async fn a_full_disk_is_a_507_and_nothing_accepted_is_lost() {
     }
     let Some(disk) = SmallDisk::mount("384m") else { return };
     let mut running = Waybill::start(&disk.path, &json!({})).await;
-    let post = |n: u32| json!({ "shipments": [{ "number": format!("SANDBOX-DELIVERED-{n:04}"), "carrier": "sandbox" }] });
+    let post =
+        |n: u32| json!({ "shipments": [{ "number": format!("SANDBOX-DELIVERED-{n:04}"), "carrier": "sandbox" }] });
     assert_eq!(running.post("/v1/shipments", &post(1)).await.0, 200);
     let filler = disk.path.join("filler");
     disk.fill(&filler);
@@ -206,7 +233,10 @@ async fn a_full_disk_is_a_507_and_nothing_accepted_is_lost() {
         }
     }
     // With room again everything goes on; if the process has ended meanwhile, it starts again.
-    eventually("orders are taken again", || async { (running.post("/v1/shipments", &post(5_000)).await.0 == 200).then_some(()) }).await;
+    eventually("orders are taken again", || async {
+        (running.post("/v1/shipments", &post(5_000)).await.0 == 200).then_some(())
+    })
+    .await;
     for n in [accepted[0], accepted[accepted.len() / 2], accepted[accepted.len() - 1], 5_000] {
         let path = format!("/v1/shipments/sandbox/SANDBOX-DELIVERED-{n:04}");
         eventually("an accepted number is tracked", || async {
@@ -264,13 +294,14 @@ async fn answers_that_cannot_be_read_are_unreadable_and_erase_nothing() {
     let clock = JourneyMap { anchor_ms: now - 40 * 86_400_000, start_ms: now - 40 * 86_400_000, scale: 1.0 };
     let sim = Simulator::start(SimConfig::new(PlanConfig::new(3, 64, clock))).unwrap();
     let plan = sim.plan();
-    let mut parcels: Vec<_> = plan.parcels().iter().filter(|parcel| parcel.end == waybill_carrier_sim::End::Delivered).cloned().collect();
+    let mut parcels: Vec<_> =
+        plan.parcels().iter().filter(|parcel| parcel.end == waybill_carrier_sim::End::Delivered).cloned().collect();
     parcels.sort_by_key(|parcel| parcel.carrier);
     parcels.dedup_by_key(|parcel| parcel.carrier);
     let mut carriers = serde_json::Map::new();
     let mut routes = Vec::new();
     for slug in waybill_carrier_sim::carriers() {
-        let budget = json!({ "rate_per_second": 50.0, "burst": 50, "concurrency": 8 });
+        let budget = json!({ "rate_per_second": 50.0, "burst": 50, "concurrency": 8, "min_interval_s": 1 });
         carriers.insert(slug.to_owned(), json!({ "enabled": true, "budget": budget }));
         routes.push(json!({ "carrier": slug, "to": sim.route() }));
     }
@@ -280,7 +311,10 @@ async fn answers_that_cannot_be_read_are_unreadable_and_erase_nothing() {
     });
     let dir = tempfile::tempdir().unwrap();
     let running = Waybill::start(dir.path(), &config).await;
-    let entries: Vec<Value> = parcels.iter().map(|parcel| json!({ "carrier": parcel.carrier, "number": parcel.number, "params": parcel.params })).collect();
+    let entries: Vec<Value> = parcels
+        .iter()
+        .map(|parcel| json!({ "carrier": parcel.carrier, "number": parcel.number, "params": parcel.params }))
+        .collect();
     let (_, answer) = running.post("/v1/shipments", &json!({ "shipments": entries })).await;
     assert_eq!(answer["rejected"], json!([]), "{answer}");
     let troubles = [

@@ -99,7 +99,8 @@ async fn sch_1_pol_1_sto_1_five_kills_lose_nothing_double_nothing_and_stay_polit
         .filter_map(|parcel| {
             let key = (text(&parcel["carrier"]), text(&parcel["number"]));
             let found = ends.get(&key).cloned().unwrap_or_default();
-            (found != text(&parcel["sub_status"])).then(|| format!("{key:?}: {found} instead of {}", parcel["sub_status"]))
+            (found != text(&parcel["sub_status"]))
+                .then(|| format!("{key:?}: {found} instead of {}", parcel["sub_status"]))
         })
         .collect();
     assert!(wrong.is_empty(), "{} parcels stand elsewhere than at their end: {wrong:#?}", wrong.len());

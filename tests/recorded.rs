@@ -22,19 +22,22 @@ use waybill_schemas::TrackingNumber;
 
 fn folder() -> Option<PathBuf> {
     let folder = std::env::var_os("WAYBILL_RECORDED").map(PathBuf::from);
-    assert!(folder.is_some() || std::env::var_os("CI").is_none(), "in CI, WAYBILL_RECORDED must name the recorded answers");
+    assert!(
+        folder.is_some() || std::env::var_os("CI").is_none(),
+        "in CI, WAYBILL_RECORDED must name the recorded answers"
+    );
     if folder.is_none() {
         println!("skipped: WAYBILL_RECORDED does not name the folder of recorded answers");
     }
     folder
 }
 
-/// The sources whose steps are the roles of a case's answers.
+/// The sources whose steps are the roles of a case's answers; retired ones too, whose answers must stay readable.
 fn sources_for<'a>(adapter: &'a Adapter, case: &Case) -> Vec<&'a Source> {
     let roles: Vec<&str> = case.bodies.iter().map(|body| body.role.as_str()).collect();
     let fits = |source: &&Source| {
         let steps: Vec<&str> = source.steps.iter().map(|step| step.name.as_str()).collect();
-        !source.retired && steps == roles
+        steps == roles
     };
     adapter.sources.iter().filter(fits).collect()
 }
@@ -79,11 +82,9 @@ fn config(catalog: &Catalog, round: &Round, route: &str, dir: &Path) -> Value {
             .source(source)
             .map(|source| source.secrets.iter().map(|name| (name.clone(), json!({ "file": secret }))).collect())
             .unwrap_or_default();
-        let budget = json!({ "rate_per_second": 50.0, "burst": 50, "concurrency": 8 });
-        carriers.insert(
-            slug.clone(),
-            json!({ "enabled": true, "source": source, "budget": budget, "secrets": secrets }),
-        );
+        let budget = json!({ "rate_per_second": 50.0, "burst": 50, "concurrency": 8, "min_interval_s": 1 });
+        carriers
+            .insert(slug.clone(), json!({ "enabled": true, "source": source, "budget": budget, "secrets": secrets }));
         routes.push(json!({ "carrier": slug, "to": route }));
     }
     json!({ "carriers": carriers, "fetcher": { "allow_private": true, "routes": routes }, "telemetry": { "filter": "warn" } })
@@ -118,21 +119,40 @@ async fn run_round(catalog: &Catalog, folder: &Path, round: &Round) -> Vec<Strin
         let adapter = adapter_of(catalog, slug);
         for case in cases {
             let number = TrackingNumber::canonical(&case.number, adapter.hyphens).unwrap();
-            let view = eventually(&format!("an outcome of {}", case.id), || async {
+            let asked = format!(
+                "SELECT toString(class) AS class, detail FROM waybill.v_fetch_outcomes WHERE carrier = '{slug}' AND number = '{number}'"
+            );
+            let looked = eventually(&format!("an outcome of {}", case.id), || async {
                 let (status, view) = waybill.get(&format!("/v1/shipments/{slug}/{number}")).await;
                 assert_eq!(status, 200, "{slug}: {view}");
                 let events = view["events"].as_array().map_or(0, Vec::len);
                 let counted = view["shipment"]["event_count"].as_u64() == Some(events as u64);
-                (view["shipment"].is_object() && counted).then_some(view)
+                if view["shipment"].is_object() && counted {
+                    return Some(Ok(view));
+                }
+                // A look that brought no reading leaves no shipment; say how it ended instead of waiting.
+                let failed = waybill.sql(&asked).await.into_iter().find(|row| {
+                    !["tracked", "not_found", "registered_no_scan", "deferred"]
+                        .contains(&row["class"].as_str().unwrap_or_default())
+                });
+                failed.map(Err)
             })
             .await;
+            let view = match looked {
+                Ok(view) => view,
+                Err(outcome) => {
+                    wrong.push(format!("{}: {outcome}", case.id));
+                    continue;
+                }
+            };
             for difference in case.differences(&seen(&view)) {
                 wrong.push(format!("{}: {difference}", case.id));
             }
         }
     }
-    let violations = waybill.metrics().await.lines().any(|line| line.starts_with("waybill_promise_violations_total"));
-    assert!(!violations, "a promise was violated:\n{}", waybill.log());
+    let violated = |line: &&str| line.starts_with("waybill_promise_violations_total") && !line.ends_with(" 0");
+    let metrics = waybill.metrics().await;
+    assert_eq!(metrics.lines().find(violated), None, "a promise was violated:\n{}", waybill.log());
     wrong
 }
 
@@ -172,11 +192,16 @@ async fn nrm_1_recorded_answers_come_out_of_the_whole_pipeline_as_expected() {
     for round in &rounds {
         ran += round.values().map(|(_, cases)| cases.len()).sum::<usize>();
         carriers.extend(round.keys().cloned());
-        let builtin = |slug: &String| adapter_of(&catalog, slug).sources.iter().all(|source| source.kind == SourceKind::Builtin);
+        let builtin =
+            |slug: &String| adapter_of(&catalog, slug).sources.iter().all(|source| source.kind == SourceKind::Builtin);
         assert!(!round.keys().any(builtin));
         wrong.extend(run_round(&catalog, &folder, round).await);
     }
-    println!("recorded: {ran} of {total} cases of {} carriers in {} rounds through the whole pipeline", carriers.len(), rounds.len());
+    println!(
+        "recorded: {ran} of {total} cases of {} carriers in {} rounds through the whole pipeline",
+        carriers.len(),
+        rounds.len()
+    );
     assert!(carriers.len() >= 10, "ten carriers or more: {carriers:?}");
     assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
 }

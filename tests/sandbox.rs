@@ -78,4 +78,3 @@ fn sec_1_logs_hold_no_number(log: &str) {
     let printed = log.lines().find(|line| line.contains("SANDBOX-DELIVERED-0001"));
     assert_eq!(printed, None::<&str>, "full numbers never reach logs");
 }
-

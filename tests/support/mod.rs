@@ -1,5 +1,5 @@
 //! A running `waybill` process for tests: started with its own data directory, asked over HTTP and SQL, stopped or killed.
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
 use std::{
     fs::{self, File},
@@ -136,7 +136,10 @@ impl Waybill {
 
     /// Rows of a query, asked as the user that only reads.
     pub async fn sql(&self, query: &str) -> Vec<Value> {
-        let request = self.http.post(self.address("sql")).query(&[("default_format", "JSONEachRow"), ("output_format_json_quote_64bit_integers", "0")]);
+        let request = self
+            .http
+            .post(self.address("sql"))
+            .query(&[("default_format", "JSONEachRow"), ("output_format_json_quote_64bit_integers", "0")]);
         let answer = request.body(query.to_owned()).send().await.expect("ClickHouse answers");
         let status = answer.status();
         let text = answer.text().await.expect("text");

@@ -67,17 +67,43 @@ fn milestone_field(column: &str) -> Option<(String, &str)> {
     Some((name, &field[1..]))
 }
 
-/// Orders events newest first: by instant when all are known, else by printed local time; those without a time keep
-/// their place behind the rest; ties: the later look first, then the order in which the normalizer published them.
+/// Orders events newest first: by instant when all are known, else by printed local time. An event without a time of day
+/// keeps its place among those that were published with it (DESIGN §9), and equal times keep the order of publication,
+/// which is the normalizer's.
 pub fn newest_first(events: &mut [Value]) {
+    let attempt = |event: &Value| event["source"]["attempt"].as_i64().unwrap_or_default();
+    events.sort_by_key(|event| (attempt(event), event["log_offset"].as_u64().unwrap_or_default()));
     let all_known = events.iter().all(|event| event["time_utc"].is_string());
-    let key = |event: &Value| {
-        let time = if all_known { &event["time_utc"] } else { &event["time"] };
-        let printed: String = time.as_str().unwrap_or_default().chars().take(23).collect();
-        let place = event["log_offset"].as_u64().unwrap_or_default();
-        (printed, event["source"]["attempt"].as_i64().unwrap_or_default(), place)
-    };
-    events.sort_by_cached_key(|event| std::cmp::Reverse(key(event)));
+    let mut keys: Vec<String> = Vec::with_capacity(events.len());
+    for (index, event) in events.iter().enumerate() {
+        let before = index.checked_sub(1).filter(|before| attempt(&events[*before]) == attempt(event));
+        let own = printed(event, all_known);
+        let key = match before.map(|before| &keys[before]) {
+            // Nothing printed, or only the day that its neighbour has too.
+            Some(neighbour) if own.is_empty() || (own.len() == 10 && neighbour.starts_with(&own)) => neighbour.clone(),
+            None if own.is_empty() => first_printed(&events[index..], all_known),
+            _ => own,
+        };
+        keys.push(key);
+    }
+    let mut order: Vec<usize> = (0..events.len()).collect();
+    order.sort_by(|a, b| keys[*b].cmp(&keys[*a]).then(b.cmp(a)));
+    let sorted: Vec<Value> = order.into_iter().map(|index| events[index].take()).collect();
+    for (place, event) in events.iter_mut().zip(sorted) {
+        *place = event;
+    }
+}
+
+/// The time that counts, as text that sorts: without an offset, which is the same for all where instants are compared.
+fn printed(event: &Value, all_known: bool) -> String {
+    let time = if all_known { &event["time_utc"] } else { &event["time"] };
+    let text = time.as_str().unwrap_or_default();
+    let end = text.find('T').map_or(text.len(), |t| text[t..].find(['+', '-', 'Z']).map_or(text.len(), |end| t + end));
+    text[..end].to_owned()
+}
+
+fn first_printed(events: &[Value], all_known: bool) -> String {
+    events.iter().map(|event| printed(event, all_known)).find(|time| !time.is_empty()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -101,13 +127,18 @@ mod tests {
 
     #[test]
     fn events_are_ordered_newest_first() {
+        let event = |time: Option<&str>, attempt: i64, log_offset: u64| json!({"time": time, "source": {"attempt": attempt}, "log_offset": log_offset});
         let mut events = vec![
-            json!({"time": "2026-01-01T10:00", "time_utc": null, "n": 1}),
-            json!({"time": "2026-01-02T09:00+01:00", "time_utc": "2026-01-02T08:00:00Z", "n": 2}),
-            json!({"time": null, "time_utc": null, "n": 3}),
+            event(Some("2026-01-01T10:00"), 1, 10),
+            event(None, 1, 11),
+            event(Some("2026-01-02T09:00+01:00"), 1, 12),
+            event(Some("2026-01-02"), 1, 13),
+            // Found by a later look, and older.
+            event(Some("2026-01-01T12:00"), 2, 20),
+            event(Some("2026-01-03T08:00"), 2, 21),
         ];
         newest_first(&mut events);
-        let order: Vec<i64> = events.iter().map(|event| event["n"].as_i64().unwrap()).collect();
-        assert_eq!(order, [2, 1, 3]);
+        let order: Vec<u64> = events.iter().map(|event| event["log_offset"].as_u64().unwrap()).collect();
+        assert_eq!(order, [21, 13, 12, 20, 11, 10]);
     }
 }

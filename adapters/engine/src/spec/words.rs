@@ -55,7 +55,7 @@ pub(crate) struct PhrasesSpec {
     pub(crate) regex: Vec<(String, Meaning)>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HeadlineSpec {
     #[serde(default)]
@@ -78,6 +78,21 @@ pub(crate) struct HeadlineSpec {
 
 fn yes() -> bool {
     true
+}
+
+/// As an empty section says: the rules for events serve for the headline as well.
+impl Default for HeadlineSpec {
+    fn default() -> Self {
+        Self {
+            codes: BTreeMap::new(),
+            exact: BTreeMap::new(),
+            prefix: Vec::new(),
+            contains: Vec::new(),
+            regex: Vec::new(),
+            trust: crate::journey::Trust::default(),
+            inherit: true,
+        }
+    }
 }
 
 /// What a rule says: a sub-status, or `none` for what is known and changes nothing.
