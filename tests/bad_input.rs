@@ -331,7 +331,7 @@ async fn answers_that_cannot_be_read_are_unreadable_and_erase_nothing() {
             (view["shipment"]["last_outcome"]["class"] == "tracked").then_some(view)
         })
         .await;
-        sim.misbehave(Rule::new(trouble.clone()).number(&parcel.number)).unwrap();
+        sim.misbehave(Rule::new(*trouble).number(&parcel.number)).unwrap();
         running.post(&format!("{path}/refresh"), &json!({})).await;
         let bad = eventually("an unreadable look", || async {
             let view = running.get(&path).await.1;

@@ -1,5 +1,10 @@
 //! A running `waybill` process for tests: started with its own data directory, asked over HTTP and SQL, stopped or killed.
-#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::print_stdout,
+    reason = "each test uses a part of it, and says what it skips"
+)]
 
 use std::{
     fs::{self, File},
@@ -236,7 +241,7 @@ pub fn embedded_clickhouse() -> bool {
         Ok(_) => true,
         Err(error) => {
             assert!(std::env::var_os("CI").is_none(), "in CI the embedded ClickHouse must be there: {error}");
-            eprintln!("skipped: {error}");
+            println!("skipped: {error}");
             false
         }
     }
