@@ -30,7 +30,7 @@ pub(crate) fn list(config: &Config, catalog: &Catalog, as_json: bool, out: &mut 
         writeln!(out, "{}", serde_json::to_string(&all)?)?;
         return Ok(());
     }
-    writeln!(out, "{:<22} {:<9} {:<4} {:<20} {}", "CARRIER", "BASIS", "ON", "SOURCES", "NAME")?;
+    writeln!(out, "{:<22} {:<9} {:<4} {:<20} NAME", "CARRIER", "BASIS", "ON", "SOURCES")?;
     for adapter in catalog.all() {
         let sources: Vec<&str> = adapter.sources.iter().map(|source| source.name.as_str()).collect();
         let on = if directory::enabled(config, catalog, &adapter.slug) { "yes" } else { "no" };
