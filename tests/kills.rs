@@ -115,7 +115,7 @@ async fn sch_1_pol_1_sto_1_five_kills_lose_nothing_double_nothing_and_stay_polit
     assert!(!lines.contains("promise.violated"), "{lines}");
     assert!(waybill.stop().await.success(), "the demo ends with a budget exceeded:\n{}", waybill.log());
     let log = waybill.log();
-    let verdict = log.lines().filter(|line| line.starts_with("politeness:")).next_back().unwrap_or_default();
+    let verdict = log.lines().rfind(|line| line.starts_with("politeness:")).unwrap_or_default();
     println!("kills: {verdict}");
     assert!(verdict.contains(" 0 over budget"), "{log}");
 }
