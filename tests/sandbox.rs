@@ -3,8 +3,6 @@
 
 mod support;
 
-use std::time::Duration;
-
 use serde_json::json;
 use support::{Waybill, embedded_clickhouse, eventually};
 use tokio::time::Instant;
@@ -38,9 +36,6 @@ async fn a_sandbox_number_walks_to_its_status_and_the_interface_holds() {
     assert_eq!(again["accepted"][0]["existing"], json!(true), "{again}");
 
     let delivered = eventually("the sandbox delivers", || async {
-        // Looking again is asked for, because the adaptive interval has no reason to hurry.
-        waybill.post("/v1/shipments/sandbox/SANDBOX-DELIVERED-0001/refresh", &json!({})).await;
-        tokio::time::sleep(Duration::from_secs(3)).await;
         let view = waybill.get("/v1/shipments/sandbox/SANDBOX-DELIVERED-0001").await.1;
         (view["shipment"]["status"] == "Delivered").then_some(view)
     })
@@ -50,6 +45,8 @@ async fn a_sandbox_number_walks_to_its_status_and_the_interface_holds() {
     assert_eq!(delivered["shipment"]["event_count"], json!(events.len()));
     assert!(delivered["shipment"]["milestones"]["Delivered"].is_object(), "{delivered}");
 
+    let (status, refreshed) = waybill.post("/v1/shipments/sandbox/SANDBOX-DELIVERED-0001/refresh", &json!({})).await;
+    assert_eq!(status, 202, "{refreshed}");
     let (_, list) = waybill.get("/v1/shipments?status=Delivered&carrier=sandbox").await;
     assert_eq!(list["shipments"].as_array().map(Vec::len), Some(1), "{list}");
     let (status, stopped) = waybill.post("/v1/shipments/sandbox/SANDBOX-DELIVERED-0001/stop", &json!({})).await;

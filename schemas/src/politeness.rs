@@ -43,6 +43,9 @@ pub struct Budget {
     pub daily_quota: Option<DailyQuota>,
     /// Least journey time between two looks at one parcel, in seconds.
     pub min_interval_s: u32,
+    /// Most journey time between two looks at one parcel while the budget has room, in seconds; absent: as the status asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_interval_s: Option<u32>,
     /// Where the figures come from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basis: Option<String>,
@@ -51,7 +54,15 @@ pub struct Budget {
 impl Default for Budget {
     /// What an unknown carrier is asked: one request every two seconds, never two at once.
     fn default() -> Self {
-        Self { rate_per_second: 0.5, burst: 1, concurrency: 1, daily_quota: None, min_interval_s: 3600, basis: None }
+        Self {
+            rate_per_second: 0.5,
+            burst: 1,
+            concurrency: 1,
+            daily_quota: None,
+            min_interval_s: 3600,
+            max_interval_s: None,
+            basis: None,
+        }
     }
 }
 
@@ -74,6 +85,9 @@ pub struct BudgetOverride {
     /// See [`Budget::min_interval_s`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min_interval_s: Option<u32>,
+    /// See [`Budget::max_interval_s`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_interval_s: Option<u32>,
 }
 
 /// A budget's figures are out of range.
@@ -91,6 +105,7 @@ impl Budget {
             concurrency: changes.concurrency.unwrap_or(self.concurrency),
             daily_quota: changes.daily_quota.clone().or_else(|| self.daily_quota.clone()),
             min_interval_s: changes.min_interval_s.unwrap_or(self.min_interval_s),
+            max_interval_s: changes.max_interval_s.or(self.max_interval_s),
             basis: self.basis.clone(),
         }
     }
@@ -108,6 +123,9 @@ impl Budget {
         }
         if !(1..=1_000).contains(&self.concurrency) {
             return Err(BudgetError("concurrency must be from 1 to 1000"));
+        }
+        if self.max_interval_s.is_some_and(|most| most < self.min_interval_s.max(1)) {
+            return Err(BudgetError("max_interval_s must not be below min_interval_s"));
         }
         if self.daily_quota.as_ref().is_some_and(|quota| quota.requests == 0) {
             return Err(BudgetError("daily_quota.requests must be at least 1; disable the carrier to stop it"));

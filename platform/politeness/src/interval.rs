@@ -51,6 +51,8 @@ pub struct Look {
 pub struct Pace {
     /// Least wait between two looks at one parcel.
     pub least_ms: i64,
+    /// Most wait between two looks at one parcel before it is stretched.
+    pub most_ms: i64,
     /// By how much waits are stretched; at least 1.
     pub stretch: f64,
     /// Hash of the number's key and attempt: where in the jitter it falls.
@@ -162,10 +164,11 @@ fn plan(rule: Rule, interval_ms: i64, pace: &Pace) -> Plan {
     Plan { rule, interval_ms, wait_ms: wait_ms(interval_ms, pace) }
 }
 
-/// What is waited for an interval: ± 10 % by hash, stretched, at least the carrier's least, at most a year.
+/// What is waited for an interval: ± 10 % by hash, at most the carrier's most, stretched, at least the carrier's least, at
+/// most a year.
 pub fn wait_ms(interval_ms: i64, pace: &Pace) -> i64 {
     let place = (pace.hash >> 11) as f64 / (1_u64 << 53) as f64;
-    let jittered = interval_ms as f64 * (0.9 + 0.2 * place);
+    let jittered = (interval_ms as f64 * (0.9 + 0.2 * place)).min(pace.most_ms as f64);
     ((jittered * pace.stretch.max(1.0)) as i64).min(LONGEST_WAIT).max(pace.least_ms).max(1)
 }
 
@@ -204,7 +207,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
     use super::*;
 
-    const PACE: Pace = Pace { least_ms: 0, stretch: 1.0, hash: u64::MAX / 2 };
+    const PACE: Pace = Pace { least_ms: 0, most_ms: i64::MAX, stretch: 1.0, hash: u64::MAX / 2 };
 
     fn look(status: SubStatus, finding: Finding, previous_ms: i64) -> Look {
         Look { status: Some(status), finding, previous_ms, quiet_ms: 0, confirmations: 0 }
@@ -302,5 +305,15 @@ mod tests {
         }
         assert_eq!(retry_ms(OutcomeClass::Deferred, 9), None);
         assert_eq!(retry_ms(OutcomeClass::Tracked, 1), None);
+    }
+
+    #[test]
+    fn a_carriers_most_interval_holds_until_the_budget_is_stretched() {
+        for hash in [0, u64::MAX / 3, u64::MAX] {
+            let pace = Pace { most_ms: MINUTE, hash, ..PACE };
+            assert!(wait_ms(6 * HOUR, &pace) <= MINUTE);
+            assert!(wait_ms(6 * HOUR, &Pace { stretch: 3.0, ..pace }) > MINUTE);
+            assert!(wait_ms(6 * HOUR, &Pace { least_ms: HOUR, ..pace }) >= HOUR);
+        }
     }
 }

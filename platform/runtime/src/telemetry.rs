@@ -45,9 +45,10 @@ pub struct FilterError(String);
 pub fn init_logs(config: &TelemetryConfig) -> Result<(), FilterError> {
     let filter = EnvFilter::builder().parse(&config.filter).map_err(|error| FilterError(error.to_string()))?;
     let registry = tracing_subscriber::registry().with(filter);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     // An error means that a subscriber is installed already, as in tests.
     let _ = match config.format {
-        LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr).with_target(true)).try_init(),
+        LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr).with_ansi(colours)).try_init(),
         LogFormat::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init(),
     };
     Ok(())

@@ -35,7 +35,7 @@ pub enum Access {
 pub enum Refusal {
     /// No key or an unknown one.
     Key,
-    /// Addressed under a name that is not this machine's own.
+    /// Addressed under a name that is not this machine's own, or ordered by a page from elsewhere.
     Host,
 }
 
@@ -83,8 +83,12 @@ impl Access {
     pub fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         match self {
             Self::Local => {
-                let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-                if is_local_host(host) { Ok(()) } else { Err(Refusal::Host) }
+                let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+                // A browser tells which page a request comes from; only this machine's own pages may order anything.
+                let page = text(header::ORIGIN).and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+                let foreign = headers.contains_key(header::ORIGIN) && !page.is_some_and(is_local_host);
+                let local = text(header::HOST).is_some_and(is_local_host);
+                if local && !foreign { Ok(()) } else { Err(Refusal::Host) }
             }
             Self::Keys(keys) => {
                 let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
@@ -143,6 +147,15 @@ mod tests {
         }
         for bad in ["evil.example:8080", "", "10.0.0.1"] {
             assert_eq!(host(bad), Err(Refusal::Host), "{bad}");
+        }
+        for (origin, verdict) in [
+            ("http://localhost:8080", Ok(())),
+            ("https://shop.example", Err(Refusal::Host)),
+            ("null", Err(Refusal::Host)),
+        ] {
+            let mut from = headers(header::HOST, "127.0.0.1:8080");
+            from.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            assert_eq!(Access::Local.check(&from), verdict, "{origin}");
         }
     }
 }

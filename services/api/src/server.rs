@@ -426,6 +426,7 @@ async fn patch_carrier(
         now.concurrency = budget.concurrency.or(now.concurrency);
         now.daily_quota = budget.daily_quota.or(now.daily_quota.take());
         now.min_interval_s = budget.min_interval_s.or(now.min_interval_s);
+        now.max_interval_s = budget.max_interval_s.or(now.max_interval_s);
     }
     if patch.lift {
         policy.lifted_at = Some(shared.deps.clocks.wall());

@@ -75,6 +75,7 @@ fn stricter(a: Budget, b: Budget) -> Budget {
         concurrency: a.concurrency.min(b.concurrency),
         daily_quota,
         min_interval_s: a.min_interval_s.max(b.min_interval_s),
+        max_interval_s: a.max_interval_s.zip(b.max_interval_s).map(|(a, b)| a.max(b)),
         basis: a.basis.or(b.basis),
     }
 }

@@ -39,6 +39,11 @@ impl CarrierTerms {
         self.requests_per_attempt.max(1)
     }
 
+    /// Most journey time between two looks at one parcel while the budget has room, in ms.
+    pub(crate) fn most_ms(&self) -> i64 {
+        self.budget.max_interval_s.map_or(i64::MAX, |most| i64::from(most) * 1_000)
+    }
+
     /// Least journey time between two looks at one parcel, in ms.
     pub(crate) fn least_ms(&self) -> i64 {
         i64::from(self.budget.min_interval_s) * 1_000

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use waybill_adapters::{Adapter, Catalog, ReadOutcome, assess};
-use waybill_fetcher::{NoPolicies, OnceDeps, RecordError, Recorder, look_up_once};
+use waybill_fetcher::{NoPolicies, OnceDeps, RecordError, Recorder, look_up_once, requests_of_a_look};
 use waybill_log::{SharedLog, TopicPartition, claims, json_record};
 use waybill_runtime::{Clocks, JourneyScale, telemetry};
 use waybill_schemas::{
@@ -25,7 +25,7 @@ use waybill_schemas::{
     command::Registration,
     fetch::{FetchRequest, FetchResult, RequestKind},
     number::Hyphens,
-    politeness::FetcherBudgetRecord,
+    politeness::{CarrierPolicy, FetcherBudgetRecord},
     shipment::Tracking,
     topics::names,
 };
@@ -79,13 +79,22 @@ fn adapter_of(config: &Config, catalog: &Catalog, order: &Track) -> Result<Arc<A
         .map(|(adapter, _)| adapter.slug.clone())
         .collect();
     match slugs.as_slice() {
-        [] => bail!("no enabled carrier's number format fits; name the carrier with --carrier"),
+        [] => bail!("{}", why_no_carrier(config, catalog, &number)),
         [only] => catalog.get(only).context("the carrier has gone"),
         several => {
             let names: Vec<&str> = several.iter().map(CarrierSlug::as_str).collect();
             bail!("the number format of several carriers fits: {}; name one with --carrier", names.join(", "))
         }
     }
+}
+
+fn why_no_carrier(config: &Config, catalog: &Catalog, number: &TrackingNumber) -> String {
+    let Some((adapter, _)) = formats_that_fit(catalog, number).into_iter().next() else {
+        return "no carrier's number format fits; name the carrier with --carrier".to_owned();
+    };
+    let policy = CarrierPolicy::default();
+    let why = requests_of_a_look(catalog, &config.fetcher, &adapter.slug, &policy).err().unwrap_or_default();
+    format!("the number format of {} fits, but that carrier is off: {why}", adapter.slug)
 }
 
 /// Keeps the budget's record where every fetcher of this directory finds it.

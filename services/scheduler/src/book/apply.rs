@@ -84,7 +84,12 @@ struct At<'a> {
 
 impl At<'_> {
     fn pace(&self) -> Pace {
-        Pace { least_ms: self.around.least_ms, stretch: self.around.stretch, hash: self.around.hash }
+        Pace {
+            least_ms: self.around.least_ms,
+            most_ms: self.around.most_ms,
+            stretch: self.around.stretch,
+            hash: self.around.hash,
+        }
     }
 
     /// When the answer was seen, as far as it can be believed.

@@ -57,7 +57,7 @@ impl Carrier {
             return 0;
         }
         let interval = if entry.interval_ms > 0 { entry.interval_ms } else { interval::first_interval_ms() };
-        let wait = u64::try_from(interval.max(self.terms.least_ms())).unwrap_or(1).max(1);
+        let wait = u64::try_from(interval.min(self.terms.most_ms()).max(self.terms.least_ms())).unwrap_or(1).max(1);
         PICO * u64::from(self.terms.cost()) / wait
     }
 }

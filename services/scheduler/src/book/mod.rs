@@ -114,6 +114,7 @@ pub(crate) struct Book {
 #[derive(Debug, Clone, Copy)]
 struct Around {
     least_ms: i64,
+    most_ms: i64,
     stretch: f64,
     hash: u64,
 }
@@ -237,6 +238,7 @@ impl Book {
             let key = hash_of(&carrier.slug, &entry.number);
             let around = Around {
                 least_ms: carrier.terms.least_ms(),
+                most_ms: carrier.terms.most_ms(),
                 stretch: self.budgets[carrier.budget].stretch,
                 hash: xxhash_rust::xxh3::xxh3_64_with_seed(&key.to_le_bytes(), entry.attempt.cast_unsigned()),
             };
