@@ -1,0 +1,91 @@
+//! The documents tell the truth: topics, promises, paths and targets that they name exist.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use waybill_schemas::topics;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn document(name: &str) -> String {
+    fs::read_to_string(root().join(name)).expect(name)
+}
+
+const DOCUMENTS: [&str; 6] =
+    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "adapters/README.md"];
+
+/// What stands between back-ticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2).filter(|part| !part.contains('\n'))
+}
+
+fn sources(folder: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = entry.file_name().unwrap().to_string_lossy().into_owned();
+        if entry.is_dir() && name != "target" && !name.starts_with('.') {
+            sources(&entry, found);
+        } else if name.ends_with(".rs") {
+            found.push(fs::read_to_string(&entry).unwrap());
+        }
+    }
+}
+
+#[test]
+fn topics_in_documents_exist() {
+    let known: BTreeSet<&str> = topics::all().iter().map(|spec| spec.name.as_str()).collect();
+    for name in DOCUMENTS {
+        let text = document(name);
+        let tables = ["waybill.v_", "waybill.yaml", "waybill.transit_times"];
+        for token in quoted(&text).filter(|token| token.starts_with("waybill.") && !token.contains(' ')) {
+            let is_table = tables.iter().any(|table| token.starts_with(table));
+            assert!(is_table || known.contains(token), "{name} names the topic {token}, which is none");
+        }
+    }
+}
+
+#[test]
+fn every_promise_of_the_architecture_has_a_test_that_bears_its_id_and_a_comment_where_it_is_kept() {
+    let mut all = Vec::new();
+    sources(&root(), &mut all);
+    let text = document("ARCHITECTURE.md");
+    let ids: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(' ').next())
+        .filter(|id| id.len() == 5 && id.as_bytes()[3] == b'-')
+        .collect();
+    assert_eq!(ids.len(), 12, "{ids:?}");
+    for id in ids {
+        let name = format!("{}_", id.to_lowercase().replace('-', "_"));
+        let tested = all.iter().any(|source| source.lines().any(|line| line.contains("fn ") && line.contains(&name)));
+        assert!(tested, "no test bears the name {name}…");
+        assert!(all.iter().any(|source| source.contains(id)), "no comment names {id}");
+    }
+}
+
+#[test]
+fn paths_and_targets_in_documents_exist() {
+    let makefile = document("Makefile");
+    for name in DOCUMENTS {
+        let text = document(name);
+        for token in quoted(&text) {
+            if let Some(target) = token.strip_prefix("make ").and_then(|rest| rest.split(' ').next()) {
+                assert!(makefile.contains(&format!("\n{target}:")), "{name} names `make {target}`, which is no target");
+            }
+            let is_path =
+                token.contains('/') && !token.contains([' ', '<', '{', '*', ':', '=']) && !token.starts_with('/');
+            if is_path
+                && ["services/", "platform/", "adapters/", "schemas/", "tests/", "loadtest/"]
+                    .iter()
+                    .any(|top| token.starts_with(top))
+            {
+                assert!(root().join(token).exists(), "{name} names {token}, which is not there");
+            }
+        }
+    }
+}
