@@ -26,10 +26,10 @@ demo: setup build ## Track 2,000 simulated parcels politely; ARGS="--for 120s" e
 check: ## Format, lints with warnings denied, unit and golden tests
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo test --locked --workspace --lib --bins --quiet
+	cargo test --locked --workspace --lib --bins --test golden --test files --test schemas --test docs --quiet
 
 test: setup check ## The whole proof: everything in check, then the real parts end to end
-	cargo test --locked --workspace --tests --quiet
+	cargo test --locked --workspace --tests --quiet -- --show-output
 	@$(MAKE) --no-print-directory helm-lint
 
 test-pipeline: setup ## Only the whole-pipeline tests

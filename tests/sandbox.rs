@@ -62,13 +62,37 @@ async fn a_sandbox_number_walks_to_its_status_and_the_interface_holds() {
     let sandbox = carriers["carriers"].as_array().unwrap().iter().find(|carrier| carrier["slug"] == "sandbox").cloned();
     assert_eq!(sandbox.expect("listed")["enabled"], json!(true));
 
-    // Restarting keeps everything.
+    // Resuming is published like stopping.
+    waybill.post("/v1/shipments/sandbox/SANDBOX-DELIVERED-0001/resume", &json!({})).await;
+    eventually("the resumption is published", || async {
+        let view = waybill.get("/v1/shipments/sandbox/SANDBOX-DELIVERED-0001").await.1;
+        (view["shipment"]["tracking"] == "active").then_some(())
+    })
+    .await;
+
+    // The command line asks the process that holds the directory, and looks for itself when nobody does.
+    let asked = track(&waybill.data(), "SANDBOX-DELIVERED-0001");
+    assert_eq!((&asked["status"], &asked["outcome"]), (&json!("Delivered"), &json!("tracked")), "{asked}");
     assert!(waybill.stop().await.success(), "{}", waybill.log());
+    let alone = track(&waybill.data(), "SANDBOX-DELIVERED-0002");
+    assert_eq!(alone["status"], "InfoReceived", "a parcel that nobody knew begins its walk: {alone}");
+
+    // Restarting keeps everything.
     waybill.restart(&["standalone"]).await;
     let (status, kept) = waybill.get("/v1/shipments/sandbox/SANDBOX-DELIVERED-0001").await;
     assert_eq!((status, &kept["shipment"]["status"]), (200, &json!("Delivered")), "{kept}");
     assert!(waybill.stop().await.success());
     sec_1_logs_hold_no_number(&waybill.log());
+}
+
+/// `waybill track NUMBER --carrier sandbox --json` on a data directory.
+fn track(data: &std::path::Path, number: &str) -> serde_json::Value {
+    let mut command = std::process::Command::new(support::PROGRAM);
+    command.args(["track", number, "--carrier", "sandbox", "--json", "--data-dir"]).arg(data);
+    let output = command.output().expect("the program starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
 fn sec_1_logs_hold_no_number(log: &str) {

@@ -1,6 +1,7 @@
 //! The shell: listener, routes, access, and the task that follows `waybill.commands`.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -452,7 +453,13 @@ async fn follow_commands(
             _ = turn.tick() => {}
         }
         component.beat();
-        let stored = shipments::stored_commands(&shared).await.unwrap_or_default();
+        // The store is asked only while there is something to wait for, or to know where to begin.
+        let begins = next.iter().any(Option::is_none);
+        let stored = if begins || !shared.pending(|pending| pending.is_empty()) {
+            shipments::stored_commands(&shared).await.unwrap_or_default()
+        } else {
+            BTreeMap::new()
+        };
         for (partition, offset) in &stored {
             shared.pending(|pending| pending.stored(*partition, *offset));
         }
