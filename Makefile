@@ -26,7 +26,7 @@ demo: setup build ## Track 2,000 simulated parcels politely; ARGS="--for 120s" e
 check: ## Format, lints with warnings denied, unit and golden tests
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo test --locked --workspace --lib --bins --test golden --test files --test schemas --test docs --quiet
+	cargo test --locked --workspace --lib --test golden --test files --test schemas --test docs --quiet
 
 test: setup check ## The whole proof: everything in check, then the real parts end to end
 	cargo test --locked --workspace --tests --quiet -- --show-output
