@@ -23,12 +23,16 @@ build: ## Build the waybill program
 demo: setup build ## Track 2,000 simulated parcels politely; ARGS="--for 120s" ends it
 	$(BIN) standalone --demo $(ARGS)
 
+# Not optimised and without debug information: what is checked here is short, compiling it is not.
+check: export CARGO_PROFILE_DEV_OPT_LEVEL = 0
+check: export CARGO_PROFILE_DEV_DEBUG = none
 check: ## Format, lints with warnings denied, unit and golden tests
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo test --locked --workspace --lib --test golden --test files --test schemas --test docs --quiet
 
-test: setup check ## The whole proof: everything in check, then the real parts end to end
+test: setup ## The whole proof: everything in check, then the real parts end to end
+	@$(MAKE) --no-print-directory check
 	cargo test --locked --workspace --tests --quiet -- --show-output
 	@$(MAKE) --no-print-directory helm-lint
 
