@@ -1,0 +1,44 @@
+{{/*
+The program's configuration file. JSON: template functions would write whole numbers of a million and more as 1e+06 in
+YAML. Nothing in it is secret.
+*/}}
+{{- define "waybill.config" -}}
+{{- $values := .Values -}}
+{{- $kafka := deepCopy $values.kafka.config -}}
+{{- $_ := set $kafka "brokers" $values.kafka.brokers -}}
+{{- $files := dict -}}
+{{- range $name, $_ := $values.kafka.secretSettings }}{{- $_ := set $files $name (printf "/etc/waybill/kafka/%s" $name) -}}{{- end -}}
+{{- if $files }}{{- $_ := set $kafka "setting_files" $files -}}{{- end -}}
+{{- $log := dict "prefix" $values.kafka.prefix "partitions" (int $values.kafka.partitions) "kafka" $kafka -}}
+{{- $clickhouse := dict "url" $values.clickhouse.url "user" $values.clickhouse.user -}}
+{{- $config := dict "log" $log "clickhouse" $clickhouse "telemetry" $values.telemetry -}}
+{{- range $name, $_ := include "waybill.components" . | fromYaml -}}
+{{- with (index $values $name).config }}{{- $_ := set $config $name . -}}{{- end -}}
+{{- end -}}
+{{- with $values.admin }}{{- $_ := set $config "admin" . -}}{{- end -}}
+{{- $carriers := dict -}}
+{{- range $slug, $carrier := $values.carriers }}{{- $_ := set $carriers $slug (omit ($carrier | default dict) "secrets") -}}{{- end -}}
+{{- if $carriers }}{{- $_ := set $config "carriers" $carriers -}}{{- end -}}
+{{- with include "waybill.adapterFolders" . | fromJsonArray }}{{- $_ := set $config "adapters" . -}}{{- end -}}
+{{- toPrettyJson $config -}}
+{{- end -}}
+
+{{- define "waybill.adapterFolders" -}}
+{{- $folders := list -}}
+{{- if .Values.adapters.inline }}{{- $folders = append $folders "/etc/waybill/adapters/inline" -}}{{- end -}}
+{{- range .Values.adapters.configMaps }}{{- $folders = append $folders (printf "/etc/waybill/adapters/map-%s" .name) -}}{{- end -}}
+{{- range .Values.adapters.volumes }}{{- $folders = append $folders (printf "/etc/waybill/adapters/volume-%s" .name) -}}{{- end -}}
+{{- toJson $folders -}}
+{{- end -}}
+
+{{/* The chart's ConfigMap: the configuration, and the adapters that are written into the values. As YAML. */}}
+{{- define "waybill.configData" -}}
+waybill.json: |
+  {{- include "waybill.config" . | nindent 2 }}
+{{- range $slug, $adapter := .Values.adapters.inline }}
+{{ $slug }}.adapter.yaml: |
+  {{- $adapter.adapter | nindent 2 }}
+{{ $slug }}.mapping.yaml: |
+  {{- $adapter.mapping | nindent 2 }}
+{{- end }}
+{{- end -}}
