@@ -79,7 +79,7 @@ ensure_servers() {
     lock
     [ ! -x "$server_folder/kube-apiserver" ] || [ ! -x "$server_folder/etcd" ] || return 0
     say "will build kube-apiserver $kubernetes_version and etcd $etcd_version from their Go modules"
-    say "into $server_folder (once, about 5 minutes; 2 GB of Go's own caches)"
+    say "into $server_folder (once, about 8 minutes on two cores; 2 GB of Go's own caches)"
     mkdir -p "$server_folder"
     work="$(mktemp -d "$cache/build.XXXXXX")"
     trap 'rm -rf "$work"' EXIT
