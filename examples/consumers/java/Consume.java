@@ -1,0 +1,32 @@
+// Reads a public topic: each value checked by its schema, repeats dropped by ce_id, resumed where the group stopped.
+import com.fasterxml.jackson.databind.*;
+import com.networknt.schema.*;
+import java.nio.file.*;
+import java.time.Duration;
+import java.util.*;
+import org.apache.kafka.clients.consumer.*;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+
+class Consume {
+    public static void main(String[] args) throws Exception {
+        var json = new ObjectMapper();
+        var factory = JsonSchemaFactory.getInstance(SpecVersion.VersionFlag.V202012);
+        var schema = factory.getSchema(Files.readString(Path.of(args[2])));
+        var settings = Map.<String, Object>of("bootstrap.servers", args[0], "group.id", args[3], "auto.offset.reset", "earliest", "enable.auto.commit", "false");
+        var seen = new LinkedHashSet<String>();
+        try (var consumer = new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer())) {
+            consumer.subscribe(List.of(args[1]));
+            for (;; consumer.commitSync()) { // after the work of the batch
+                for (var record : consumer.poll(Duration.ofSeconds(1))) {
+                    var id = new String(record.headers().lastHeader("ce_id").value());
+                    if (!seen.add(id)) continue;
+                    var value = record.value() == null ? null : json.readTree(record.value()); // no value: forgotten
+                    var wrong = value == null ? Set.of() : schema.validate(value);
+                    if (!wrong.isEmpty()) throw new IllegalStateException(wrong.toString());
+                    System.out.println(json.writeValueAsString(json.createObjectNode().put("ce_id", id).set("value", value))); // your work goes here
+                    if (seen.size() > 100_000) seen.remove(seen.iterator().next());
+                }
+            }
+        }
+    }
+}

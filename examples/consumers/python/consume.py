@@ -1,0 +1,27 @@
+"""Reads a public topic: each value checked by its schema, repeats dropped by ce_id, resumed where the group stopped."""
+import json
+import sys
+from confluent_kafka import Consumer, KafkaException
+from jsonschema import Draft202012Validator
+
+brokers, topic, schema, group = sys.argv[1:5]
+check = Draft202012Validator(json.load(open(schema, encoding="utf-8")))
+settings = {"bootstrap.servers": brokers, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False}
+consumer, seen = Consumer(settings), {}
+consumer.subscribe([topic])
+while True:
+    record = consumer.poll(1.0)
+    if record is None:
+        continue
+    if record.error():
+        raise KafkaException(record.error())
+    ce_id = dict(record.headers())["ce_id"].decode()
+    if ce_id not in seen:
+        value = record.value() and json.loads(record.value())  # no value: forgotten
+        if value:
+            check.validate(value)
+        print(json.dumps({"ce_id": ce_id, "value": value}), flush=True)  # your work goes here
+        seen[ce_id] = None
+        if len(seen) > 100_000:
+            del seen[next(iter(seen))]
+    consumer.commit(record)  # after the work; `asynchronous=False` waits for the answer
