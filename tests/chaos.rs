@@ -1,0 +1,189 @@
+//! Faults in a cluster on a real broker: processes killed and frozen, the broker and ClickHouse stopped. After each, the
+//! views must equal the simulator's ledger and no budget may have been exceeded at the carriers' door.
+//!
+//! `WAYBILL_CHAOS=long` runs each fault for as long as the promises say (`make chaos`); otherwise one cluster goes through
+//! a short form of all. The seed is printed; `WAYBILL_SEED` replays it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "reads what its own programs answer")]
+
+mod support;
+
+use std::time::Duration;
+
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use rustix::process::{Pid, Signal, kill_process};
+use support::{
+    cluster::{Cluster, Plan, ROLES, tail},
+    embedded_clickhouse, eventually,
+};
+use tokio::time::{Instant, sleep};
+use waybill_carrier_sim::wall_now_ms;
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+fn long() -> bool {
+    std::env::var("WAYBILL_CHAOS").is_ok_and(|form| form == "long")
+}
+
+fn seed() -> u64 {
+    let given = std::env::var("WAYBILL_SEED").ok().map(|seed| seed.parse().expect("WAYBILL_SEED is a number"));
+    let seed = given.unwrap_or_else(|| u64::from(std::process::id()));
+    println!("chaos: WAYBILL_SEED={seed}");
+    seed
+}
+
+/// kill -9 of each kind of service in turn, one every `every`, for `time`.
+async fn kills(cluster: &mut Cluster, dice: &mut StdRng, every: Duration, time: Duration) {
+    let (began, began_us) = (Instant::now(), wall_now_ms() * 1_000);
+    let mut turn = 0;
+    while began.elapsed() < time {
+        sleep(every).await;
+        let role = ROLES[turn % ROLES.len()];
+        let ordinal = dice.random_range(0..cluster.plan().replicas);
+        cluster.service(role, ordinal).kill_and_restart();
+        turn += 1;
+    }
+    let rate = cluster.rate_between(began_us, wall_now_ms() * 1_000);
+    println!("chaos: {turn} kill -9 in {:.0} s at {rate:.0} fetches/s", began.elapsed().as_secs_f64());
+}
+
+/// One of each stateful-looking service frozen beside a successor of the same name, then continued.
+async fn zombies(cluster: &mut Cluster, time: Duration) {
+    let mut frozen = Vec::new();
+    for role in ["scheduler", "fetcher", "normalizer"] {
+        let service = cluster.service(role, 0);
+        service.freeze();
+        frozen.push((role, service.replace()));
+    }
+    sleep(time).await;
+    for (_, child) in &frozen {
+        kill_process(Pid::from_child(child), Signal::CONT).unwrap();
+    }
+    // Each finds that its name is taken and ends by itself, with its reason.
+    for (role, mut child) in frozen {
+        let began = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if began.elapsed() > seconds(60) {
+                let log = cluster.service(role, 0).log();
+                let _ = child.kill();
+                panic!("the zombie {role} goes on:\n{}", tail(&log));
+            }
+            sleep(Duration::from_millis(50)).await;
+        };
+        println!("chaos: the zombie {role} ended with {status}");
+        assert!(!status.success(), "a zombie says why it ended");
+    }
+}
+
+/// One of each frozen until others have taken over, then continued under its own name.
+async fn sleepers(cluster: &mut Cluster, time: Duration) {
+    for role in ["scheduler", "fetcher", "normalizer"] {
+        cluster.service(role, 1).freeze();
+    }
+    sleep(time).await;
+    for role in ["scheduler", "fetcher", "normalizer"] {
+        cluster.service(role, 1).thaw();
+    }
+    sleep(seconds(5)).await;
+}
+
+/// The broker hangs, then dies and comes back.
+async fn broker_away(cluster: &mut Cluster, time: Duration) {
+    let pid = Pid::from_raw(i32::try_from(cluster.broker.pid()).unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    sleep(time).await;
+    kill_process(pid, Signal::CONT).unwrap();
+    sleep(seconds(5)).await;
+    cluster.broker.kill();
+    sleep(time).await;
+    cluster.broker.restart().await;
+    let ended = cluster.ended_by_themselves();
+    assert!(ended.is_empty(), "no process exits because the broker is away: {}", ended.join("\n"));
+    let before = cluster.requests();
+    eventually("the carriers are asked again", || async { (cluster.requests() > before + 50).then_some(()) }).await;
+}
+
+/// ClickHouse is stopped; topics flow on.
+async fn clickhouse_away(cluster: &mut Cluster, time: Duration) {
+    cluster.clickhouse_stop().await;
+    let before = cluster.requests();
+    sleep(time).await;
+    let during = cluster.requests() - before;
+    println!("chaos: {during} fetches while ClickHouse was away for {:.0} s", time.as_secs_f64());
+    assert!(during > 0, "topics flow on while ClickHouse is away");
+    let ended = cluster.ended_by_themselves();
+    assert!(ended.is_empty(), "no process exits because ClickHouse is away: {}", ended.join("\n"));
+    cluster.clickhouse_start().await;
+}
+
+async fn cluster(seed: u64, parcels: u32, lives_s: u32) -> Cluster {
+    let plan = Plan {
+        seed,
+        parcels,
+        lives_s,
+        rate_per_second: if long() { 45.0 } else { 20.0 },
+        max_interval_s: if long() { 2 } else { 3 },
+        quota: Some(("polar-fox-post", if long() { 2_000 } else { 400 })),
+        ..Plan::default()
+    };
+    let mut cluster = Cluster::start(plan).await;
+    cluster.register_all().await;
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn short_sch_1_sch_2_pol_1_pol_2_every_fault_in_one_cluster() {
+    if long() || !embedded_clickhouse() {
+        return;
+    }
+    let seed = seed();
+    let mut dice = StdRng::seed_from_u64(seed);
+    let mut cluster = cluster(seed, 400, 60).await;
+    kills(&mut cluster, &mut dice, seconds(3), seconds(30)).await;
+    zombies(&mut cluster, seconds(8)).await;
+    sleepers(&mut cluster, seconds(22)).await;
+    broker_away(&mut cluster, seconds(8)).await;
+    clickhouse_away(&mut cluster, seconds(10)).await;
+    println!("chaos: {}", cluster.check_whole().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_sch_1_pol_1_pol_2_three_minutes_of_kills() {
+    if !long() || !embedded_clickhouse() {
+        return;
+    }
+    let seed = seed();
+    let mut dice = StdRng::seed_from_u64(seed);
+    let mut cluster = cluster(seed, 2_000, 150).await;
+    kills(&mut cluster, &mut dice, seconds(1), seconds(180)).await;
+    println!("chaos: {}", cluster.check_whole().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_sch_2_zombies_of_a_minute_win_nothing() {
+    if !long() || !embedded_clickhouse() {
+        return;
+    }
+    let mut cluster = cluster(seed(), 1_000, 120).await;
+    sleep(seconds(10)).await;
+    zombies(&mut cluster, seconds(60)).await;
+    sleepers(&mut cluster, seconds(60)).await;
+    println!("chaos: {}", cluster.check_whole().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn long_log_1_the_broker_and_clickhouse_stopped_for_a_while() {
+    if !long() || !embedded_clickhouse() {
+        return;
+    }
+    let mut cluster = cluster(seed(), 1_000, 150).await;
+    sleep(seconds(10)).await;
+    broker_away(&mut cluster, seconds(30)).await;
+    clickhouse_away(&mut cluster, seconds(60)).await;
+    println!("chaos: {}", cluster.check_whole().await);
+}

@@ -1,0 +1,64 @@
+//! The whole pipeline as a cluster: three processes of each service on a real broker, with the chart's command lines, from
+//! registration over HTTP to the views. Prints where the time goes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "reads what its own programs answer")]
+
+mod support;
+
+use std::time::Duration;
+
+use support::{
+    cluster::{Cluster, Plan, tail},
+    embedded_clickhouse,
+};
+use tokio::time::Instant;
+use waybill_carrier_sim::wall_now_ms;
+
+fn number(name: &str, default: u32) -> u32 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_of_each_service_track_every_parcel_to_its_end_and_stop_in_time() {
+    if !embedded_clickhouse() {
+        return;
+    }
+    let plan = Plan {
+        seed: 11,
+        parcels: number("WAYBILL_PARCELS", 500),
+        replicas: number("WAYBILL_REPLICAS", 3),
+        rate_per_second: f64::from(number("WAYBILL_RATE", 30)),
+        max_interval_s: number("WAYBILL_INTERVAL", 2),
+        lives_s: number("WAYBILL_LIVES", 40),
+        ..Plan::default()
+    };
+    let began = Instant::now();
+    let mut cluster = Cluster::start(plan).await;
+    println!("e2e: {} processes ready after {:.1} s", cluster.services.len(), began.elapsed().as_secs_f64());
+    let started_us = wall_now_ms() * 1_000;
+    cluster.register_all().await;
+    println!("e2e: {}", cluster.check_whole().await);
+    let rate = cluster.rate_between(started_us, wall_now_ms() * 1_000);
+    println!("e2e: {rate:.0} fetches/s on average");
+    for row in cluster
+        .sql(
+            "SELECT count() AS shipments, quantile(0.5)(d) AS p50_ms, quantile(0.99)(d) AS p99_ms FROM (\
+             SELECT dateDiff('millisecond', min(registered_at), min(at)) AS d FROM waybill.v_fetch_outcomes GROUP BY carrier, number)",
+        )
+        .await
+    {
+        println!("e2e: registered → first outcome: {row}");
+    }
+
+    // Under load: SIGTERM drains and ends with 0 within 20 s, readiness turned first.
+    for place in 0..cluster.services.len() {
+        let service = &mut cluster.services[place];
+        let (status, took) = service.stop().await;
+        let name = service.name();
+        assert!(status.success(), "{name} ended with {status}:\n{}", tail(&service.log()));
+        assert!(took < Duration::from_secs(20), "{name} took {took:?} to end");
+        println!("e2e: {name} ended after {:.1} s", took.as_secs_f64());
+    }
+    let errors = cluster.lines_with("ERROR");
+    assert!(errors.is_empty(), "{}", errors.join("\n"));
+}
