@@ -1,0 +1,116 @@
+//! The chart: its values, its objects, and both against a real Kubernetes API server.
+//!
+//! The server (`scripts/kubernetes.sh`) has no nodes and no controllers: what is proved is that helm and the API server
+//! take every object, in the order in which they need each other, and that pods made of them would be admitted. That pods
+//! *work* is proved by the tests that run the same command lines and environment as processes (`support/chart.rs`).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking")]
+
+#[path = "support/chart.rs"]
+mod chart;
+#[path = "kubernetes/cluster.rs"]
+mod cluster;
+#[path = "kubernetes/install.rs"]
+mod install;
+#[path = "kubernetes/network.rs"]
+mod network;
+#[path = "kubernetes/objects.rs"]
+mod objects;
+#[path = "kubernetes/values.rs"]
+mod values;
+
+use std::{fs, path::PathBuf};
+
+use chart::{Chart, helm};
+use serde_json::Value;
+
+/// Whether helm is there; outside CI a machine without it and without Go skips, aloud.
+fn no_helm() -> bool {
+    let missing = helm().is_none();
+    if missing {
+        println!("skipped: neither helm nor Go is installed");
+    }
+    missing
+}
+
+fn example() -> PathBuf {
+    chart::root().join("examples/values-three-carriers.yaml")
+}
+
+/// Values in a file that lives as long as the test.
+struct ValuesFile(tempfile::TempDir);
+
+impl ValuesFile {
+    fn new(yaml: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("values.yaml"), yaml).unwrap();
+        Self(dir)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("values.yaml")
+    }
+}
+
+/// Every switch thrown, every optional object there.
+const EVERYTHING: &str = r#"
+fullnameOverride: tracking
+commonLabels: {team: parcels}
+image: {repository: registry.example/waybill, digest: "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", pullSecrets: [{name: registry}]}
+serviceAccount: {annotations: {example.org/role: waybill}}
+kafka:
+  brokers: b1.kafka.example:9093,b2.kafka.example:9093
+  config: {replication: 3, min_insync_replicas: 2, settings: {security.protocol: SASL_SSL, linger.ms: 2}}
+  secretSettings: {sasl.password: {value: kafka-s3cret}}
+  files: {ca.crt: {secret: kafka-ca, key: ca.crt}}
+clickhouse: {url: "https://clickhouse.example", user: waybill, password: {value: clickhouse-s3cret}}
+apiKeys: {value: "shop apikey-s3cret-0123456789abcdef"}
+carriers:
+  usps: {enabled: true, secrets: {client_id: {value: usps-s3cret}, client_secret: {secret: usps, key: secret}}}
+  acme: {enabled: true, budget: {rate_per_second: 0.25, daily_quota: {requests: 3000000}}}
+adapters:
+  inline: {acme: {adapter: "format: 1\n", mapping: "format: 1\n"}}
+  configMaps: [{name: more-carriers, carriers: [bolt, nut]}]
+  volumes: [{name: shared, source: {persistentVolumeClaim: {claimName: carriers}}}]
+scheduler: {priorityClassName: high, config: {expiry_days: 45}, env: {RUST_BACKTRACE: 1}}
+fetcher:
+  autoscaling: {kind: keda, maxReplicas: 16}
+  tolerations: [{key: spot, operator: Exists, effect: NoSchedule}]
+normalizer: {autoscaling: {kind: hpa}, nodeSelector: {kubernetes.io/arch: amd64}}
+store: {autoscaling: {kind: keda}, config: {batch_bytes: 16777216}}
+api: {autoscaling: {kind: hpa}, podLabels: {example.org/mesh: inside}, podAnnotations: {example.org/scrape: "no"}}
+service: {type: LoadBalancer, port: 80, annotations: {example.org/internal: "true"}}
+networkPolicy:
+  kafka: {to: [{ipBlock: {cidr: 192.0.2.0/24}}]}
+  clickhouse: {to: [{ipBlock: {cidr: 198.51.100.7/32}}], ports: [8443]}
+  carriers: {except: [203.0.113.0/24, "2001:db8::/32"]}
+  api: {from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress}}}]}
+  extraEgress: [{to: [{ipBlock: {cidr: 192.0.2.44/32}}], ports: [{protocol: TCP, port: 4317}]}]
+serviceMonitor: {enabled: true, labels: {release: prometheus}}
+keda: {prometheusAddress: "http://prometheus.monitoring:9090"}
+"#;
+
+/// What is written into values as a secret in [`EVERYTHING`].
+const SECRETS: [&str; 4] = ["kafka-s3cret", "clickhouse-s3cret", "apikey-s3cret-0123456789abcdef", "usps-s3cret"];
+
+fn render(values: &[PathBuf], set: &[&str]) -> Result<Chart, String> {
+    let files: Vec<&std::path::Path> = values.iter().map(PathBuf::as_path).collect();
+    Chart::render("waybill", "shop", &files, set)
+}
+
+/// The chart as every test of its objects looks at it: with no values, with the example's, with everything.
+fn renderings() -> Vec<(&'static str, Chart)> {
+    let everything = ValuesFile::new(EVERYTHING);
+    vec![
+        ("no values", render(&[], &[]).unwrap()),
+        ("three carriers", render(&[example()], &[]).unwrap()),
+        ("everything", render(&[everything.path()], &[]).unwrap()),
+    ]
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
