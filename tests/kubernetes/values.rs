@@ -255,12 +255,13 @@ fn sections_of_the_configuration_are_the_programs_own() {
     }
     assert_eq!(of_program("/telemetry", &[]), of_chart("/properties/telemetry"));
     assert_eq!(of_program("/admin", &["listen"]), of_chart("/properties/admin"));
+    assert_eq!(of_program("/poison", &[]), of_chart("/properties/poison"));
     let kafka = of_chart("/properties/kafka/properties/config");
     assert_eq!(of_program("/log/kafka", &["brokers", "setting_files", "setting_env", "clock_topic"]), kafka);
     // Everything else the chart sets itself, or it has no meaning in a cluster.
     let sections = of_program("", &["data_dir", "demo"]);
     let covered = ["adapters", "admin", "api", "carriers", "clickhouse", "fetcher", "log", "member", "normalizer"];
-    let covered = covered.into_iter().chain(["scheduler", "store", "telemetry"]).map(str::to_owned).collect();
+    let covered = covered.into_iter().chain(["poison", "scheduler", "store", "telemetry"]).map(str::to_owned).collect();
     assert_eq!(sections, covered, "the program left, what the chart covers right");
     assert_eq!(
         of_program("/clickhouse", &["listen", "library"]),

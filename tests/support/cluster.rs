@@ -268,6 +268,8 @@ impl Plan {
             "kafka": { "brokers": brokers, "config": { "replication": 1 } },
             "clickhouse": { "url": url, "user": user, "password": { "value": password } },
             "apiKeys": { "value": format!("tests {KEY}") },
+            // The broker is no Service of a cluster; processes have no network policy anyway.
+            "networkPolicy": { "enabled": false },
             "carriers": carriers,
             "adapters": { "inline": adapters },
             "fetcher": { "config": { "allow_private": true, "routes": routes, "contact": "tests@waybill.example" }, "replicas": self.replicas },

@@ -15,7 +15,9 @@ YAML. Nothing in it is secret.
 {{- range $name, $_ := include "waybill.components" . | fromYaml -}}
 {{- with (index $values $name).config }}{{- $_ := set $config $name . -}}{{- end -}}
 {{- end -}}
-{{- with $values.admin }}{{- $_ := set $config "admin" . -}}{{- end -}}
+{{- range $name := list "admin" "poison" -}}
+{{- with index $values $name }}{{- $_ := set $config $name . -}}{{- end -}}
+{{- end -}}
 {{- $carriers := dict -}}
 {{- range $slug, $carrier := $values.carriers }}{{- $_ := set $carriers $slug (omit ($carrier | default dict) "secrets") -}}{{- end -}}
 {{- if $carriers }}{{- $_ := set $config "carriers" $carriers -}}{{- end -}}
