@@ -38,6 +38,8 @@ async fn three_of_each_service_track_every_parcel_to_its_end_and_stop_in_time() 
     let started_us = wall_now_ms() * 1_000;
     cluster.register_all().await;
     println!("e2e: {}", cluster.check_whole().await);
+    let said = cluster.smoke();
+    assert!(said.contains("waybill.tracking-events holds it as well"), "{said}");
     let rate = cluster.rate_between(started_us, wall_now_ms() * 1_000);
     println!("e2e: {rate:.0} fetches/s on average");
     for row in cluster

@@ -70,6 +70,10 @@ async fn a_sandbox_number_walks_to_its_status_and_the_interface_holds() {
     })
     .await;
 
+    // What `helm test` runs, here without topics that another process could read.
+    let smoke = std::process::Command::new(support::PROGRAM).args(["smoke", "--api", waybill.api()]).output().unwrap();
+    let said = String::from_utf8_lossy(&smoke.stdout);
+    assert!(smoke.status.success() && said.contains("the API shows the first event"), "{said}");
     // The command line asks the process that holds the directory, and looks for itself when nobody does.
     let asked = track(&waybill.data(), "SANDBOX-DELIVERED-0001");
     assert_eq!((&asked["status"], &asked["outcome"]), (&json!("Delivered"), &json!("tracked")), "{asked}");

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use serde_json::{Value, json};
@@ -169,7 +169,8 @@ impl Cluster {
             let name = text(&job["metadata"]["name"]).to_owned();
             self.needs(namespace, &job["spec"]["template"]["spec"], &name).await;
             self.admits(namespace, &job["spec"]["template"], &name).await;
-            let now = rfc3339(SystemTime::now());
+            // The server's own clock; the Job was made a moment ago.
+            let now = job["metadata"]["creationTimestamp"].clone();
             let condition = |kind: &str| json!({ "type": kind, "status": "True", "lastTransitionTime": now, "reason": "Test", "message": "by the test" });
             let status = match jobs {
                 Jobs::Succeed => json!({
@@ -297,19 +298,4 @@ impl Drop for Cluster {
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
-}
-
-fn rfc3339(time: SystemTime) -> String {
-    let seconds = time.duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Civil date from days since 1970 (400-year cycles that begin on 1 March).
-    let shifted = days + 719_468;
-    let (cycle, of_cycle) = (shifted / 146_097, shifted % 146_097);
-    let year = (of_cycle - of_cycle / 1_460 + of_cycle / 36_524 - of_cycle / 146_096) / 365;
-    let of_year = of_cycle - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = year + cycle * 400 + carry;
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3_600, rest / 60 % 60, rest % 60)
 }

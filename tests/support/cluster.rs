@@ -103,6 +103,7 @@ pub struct Cluster {
     pub services: Vec<Service>,
     plan: Plan,
     clickhouse_at: SocketAddr,
+    smoke: Pod,
     dir: TempDir,
     http: reqwest::Client,
 }
@@ -317,6 +318,7 @@ impl Cluster {
             services: Vec::new(),
             plan,
             clickhouse_at,
+            smoke: pods["smoke"].clone(),
             dir,
             http: http_client(),
         };
@@ -353,6 +355,23 @@ impl Cluster {
         let answer = pod.process(&folder, 0, &unknown, &[]).command(PROGRAM).output().expect("the job runs");
         let said = String::from_utf8_lossy(&answer.stderr);
         assert!(answer.status.success(), "the job {} ended with {}:\n{said}", pod.name, answer.status);
+    }
+
+    /// What `helm test` runs: a number of the sandbox from the API to ClickHouse and to the topic. Answers what it said.
+    pub fn smoke(&self) -> String {
+        let folder = self.dir.path().join("smoke");
+        fs::create_dir_all(&folder).expect("a folder");
+        let unknown = |kind: &str, name: &str, key: &str| panic!("{kind} {name} {key} is not the chart's own");
+        let mut process = self.smoke.process(&folder, 0, &unknown, &[]);
+        let api = self.services.iter().find(|service| service.role == "api").expect("there is one").api;
+        // The Service's name leads to one of the pods.
+        for argument in process.args.iter_mut().filter(|argument| argument.starts_with("http://")) {
+            *argument = format!("http://{api}");
+        }
+        let answer = process.command(PROGRAM).output().expect("the test's pod runs");
+        let said = String::from_utf8_lossy(&answer.stdout).into_owned();
+        assert!(answer.status.success(), "{said}{}", String::from_utf8_lossy(&answer.stderr));
+        said
     }
 
     /// Waits until every service that runs is ready.

@@ -104,6 +104,11 @@ impl Waybill {
         self.holder[of].as_str().expect("an address")
     }
 
+    /// Where the API answers.
+    pub fn api(&self) -> &str {
+        self.address("api")
+    }
+
     /// Where the demo's simulated carriers answer.
     pub fn simulator(&self) -> &str {
         self.address("simulator")
