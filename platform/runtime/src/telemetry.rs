@@ -4,7 +4,15 @@ use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Layer as _,
+    filter::{FilterExt as _, filter_fn},
+    fmt,
+    layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+use crate::trace::{Exporter, OtlpConfig, OtlpError, TARGET};
 
 /// How logs are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -18,39 +26,95 @@ pub enum LogFormat {
 }
 
 /// What is told about a running process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TelemetryConfig {
     /// Form of log lines, which go to standard error.
     pub format: LogFormat,
     /// Which are written: `info`, or directives such as `info,waybill_fetcher=debug`.
     pub filter: String,
+    /// Where traces are sent; nowhere by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub otlp: Option<OtlpConfig>,
 }
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info".to_owned() }
+        Self { format: LogFormat::Text, filter: "info".to_owned(), otlp: None }
     }
 }
 
-/// The filter is not in the form of directives.
+/// Telemetry cannot start as configured.
 #[derive(Debug, thiserror::Error)]
-#[error("telemetry.filter: {0}")]
-pub struct FilterError(String);
+pub enum TelemetryError {
+    /// The filter is not in the form of directives.
+    #[error("telemetry.filter: {0}")]
+    Filter(String),
+    /// Traces cannot be exported.
+    #[error(transparent)]
+    Otlp(#[from] OtlpError),
+}
 
-/// Starts logging to standard error. A second call changes nothing.
+/// Running telemetry. Dropping it loses the last spans; [`Telemetry::finish`] sends them.
+#[derive(Debug)]
+#[must_use]
+pub struct Telemetry {
+    exporter: Option<Exporter>,
+}
+
+impl Telemetry {
+    /// Sends the last spans, within three seconds.
+    pub async fn finish(self) {
+        if let Some(exporter) = self.exporter {
+            exporter.finish().await;
+        }
+    }
+}
+
+/// Starts logging to standard error and, where configured, the export of traces as `service` (such as `waybill-fetcher`)
+/// of the process `instance`. Called within the runtime. A second call in a process changes nothing.
 ///
 /// # Errors
-/// [`FilterError`] when the filter cannot be read.
-pub fn init_logs(config: &TelemetryConfig) -> Result<(), FilterError> {
-    let filter = EnvFilter::builder().parse(&config.filter).map_err(|error| FilterError(error.to_string()))?;
-    let registry = tracing_subscriber::registry().with(filter);
-    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    // An error means that a subscriber is installed already, as in tests.
-    let _ = match config.format {
-        LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr).with_ansi(colours)).try_init(),
-        LogFormat::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init(),
+/// [`TelemetryError`] when the configuration cannot be used.
+pub fn init(config: &TelemetryConfig, service: &str, instance: &str) -> Result<Telemetry, TelemetryError> {
+    let filter =
+        EnvFilter::builder().parse(&config.filter).map_err(|error| TelemetryError::Filter(error.to_string()))?;
+    // Spans of traces are for the receiver; in log lines they would only be noise.
+    let filter = filter.and(filter_fn(|metadata| metadata.target() != TARGET));
+    let (exporter, tracer) = match &config.otlp {
+        None => (None, None),
+        Some(otlp) => {
+            let (exporter, tracer) = Exporter::start(otlp, service, instance)?;
+            (Some(exporter), Some(tracer))
+        }
     };
+    let spans = tracer.map(|tracer| {
+        tracing_opentelemetry::layer()
+            .with_tracer(tracer)
+            .with_location(false)
+            .with_threads(false)
+            .with_level(false)
+            .with_tracked_inactivity(false)
+            .with_filter(filter_fn(|metadata| metadata.target() == TARGET))
+    });
+    let lines = match config.format {
+        LogFormat::Text => {
+            let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_filter(filter).boxed()
+        }
+        LogFormat::Json => fmt::layer().json().with_writer(std::io::stderr).with_filter(filter).boxed(),
+    };
+    // An error means that a subscriber is installed already, as in tests.
+    let _ = tracing_subscriber::registry().with(lines).with(spans).try_init();
+    Ok(Telemetry { exporter })
+}
+
+/// Starts logging only, for commands that look something up and end.
+///
+/// # Errors
+/// [`TelemetryError`] when the filter cannot be read.
+pub fn init_logs(config: &TelemetryConfig) -> Result<(), TelemetryError> {
+    let _ = init(&TelemetryConfig { otlp: None, ..config.clone() }, "waybill", "")?;
     Ok(())
 }
 

@@ -1,0 +1,160 @@
+//! One trace from the API's request through every topic to ClickHouse (W3C trace context, OpenTelemetry's names for
+//! messaging).
+//!
+//! Every record may carry the header `traceparent`. Whoever takes a record opens a span below it and writes its own
+//! context into what it produces; a process that exports nothing passes the header on as it came, so a trace is not cut
+//! by a service that does not take part. What is done for many records at once is a span of its own that links to each.
+//!
+//! Spans have the target [`TARGET`]: log lines do not show them, and where nothing is exported they cost one comparison.
+//! A tracking number, a parameter or a secret is never an attribute.
+
+mod export;
+mod parent;
+
+use opentelemetry::{
+    Context,
+    trace::{SpanContext, TraceContextExt as _},
+};
+use tracing::{Span, field::Empty};
+use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+
+pub use export::{Exporter, OtlpConfig, OtlpError};
+pub use parent::TraceParent;
+
+/// Target of all spans that are exported.
+pub const TARGET: &str = "waybill_trace";
+
+/// Most records that one span links to; a batch of more is linked by its first ones.
+pub const MOST_LINKS: usize = 128;
+
+/// Where a record stands, for the attributes of a span.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// The topic's full name.
+    pub topic: &'a str,
+    /// Its partition.
+    pub partition: u32,
+    /// Its offset there.
+    pub offset: u64,
+}
+
+/// Taking one record: a consumer's span below the record's own context.
+pub fn process(at: Place<'_>, group: &str, parent: Option<TraceParent>) -> Span {
+    let span = tracing::info_span!(
+        target: TARGET,
+        "process",
+        otel.name = format!("process {}", at.topic),
+        otel.kind = "consumer",
+        messaging.system = "kafka",
+        messaging.operation.name = "process",
+        messaging.operation.type = "process",
+        messaging.destination.name = at.topic,
+        messaging.destination.partition.id = at.partition.to_string(),
+        messaging.kafka.offset = i64::try_from(at.offset).unwrap_or(i64::MAX),
+        messaging.consumer.group.name = group,
+        otel.status_code = Empty,
+        waybill.outcome = Empty,
+    );
+    below(span, parent)
+}
+
+/// Appending records to a topic: a producer's span below `within`, or below a context that waited.
+pub fn send(topic: &str, records: usize, within: Sender<'_>) -> Span {
+    let open = |topic: &str| {
+        tracing::info_span!(
+            target: TARGET,
+            "send",
+            otel.name = format!("send {topic}"),
+            otel.kind = "producer",
+            messaging.system = "kafka",
+            messaging.operation.name = "send",
+            messaging.operation.type = "send",
+            messaging.destination.name = topic,
+            messaging.batch.message_count = i64::try_from(records).unwrap_or(i64::MAX),
+        )
+    };
+    match within {
+        Sender::Span(span) => span.in_scope(|| open(topic)),
+        Sender::Context(parent) => below(open(topic), parent),
+    }
+}
+
+/// Under what something is sent.
+#[derive(Debug, Clone, Copy)]
+pub enum Sender<'a> {
+    /// A span of this process.
+    Span(&'a Span),
+    /// A context that came from elsewhere; none starts a trace.
+    Context(Option<TraceParent>),
+}
+
+/// Answering an HTTP request; `route` is the pattern, never the path that was asked.
+pub fn server(method: &str, route: &str, parent: Option<TraceParent>) -> Span {
+    let span = tracing::info_span!(
+        target: TARGET,
+        "server",
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+        otel.status_code = Empty,
+    );
+    below(span, parent)
+}
+
+/// Asking a carrier; only the host is told, because the rest holds numbers. It is a child of the current span.
+pub fn client(method: &str, host: &str, carrier: &str, step: &str) -> Span {
+    tracing::info_span!(
+        target: TARGET,
+        "client",
+        otel.name = format!("{method} {host}"),
+        otel.kind = "client",
+        http.request.method = method,
+        server.address = host,
+        http.response.status_code = Empty,
+        error.r#type = Empty,
+        otel.status_code = Empty,
+        waybill.carrier = carrier,
+        waybill.step = step,
+    )
+}
+
+/// One insert into ClickHouse: a span of its own that links to the contexts of its records.
+pub fn insert(table: &str, rows: usize, links: impl IntoIterator<Item = TraceParent>) -> Span {
+    let span = tracing::info_span!(
+        target: TARGET,
+        "insert",
+        otel.name = format!("INSERT {table}"),
+        otel.kind = "client",
+        db.system.name = "clickhouse",
+        db.operation.name = "INSERT",
+        db.collection.name = table,
+        db.operation.batch.size = i64::try_from(rows).unwrap_or(i64::MAX),
+        otel.status_code = Empty,
+    );
+    if !span.is_disabled() {
+        for link in links.into_iter().take(MOST_LINKS) {
+            span.add_link(link.into());
+        }
+    }
+    span
+}
+
+/// The context that what this span produces carries: the span's own where it is exported, else what came in.
+pub fn forward(span: &Span, incoming: Option<TraceParent>) -> Option<TraceParent> {
+    if span.is_disabled() {
+        return incoming;
+    }
+    let context = span.context();
+    let own = context.span().span_context().clone();
+    if own.is_valid() { Some(TraceParent::from(&own)) } else { incoming }
+}
+
+fn below(span: Span, parent: Option<TraceParent>) -> Span {
+    if let Some(parent) = parent.filter(|_| !span.is_disabled()) {
+        // Fails only where nothing is exported.
+        let _ = span.set_parent(Context::new().with_remote_span_context(SpanContext::from(parent)));
+    }
+    span
+}
