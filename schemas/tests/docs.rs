@@ -17,8 +17,15 @@ fn document(name: &str) -> String {
     fs::read_to_string(root().join(name)).expect(name)
 }
 
-const DOCUMENTS: [&str; 6] =
-    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "adapters/README.md"];
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "adapters/README.md",
+    "helm/waybill/README.md",
+];
 
 /// What stands between back-ticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
@@ -80,7 +87,7 @@ fn paths_and_targets_in_documents_exist() {
             let is_path =
                 token.contains('/') && !token.contains([' ', '<', '{', '*', ':', '=']) && !token.starts_with('/');
             if is_path
-                && ["services/", "platform/", "adapters/", "schemas/", "tests/", "loadtest/"]
+                && ["services/", "platform/", "adapters/", "schemas/", "tests/", "loadtest/", "helm/", "examples/"]
                     .iter()
                     .any(|top| token.starts_with(top))
             {
