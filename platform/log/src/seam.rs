@@ -376,6 +376,9 @@ pub enum LogError {
     /// Not reachable now.
     #[error("the log is unavailable: {0}")]
     Unavailable(String),
+    /// Settings that can never work; the sentence names the key.
+    #[error("the log's configuration cannot be used: {0}")]
+    Misconfigured(String),
     /// The log has been closed.
     #[error("the log is closed")]
     Closed,
@@ -393,6 +396,7 @@ impl LogError {
             | Self::OutOfRange { .. }
             | Self::Fenced
             | Self::Corrupt(_)
+            | Self::Misconfigured(_)
             | Self::Closed => ErrorClass::Fatal,
         }
     }

@@ -1,0 +1,131 @@
+//! What librdkafka's callbacks do: log lines go to tracing (target `rdkafka`), tokens come from a file.
+
+use std::{error::Error, path::PathBuf};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use rdkafka::{
+    client::{ClientContext, OAuthToken},
+    config::RDKafkaLogLevel,
+    consumer::ConsumerContext,
+    error::KafkaError,
+    producer::{DeliveryResult, ProducerContext},
+    types::RDKafkaErrorCode,
+};
+
+use super::producer::Delivery;
+
+/// How long a token without an end of its own is used, in milliseconds.
+const TOKEN_MS: i64 = 300_000;
+
+/// The context of every client.
+#[derive(Debug, Clone)]
+pub(super) struct Context {
+    /// Which client speaks.
+    pub role: &'static str,
+    /// Where OAUTHBEARER's token is.
+    pub oauth_token_file: Option<PathBuf>,
+}
+
+impl Context {
+    /// A broker that goes away and comes back is no error of ours: librdkafka reconnects by itself, and whoever waits is
+    /// told by the call. So nothing below *critical* is an ERROR here.
+    pub(super) fn line(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        let role = self.role;
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(target: "rdkafka", role, facility, text, "kafka.client");
+            }
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+                tracing::warn!(target: "rdkafka", role, facility, text, "kafka.client");
+            }
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(target: "rdkafka", role, facility, text, "kafka.client");
+            }
+            RDKafkaLogLevel::Debug => tracing::debug!(target: "rdkafka", role, facility, text, "kafka.client"),
+        }
+    }
+
+    pub(super) fn failed(&self, error: &KafkaError, reason: &str) {
+        // Said of each position by the reader that meets it.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
+        tracing::warn!(target: "rdkafka", role = self.role, %error, reason, "kafka.client");
+    }
+
+    /// The token as it is in the file now.
+    pub(super) fn token(&self) -> Result<OAuthToken, Box<dyn Error>> {
+        let Some(path) = &self.oauth_token_file else {
+            return Err("kafka.oauth_token_file is not set, and OAUTHBEARER needs a token".into());
+        };
+        let token = std::fs::read_to_string(path)
+            .map_err(|error| format!("kafka.oauth_token_file {} cannot be read: {error}", path.display()))?;
+        let token = token.trim().to_owned();
+        let claims = claims(&token).unwrap_or_default();
+        #[allow(clippy::disallowed_methods, reason = "a token's life is counted on the wall clock, by both sides")]
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+        let lifetime_ms = claims.exp.map_or(now.saturating_add(TOKEN_MS), |seconds| seconds.saturating_mul(1_000));
+        Ok(OAuthToken { token, principal_name: claims.sub.unwrap_or_else(|| "waybill".to_owned()), lifetime_ms })
+    }
+}
+
+#[derive(Debug, Default, PartialEq, Eq, serde::Deserialize)]
+struct Claims {
+    #[serde(default)]
+    sub: Option<String>,
+    /// Seconds.
+    #[serde(default)]
+    exp: Option<i64>,
+}
+
+/// Who and until when, of a JWT; `None` for other tokens. Nothing is verified: the broker does that.
+fn claims(token: &str) -> Option<Claims> {
+    let payload = token.split('.').nth(1)?;
+    let bytes = URL_SAFE_NO_PAD.decode(payload.trim_end_matches('=')).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+impl ClientContext for Context {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        self.line(level, facility, text);
+    }
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.failed(&error, reason);
+    }
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        self.token()
+    }
+}
+
+impl ConsumerContext for Context {}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<Delivery>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, delivery: Box<Delivery>) {
+        delivery.settle(result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn a_token_is_read_from_its_file_with_who_and_until_when() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let payload = URL_SAFE_NO_PAD.encode(r#"{"sub":"shop","exp":1800000000,"aud":["kafka"]}"#);
+        std::fs::write(file.path(), format!("e30.{payload}.sig\n")).unwrap();
+        let context = Context { role: "test", oauth_token_file: Some(file.path().to_owned()) };
+        let token = context.token().unwrap();
+        assert_eq!((token.principal_name.as_str(), token.lifetime_ms), ("shop", 1_800_000_000_000));
+        assert!(token.token.ends_with(".sig"));
+        assert_eq!(claims("opaque"), None);
+        assert!(Context { role: "test", oauth_token_file: None }.token().is_err());
+    }
+}

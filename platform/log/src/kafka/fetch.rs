@@ -1,0 +1,249 @@
+//! A consumer that belongs to no group, and cursors on its partitions.
+//!
+//! A cursor holds a partition of its client from an offset on; its records come to a queue of its own, so a busy partition
+//! never hides another and a cursor that nobody reads holds back only itself.
+//!
+//! Memory of a process, with 32 partitions far behind: each partition's queue holds at most `QUEUED_KIB` + one fetch of
+//! `PARTITION_BYTES` = 2 MiB, and may keep alive one answer of at most `ANSWER_BYTES` = 2 MiB of which a last record is
+//! still wanted: 32 × 4 MiB = 128 MiB at the very worst, whatever the lag. Readers outside groups keep few cursors besides.
+
+use std::{
+    sync::{Arc, PoisonError, RwLock, Weak},
+    time::Duration,
+};
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    config::ClientConfig,
+    consumer::{BaseConsumer, Consumer as _},
+};
+use tokio::{sync::Notify, task::spawn_blocking, time::timeout};
+
+use super::{
+    context::Context,
+    error::{from_error, gone},
+    native::{Fetched, PartitionQueue, known_end},
+};
+use crate::seam::{Bounds, LogError, TopicPartition};
+
+/// Records waiting in a partition's queue, in KiB.
+const QUEUED_KIB: u32 = 1_024;
+/// Most bytes of one partition in one answer.
+const PARTITION_BYTES: u32 = 1_048_576;
+/// Most bytes of one answer.
+const ANSWER_BYTES: u32 = 2 * 1_048_576;
+/// How often a client's own events are looked at.
+const KEEPING: Duration = Duration::from_millis(100);
+/// Most events at one look.
+const EVENTS: usize = 64;
+
+type Native = BaseConsumer<Context>;
+
+/// One client without a group.
+pub(super) struct FetchClient {
+    /// `None` only while it is dropped.
+    native: RwLock<Option<Arc<Native>>>,
+    request_timeout: Duration,
+}
+
+impl FetchClient {
+    /// `hold`: how long the broker may hold back an answer when there is nothing new.
+    pub(super) fn new(
+        mut config: ClientConfig,
+        context: Context,
+        hold: Duration,
+        request_timeout: Duration,
+    ) -> Result<Arc<Self>, LogError> {
+        // What an operator has given stands.
+        for (name, value) in [
+            ("fetch.wait.max.ms", hold.as_millis().to_string()),
+            ("fetch.min.bytes", "1".to_owned()),
+            ("fetch.queue.backoff.ms", "5".to_owned()),
+            ("fetch.error.backoff.ms", "100".to_owned()),
+            ("queued.max.messages.kbytes", QUEUED_KIB.to_string()),
+            ("fetch.message.max.bytes", PARTITION_BYTES.to_string()),
+            ("fetch.max.bytes", ANSWER_BYTES.to_string()),
+        ] {
+            if config.get(name).is_none() {
+                config.set(name, value);
+            }
+        }
+        config.set("enable.partition.eof", "true").set("auto.offset.reset", "error");
+        let native: Native = config
+            .create_with_context(context)
+            .map_err(|error| from_error(&error, "the consumer cannot be made"))?;
+        let client = Arc::new(Self { native: RwLock::new(Some(Arc::new(native))), request_timeout });
+        tokio::spawn(keep(Arc::downgrade(&client)));
+        Ok(client)
+    }
+
+    pub(super) fn native(&self) -> Result<Arc<Native>, LogError> {
+        self.native.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(LogError::Closed)
+    }
+
+    /// Runs a call that waits for the broker, beside the runtime; `Unavailable` when it does not end in time.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        what: &str,
+        call: impl FnOnce(&Native, Duration) -> Result<T, LogError> + Send + 'static,
+    ) -> Result<T, LogError> {
+        let (native, limit) = (self.native()?, self.request_timeout);
+        let answer = timeout(limit + Duration::from_secs(5), spawn_blocking(move || call(&native, limit))).await;
+        match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(gone(what)),
+            Err(_) => Err(LogError::Unavailable(format!("{what}: no answer in time"))),
+        }
+    }
+
+    /// The partition's offsets, asked of the broker now.
+    pub(super) async fn bounds(&self, at: &TopicPartition) -> Result<Bounds, LogError> {
+        let (topic, partition) = (Arc::clone(&at.topic), native_partition(at.partition));
+        self.ask(&at.topic, move |native, limit| {
+            let (first, next) = native
+                .fetch_watermarks(&topic, partition, limit)
+                .map_err(|error| from_error(&error, &topic))?;
+            Ok(Bounds { first: u64::try_from(first).unwrap_or(0), next: u64::try_from(next).unwrap_or(0) })
+        })
+        .await
+    }
+}
+
+/// Serves a client's own events (logs, errors, tokens) as long as it lives.
+async fn keep(client: Weak<FetchClient>) {
+    loop {
+        tokio::time::sleep(KEEPING).await;
+        let Some(client) = client.upgrade() else { return };
+        let Ok(native) = client.native() else { return };
+        for _ in 0..EVENTS {
+            // Records never come here; what does is either handled by the context or told by the queue it concerns.
+            if native.poll(Duration::ZERO).is_none() {
+                break;
+            }
+        }
+    }
+}
+
+impl Drop for FetchClient {
+    fn drop(&mut self) {
+        // Closing waits for the client's threads; nobody else has to. Cursors may hold it a little longer.
+        if let Some(native) = self.native.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+            discard(native);
+        }
+    }
+}
+
+/// Lets go of a value whose end waits for other threads.
+pub(super) fn discard<T: Send + 'static>(value: T) {
+    let ended = std::thread::Builder::new().name("kafka-discard".to_owned()).spawn(move || drop(value));
+    if let Err(error) = ended {
+        tracing::warn!(%error, "kafka.discard_failed");
+    }
+}
+
+pub(super) fn native_partition(partition: u32) -> i32 {
+    i32::try_from(partition).unwrap_or(i32::MAX)
+}
+
+pub(super) fn native_offset(offset: u64) -> Offset {
+    Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX))
+}
+
+/// A place in a partition from which records come.
+pub(super) struct Cursor {
+    client: Arc<FetchClient>,
+    at: TopicPartition,
+    /// `None` only while it is dropped.
+    queue: Option<PartitionQueue<Context>>,
+    position: u64,
+}
+
+impl Cursor {
+    /// Begins at an offset. The client must have no other cursor on this partition.
+    /// Arrivals are told to `filled`, by which one waiter may wait for several cursors.
+    pub(super) fn open(
+        client: &Arc<FetchClient>,
+        at: &TopicPartition,
+        offset: u64,
+        filled: Arc<Notify>,
+    ) -> Result<Self, LogError> {
+        let native = client.native()?;
+        let queue = PartitionQueue::new(&native, &at.topic, native_partition(at.partition), filled)
+            .ok_or_else(|| LogError::UnknownTopic(at.topic.to_string()))?;
+        let cursor = Self { client: Arc::clone(client), at: at.clone(), queue: Some(queue), position: offset };
+        cursor.assign(offset)?;
+        Ok(cursor)
+    }
+
+    /// Goes to another offset.
+    pub(super) fn reposition(&mut self, offset: u64) -> Result<(), LogError> {
+        self.unassign();
+        self.position = offset;
+        self.assign(offset)
+    }
+
+    fn assign(&self, offset: u64) -> Result<(), LogError> {
+        let mut list = TopicPartitionList::with_capacity(1);
+        let native = self.client.native()?;
+        let assigned = list
+            .add_partition_offset(&self.at.topic, native_partition(self.at.partition), native_offset(offset))
+            .and_then(|()| native.incremental_assign(&list));
+        assigned.map_err(|error| from_error(&error, &self.at.topic))
+    }
+
+    fn unassign(&self) {
+        let mut list = TopicPartitionList::with_capacity(1);
+        list.add_partition(&self.at.topic, native_partition(self.at.partition));
+        if let Ok(native) = self.client.native()
+            && let Err(error) = native.incremental_unassign(&list)
+        {
+            tracing::debug!(%error, topic = %self.at.topic, "kafka.unassign_failed");
+        }
+    }
+
+    /// The partition.
+    pub(super) fn at(&self) -> &TopicPartition {
+        &self.at
+    }
+
+    /// The next offset.
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// What has arrived, without waiting. The position moves past it.
+    pub(super) fn take(&mut self) -> Option<Fetched> {
+        let fetched = self.queue.as_ref()?.take()?;
+        match &fetched {
+            Fetched::Record(record) => self.position = record.offset + 1,
+            // An end behind the position is an old one; one beyond it says that there is only a gap.
+            Fetched::End(offset) => self.position = self.position.max(*offset),
+            Fetched::Failed(_) => {}
+        }
+        Some(fetched)
+    }
+
+    /// Tells of arrivals; to be armed before [`Self::take`].
+    pub(super) fn filled(&self) -> Option<&Notify> {
+        self.queue.as_ref().map(PartitionQueue::filled)
+    }
+
+    /// The partition's end as far as is known without asking; at least the position.
+    pub(super) fn known_end(&self) -> u64 {
+        let native = self.client.native().ok();
+        let told = native.and_then(|native| known_end(&native, &self.at.topic, native_partition(self.at.partition)));
+        told.map_or(self.position, |end| end.max(self.position))
+    }
+
+    /// Where the client is.
+    pub(super) fn client(&self) -> &Arc<FetchClient> {
+        &self.client
+    }
+}
+
+impl Drop for Cursor {
+    fn drop(&mut self) {
+        self.unassign();
+        self.queue = None;
+    }
+}

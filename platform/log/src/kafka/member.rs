@@ -1,0 +1,370 @@
+//! A member of a group: the service's side. Membership is served by [`super::session`]; records come by cursors of a
+//! client without a group, one a started partition, each with its own queue, served in turn.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use rdkafka::{
+    consumer::Consumer as _,
+    error::KafkaError,
+    types::RDKafkaErrorCode as Code,
+};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::spawn_blocking,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    Inner,
+    commits::Native,
+    context::Context,
+    error::{from_code, from_error, gone},
+    fetch::{Cursor, FetchClient, discard},
+    handover::MAX_METADATA_BYTES,
+    native::Fetched,
+    session::{Change, GroupContext, Session, Shared},
+};
+use crate::{
+    Ownership,
+    seam::{Commit, GroupEvent, GroupMember, JoinGroup, LogError, OutOfRange, Record, TopicPartition},
+};
+
+/// Most bytes of one delivery.
+const MAX_DELIVERY_BYTES: usize = 4 * 1024 * 1024;
+/// How long the broker holds back an answer when there is nothing new.
+const HOLD: Duration = Duration::from_millis(100);
+/// What leaving may take in all.
+const LEAVING: Duration = Duration::from_secs(15);
+/// Stands in for waits that no clock can express.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// One life of a member.
+pub(super) struct Member {
+    log: Arc<Inner>,
+    /// `None` only while it is dropped.
+    native: Option<Arc<Native>>,
+    shared: Arc<Shared>,
+    fetch: Arc<FetchClient>,
+    /// Told by all cursors and by the session.
+    changed: Arc<Notify>,
+    topic: Arc<str>,
+    out_of_range: OutOfRange,
+    max_batch: usize,
+    cursors: BTreeMap<u32, Cursor>,
+    paused: BTreeSet<u32>,
+    /// Partitions whose position is gone: said at every look until they are started elsewhere.
+    broken: BTreeMap<u32, LogError>,
+    /// The partition served last: the next look begins behind it, so that a busy one starves no other.
+    served: u32,
+}
+
+impl Member {
+    pub(super) fn join(log: &Arc<Inner>, group: &JoinGroup) -> Result<Self, LogError> {
+        let shared = Arc::new(Shared::new(&group.topic, group.drain_budget));
+        let basics = Context { role: "group", ..log.context.clone() };
+        let config = log.group_config(group)?;
+        let context = GroupContext { basics, shared: Arc::clone(&shared) };
+        let native: Native = config
+            .create_with_context(context)
+            .map_err(|error| from_error(&error, "the group's consumer cannot be made"))?;
+        let native = Arc::new(native);
+        let context = Context { role: "group-fetch", ..log.context.clone() };
+        let fetch = FetchClient::new(log.reader_config()?, context, HOLD, log.options.request_timeout())?;
+        native.subscribe(&[&group.topic]).map_err(|error| from_error(&error, &group.topic))?;
+        let holder = format!("{}/{:016x}", group.member, rand_u64());
+        Session::start(Arc::clone(&native), Arc::clone(&shared), holder, &log.options)?;
+        Ok(Self {
+            log: Arc::clone(log),
+            native: Some(native),
+            changed: Arc::clone(&shared.changed),
+            shared,
+            fetch,
+            topic: group.topic.as_str().into(),
+            out_of_range: group.out_of_range,
+            max_batch: group.max_batch.max(1),
+            cursors: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            broken: BTreeMap::new(),
+            served: 0,
+        })
+    }
+
+    fn change(&mut self) -> Result<Option<GroupEvent>, LogError> {
+        let mut state = self.shared.state();
+        if let Some(error) = state.ended.clone() {
+            drop(state);
+            self.cursors.clear();
+            return Err(error);
+        }
+        let change = state.changes.pop_front();
+        drop(state);
+        Ok(match change {
+            None => None,
+            Some(Change::Assigned(partitions)) => Some(GroupEvent::Assigned(partitions)),
+            Some(Change::Revoked(partitions)) => {
+                for partition in &partitions {
+                    self.cursors.remove(partition);
+                    self.paused.remove(partition);
+                    self.broken.remove(partition);
+                }
+                Some(GroupEvent::Revoked(partitions))
+            }
+        })
+    }
+
+    /// Records of the next partition that has any.
+    async fn deliver(&mut self) -> Result<Option<GroupEvent>, LogError> {
+        if let Some((_, error)) = self.broken.iter().find(|(partition, _)| !self.paused.contains(partition)) {
+            return Err(error.clone());
+        }
+        let behind = self.cursors.range(self.served.saturating_add(1)..);
+        let before = self.cursors.range(..=self.served);
+        let order: Vec<u32> = behind.chain(before).map(|(partition, _)| *partition).collect();
+        for partition in order {
+            // Nothing is delivered from a partition that is known to be lost, also not what came before.
+            if self.paused.contains(&partition) || !self.shared.ownership.holds(partition) {
+                continue;
+            }
+            let Some(cursor) = self.cursors.get_mut(&partition) else { continue };
+            let (records, failed) = take(cursor, self.max_batch);
+            if !records.is_empty() {
+                self.served = partition;
+                if let Some(code) = failed {
+                    self.repair(partition, code).await?;
+                }
+                return Ok(Some(GroupEvent::Records { partition, records }));
+            }
+            if let Some(code) = failed {
+                self.repair(partition, code).await?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// A partition cannot be read on where it stands.
+    async fn repair(&mut self, partition: u32, code: Code) -> Result<(), LogError> {
+        let Some(cursor) = self.cursors.get_mut(&partition) else { return Ok(()) };
+        let at = cursor.at().clone();
+        let offset = cursor.position();
+        if !matches!(code, Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset) {
+            // librdkafka goes on by itself when it can.
+            tracing::warn!(topic = %at.topic, partition, %code, "kafka.fetch_failed");
+            return Ok(());
+        }
+        let bounds = self.log.reads.bounds(&at).await?;
+        if (bounds.first..=bounds.next).contains(&offset) {
+            return cursor.reposition(offset);
+        }
+        let (first, next) = (bounds.first, bounds.next);
+        match self.out_of_range {
+            OutOfRange::Earliest => {
+                tracing::warn!(topic = %at.topic, partition, offset, first, next, "log.position_gone");
+                cursor.reposition(first)
+            }
+            OutOfRange::Fail => {
+                self.cursors.remove(&partition);
+                let error = LogError::OutOfRange { topic: at.topic.to_string(), partition, offset, first, next };
+                self.broken.insert(partition, error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    fn not_owned(&self, partition: u32) -> LogError {
+        self.shared.state().ended.clone().unwrap_or(LogError::NotOwned(partition))
+    }
+
+    fn native(&self) -> Result<Arc<Native>, LogError> {
+        self.native.clone().ok_or(LogError::Closed)
+    }
+
+    /// What a refused commit means.
+    fn refused(&self, commits: &[Commit], error: &KafkaError) -> LogError {
+        let partition = commits.first().map_or(0, |commit| commit.partition);
+        match error.rdkafka_error_code() {
+            Some(Code::UnknownMemberId | Code::FencedMemberEpoch | Code::AssignmentLost) => {
+                self.shared.lose_everything();
+                LogError::NotOwned(partition)
+            }
+            Some(Code::FencedInstanceId) => LogError::Fenced,
+            Some(Code::OffsetMetadataTooLarge) => {
+                let bytes = commits.iter().map(|commit| commit.metadata.len()).max().unwrap_or(0);
+                LogError::TooLarge { bytes, limit: MAX_METADATA_BYTES }
+            }
+            // The group is just being shared out anew: what is still ours then may be committed again.
+            Some(code @ (Code::IllegalGeneration | Code::RebalanceInProgress | Code::StaleMemberEpoch)) => {
+                LogError::Unavailable(format!("committing to {}: {code}", self.topic))
+            }
+            Some(code) => from_code(code, &self.topic),
+            None => from_error(error, &self.topic),
+        }
+    }
+}
+
+/// What has come from a partition, at most one delivery, and why nothing more comes, if so.
+fn take(cursor: &mut Cursor, max_batch: usize) -> (Vec<Record>, Option<Code>) {
+    let (mut records, mut bytes) = (Vec::new(), 0_usize);
+    while records.len() < max_batch && bytes < MAX_DELIVERY_BYTES {
+        match cursor.take() {
+            None => break,
+            Some(Fetched::Record(record)) => {
+                bytes += record.key.as_ref().map_or(0, bytes::Bytes::len);
+                bytes += record.value.as_ref().map_or(0, bytes::Bytes::len);
+                records.push(record);
+            }
+            Some(Fetched::End(_)) => {}
+            Some(Fetched::Failed(code)) => return (records, Some(code)),
+        }
+    }
+    (records, None)
+}
+
+/// A number that tells two lives of one name apart.
+fn rand_u64() -> u64 {
+    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+    RandomState::new().build_hasher().finish()
+}
+
+#[async_trait]
+impl GroupMember for Member {
+    async fn next(&mut self, wait: Duration) -> Result<GroupEvent, LogError> {
+        let deadline = Instant::now() + wait.min(FAR);
+        loop {
+            // Everything below may be ready at once, for ever: let others run.
+            tokio::task::consume_budget().await;
+            if let Some(event) = self.change()? {
+                return Ok(event);
+            }
+            if let Some(event) = self.deliver().await? {
+                return Ok(event);
+            }
+            // A change that comes in between leaves its mark in the notification: it is not missed.
+            if timeout_at(deadline, self.changed.notified()).await.is_err() {
+                return Ok(GroupEvent::Idle);
+            }
+        }
+    }
+
+    async fn start(&mut self, partition: u32, offset: Option<u64>) -> Result<(), LogError> {
+        if !self.shared.ownership.holds(partition) {
+            return Err(self.not_owned(partition));
+        }
+        let at = TopicPartition { topic: Arc::clone(&self.topic), partition };
+        let position = match offset {
+            Some(offset) => offset,
+            None => match self.committed(partition).await? {
+                Some(committed) => committed.offset,
+                None => self.log.reads.bounds(&at).await?.first,
+            },
+        };
+        if !self.shared.ownership.holds(partition) {
+            return Err(self.not_owned(partition));
+        }
+        self.broken.remove(&partition);
+        if let Some(cursor) = self.cursors.get_mut(&partition) {
+            return cursor.reposition(position);
+        }
+        let cursor = Cursor::open(&self.fetch, &at, position, Arc::clone(&self.changed))?;
+        self.cursors.insert(partition, cursor);
+        Ok(())
+    }
+
+    fn pause(&mut self, partitions: &[u32]) {
+        // Its queue fills up to its bound and stays so.
+        self.paused.extend(partitions);
+    }
+
+    fn resume(&mut self, partitions: &[u32]) {
+        self.paused.retain(|partition| !partitions.contains(partition));
+    }
+
+    async fn commit(&mut self, commits: &[Commit]) -> Result<(), LogError> {
+        for commit in commits {
+            if commit.metadata.len() > MAX_METADATA_BYTES {
+                return Err(LogError::TooLarge { bytes: commit.metadata.len(), limit: MAX_METADATA_BYTES });
+            }
+            if !self.shared.may_commit(commit.partition) {
+                return Err(self.not_owned(commit.partition));
+            }
+        }
+        if commits.is_empty() {
+            return Ok(());
+        }
+        let (native, shared, wanted) = (self.native()?, Arc::clone(&self.shared), commits.to_vec());
+        let (answer, answered) = oneshot::channel();
+        spawn_blocking(move || {
+            let done = shared.commits.commit(&native, &wanted, || answer.is_closed());
+            // Nobody waits any more: the caller was told that nobody knows.
+            let _ = answer.send(done);
+        });
+        // LOG-1: only what the broker has acknowledged is an answer, and renews the lease.
+        match timeout(self.log.options.request_timeout(), answered).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => return Err(self.refused(commits, &error)),
+            Ok(Err(_)) => return Err(gone("committing")),
+            Err(_) => return Err(LogError::Unavailable("the broker does not acknowledge commits".to_owned())),
+        }
+        if self.log.faults.commit_answer_is_lost() {
+            return Err(LogError::Unavailable("the answer to a commit was lost".to_owned()));
+        }
+        self.shared.ownership.renew();
+        Ok(())
+    }
+
+    async fn committed(&mut self, partition: u32) -> Result<Option<Commit>, LogError> {
+        let (native, shared) = (self.native()?, Arc::clone(&self.shared));
+        let limit = self.log.options.request_timeout();
+        let asked = spawn_blocking(move || shared.commits.look(&native, &BTreeSet::from([partition]), limit));
+        let found = match timeout(limit + Duration::from_secs(5), asked).await {
+            Ok(Ok(found)) => found.map_err(|error| from_error(&error, &self.topic))?,
+            Ok(Err(_)) => return Err(gone("asking for commits")),
+            Err(_) => return Err(LogError::Unavailable("the broker does not tell commits".to_owned())),
+        };
+        Ok(found.into_iter().next().and_then(|(_, stored)| stored.commit))
+    }
+
+    fn release(&mut self, partitions: &[u32]) {
+        self.shared.release(partitions);
+    }
+
+    fn ownership(&self) -> Ownership {
+        self.shared.ownership.clone()
+    }
+
+    async fn leave(mut self: Box<Self>) {
+        self.go();
+        let deadline = Instant::now() + LEAVING;
+        while !self.shared.state().gone {
+            if timeout_at(deadline, self.changed.notified()).await.is_err() {
+                tracing::warn!(topic = %self.topic, "kafka.leave_unanswered");
+                return;
+            }
+        }
+    }
+}
+
+impl Member {
+    /// Begins to leave: from now on nothing is owned.
+    fn go(&mut self) {
+        self.shared.ownership.withdraw(&self.shared.ownership.partitions());
+        let mut state = self.shared.state();
+        state.leaving = true;
+        state.changes.clear();
+        drop(state);
+        self.cursors.clear();
+        if let Some(native) = self.native.take() {
+            discard(native);
+        }
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.go();
+    }
+}

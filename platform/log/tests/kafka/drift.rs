@@ -1,0 +1,62 @@
+//! Topics as they are and as they should be.
+
+use std::time::Duration;
+
+use waybill_log::{
+    KafkaLog, Log as _, NewTopic,
+    kafka::{Allow, Applied, testing::TestBroker},
+};
+use waybill_schemas::topics::Cleanup;
+
+use crate::tools;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn differences_are_shown_and_changed_only_as_far_as_is_allowed() {
+    let broker = TestBroker::shared().await;
+    let mut options = broker.options();
+    options.min_insync_replicas = Some(1);
+    let log = KafkaLog::connect(options).await.unwrap();
+    let old = [tools::topic("drift-a", 2), NewTopic { cleanup: Cleanup::Compact, ..tools::topic("drift-b", 1) }];
+    log.create_topics(&old).await.unwrap();
+    assert_eq!(log.topics_diff(&old).await.unwrap(), []);
+
+    let hour = Duration::from_secs(3_600);
+    let new = [
+        NewTopic { partitions: 4, retention: 2 * hour, ..old[0].clone() },
+        NewTopic { min_compaction_lag: hour, ..old[1].clone() },
+        tools::topic("drift-c", 1),
+    ];
+    let shown: Vec<String> = log.topics_diff(&new).await.unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "drift-a has 2 partitions, 4 are wanted",
+            "drift-a: retention.ms is 3600000, 7200000 is wanted",
+            "drift-b: min.compaction.lag.ms is 0, 3600000 is wanted",
+            "drift-c is missing (1 partitions are wanted)",
+        ]
+    );
+
+    let outcomes = log.topics_apply(&new, &Allow::default()).await.unwrap();
+    assert!(outcomes.iter().all(|(_, applied)| *applied != Applied::Done));
+    assert_eq!(log.topics_diff(&new).await.unwrap().len(), 4);
+
+    let most = Allow { create: true, settings: true, ..Allow::default() };
+    let outcomes = log.topics_apply(&new, &most).await.unwrap();
+    assert!(matches!(&outcomes[0].1, Applied::Refused(why) if why.contains("waybill reshard")), "{outcomes:?}");
+    assert!(outcomes[1..].iter().all(|(_, applied)| *applied == Applied::Done), "{outcomes:?}");
+    let left: Vec<String> = log.topics_diff(&new).await.unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(left, ["drift-a has 2 partitions, 4 are wanted"]);
+
+    let grow = Allow { grow: ["drift-a".to_owned()].into(), ..Allow::default() };
+    log.topics_apply(&new, &grow).await.unwrap();
+    // What was set before is still set: nothing is reset on the way.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !log.topics_diff(&new).await.unwrap().is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "{:?}", log.topics_diff(&new).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let smaller = NewTopic { partitions: 2, ..new[0].clone() };
+    let outcomes = log.topics_apply(&[smaller], &grow).await.unwrap();
+    assert!(matches!(&outcomes[0].1, Applied::Refused(why) if why.contains("smaller")), "{outcomes:?}");
+}
