@@ -86,11 +86,14 @@ networkPolicy:
   api: {from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress}}}]}
   extraEgress: [{to: [{ipBlock: {cidr: 192.0.2.44/32}}], ports: [{protocol: TCP, port: 4317}]}]
 serviceMonitor: {enabled: true, labels: {release: prometheus}}
+telemetry: {otlp: {endpoint: "http://collector.monitoring:4318", sample_ratio: 0.01}}
+otlpHeaders: {authorization: {value: otlp-s3cret}, x-tenant: {secret: usps, key: secret}}
 keda: {prometheusAddress: "http://prometheus.monitoring:9090"}
 "#;
 
 /// What is written into values as a secret in [`EVERYTHING`].
-const SECRETS: [&str; 4] = ["kafka-s3cret", "clickhouse-s3cret", "apikey-s3cret-0123456789abcdef", "usps-s3cret"];
+const SECRETS: [&str; 5] =
+    ["kafka-s3cret", "clickhouse-s3cret", "apikey-s3cret-0123456789abcdef", "usps-s3cret", "otlp-s3cret"];
 
 fn render(values: &[PathBuf], set: &[&str]) -> Result<Chart, String> {
     let files: Vec<&std::path::Path> = values.iter().map(PathBuf::as_path).collect();

@@ -98,6 +98,9 @@ fn sec_1_fetchers_reach_the_outside_and_no_private_or_metadata_address_and_other
     ] {
         assert_eq!(reaches(fetcher, address, port), wanted, "{address}:{port}");
     }
+    let collector = json!({ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "monitoring" } } });
+    let traces = json!({ "to": [collector], "ports": [{ "protocol": "TCP", "port": 4318 }] });
+    assert!(list(&fetcher["spec"]["egress"]).any(|rule| *rule == traces), "traces get through: {fetcher}");
     let store = chart.object("NetworkPolicy", "tracking-store").unwrap();
     assert!(reaches(store, "198.51.100.7", 8443) && reaches(store, "192.0.2.7", 9093), "{store}");
 }

@@ -335,7 +335,10 @@ fn jobs_before_an_install_bring_all_they_need() {
             for (path, file) in &pods[name].files {
                 let brought = matches!(file, File::Text(_));
                 let foreign = values != "no values"
-                    && (path.contains("/kafka/") || path.contains("/adapters/") || path.contains("/clickhouse/"));
+                    && (path.contains("/otlp/")
+                        || path.contains("/kafka/")
+                        || path.contains("/adapters/")
+                        || path.contains("/clickhouse/"));
                 assert!(brought || foreign, "{values}: {name}: {path} is {file:?}");
             }
         }

@@ -79,6 +79,12 @@ fn wrong_values_are_refused_with_a_sentence_that_names_the_place() {
         ("clickhouse: {password: {key: b}}", &["clickhouse.password: a reference needs both"]),
         ("kafka: {secretSettings: {sasl.password: {}}}", &["kafka.secretSettings.sasl.password: give `value`"]),
         ("kafka: {files: {ca.crt: {key: ca.crt}}}", &["kafka.files.ca.crt: give either `secret` or `configMap`"]),
+        ("telemetry: {otlp: {sample_ratio: 0.5}}", &["/telemetry/otlp", "endpoint"]),
+        ("otlpHeaders: {authorization: {}}", &["otlpHeaders.authorization: give `value`"]),
+        (
+            "telemetry: {otlp: {endpoint: 'https://otlp.example.org'}}",
+            &["networkPolicy.otlp.to: otlp.example.org:443 is outside this cluster"],
+        ),
         ("api: {env: {'1-A': b}}", &["/api/env", "'1-A' not allowed"]),
         (
             "adapters: {volumes: [{name: a, source: {persistentVolumeClame: {claimName: a}}}]}",
@@ -224,6 +230,7 @@ fn sections_of_the_configuration_are_the_programs_own() {
     let shown = Command::new(env!("CARGO_BIN_EXE_waybill"))
         .args(["config", "show"])
         .env("WAYBILL__LOG__KAFKA__BROKERS", "kafka:9092")
+        .env("WAYBILL__TELEMETRY__OTLP__ENDPOINT", "http://collector:4318")
         .output()
         .unwrap();
     assert!(shown.status.success(), "{}", String::from_utf8_lossy(&shown.stderr));
@@ -254,6 +261,7 @@ fn sections_of_the_configuration_are_the_programs_own() {
         );
     }
     assert_eq!(of_program("/telemetry", &[]), of_chart("/properties/telemetry"));
+    assert_eq!(of_program("/telemetry/otlp", &["header_files"]), of_chart("/properties/telemetry/properties/otlp"));
     assert_eq!(of_program("/admin", &["listen"]), of_chart("/properties/admin"));
     assert_eq!(of_program("/poison", &[]), of_chart("/properties/poison"));
     let kafka = of_chart("/properties/kafka/properties/config");

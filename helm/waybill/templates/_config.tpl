@@ -11,7 +11,15 @@ YAML. Nothing in it is secret.
 {{- if $files }}{{- $_ := set $kafka "setting_files" $files -}}{{- end -}}
 {{- $log := dict "prefix" $values.kafka.prefix "partitions" (int $values.kafka.partitions) "kafka" $kafka -}}
 {{- $clickhouse := dict "url" $values.clickhouse.url "user" $values.clickhouse.user -}}
-{{- $config := dict "log" $log "clickhouse" $clickhouse "telemetry" $values.telemetry -}}
+{{- $telemetry := omit $values.telemetry "otlp" -}}
+{{- with $values.telemetry.otlp -}}
+{{- $otlp := deepCopy . -}}
+{{- $headers := dict -}}
+{{- range $name, $_ := $values.otlpHeaders }}{{- $_ := set $headers $name (printf "/etc/waybill/otlp/%s" $name) -}}{{- end -}}
+{{- if $headers }}{{- $_ := set $otlp "header_files" $headers -}}{{- end -}}
+{{- $_ := set $telemetry "otlp" $otlp -}}
+{{- end -}}
+{{- $config := dict "log" $log "clickhouse" $clickhouse "telemetry" $telemetry -}}
 {{- range $name, $_ := include "waybill.components" . | fromYaml -}}
 {{- with (index $values $name).config }}{{- $_ := set $config $name . -}}{{- end -}}
 {{- end -}}

@@ -57,11 +57,20 @@ say where in the cluster the server is; outside it, somebody has to say.
 {{- include "waybill.egressTo" (dict "root" . "rule" .Values.networkPolicy.kafka "addresses" $addresses "path" "kafka") -}}
 {{- end -}}
 
+{{/* `host:port` of a URL; without a port it is the scheme's own. */}}
+{{- define "waybill.addressOf" -}}
+{{- $url := urlParse . -}}
+{{- if regexMatch ":[0-9]+$" $url.host -}}{{ $url.host }}{{- else -}}{{ printf "%s:%s" $url.host (ternary "443" "80" (eq $url.scheme "https")) }}{{- end -}}
+{{- end -}}
+
 {{- define "waybill.egressToClickHouse" -}}
-{{- $url := urlParse .Values.clickhouse.url -}}
-{{- $port := ternary "8443" "8123" (eq $url.scheme "https") -}}
-{{- $address := ternary $url.host (printf "%s:%s" $url.host $port) (regexMatch ":[0-9]+$" $url.host) -}}
+{{- $address := include "waybill.addressOf" .Values.clickhouse.url -}}
 {{- include "waybill.egressTo" (dict "root" . "rule" .Values.networkPolicy.clickhouse "addresses" (list $address) "path" "clickhouse") -}}
+{{- end -}}
+
+{{- define "waybill.egressToOtlp" -}}
+{{- $address := include "waybill.addressOf" .Values.telemetry.otlp.endpoint -}}
+{{- include "waybill.egressTo" (dict "root" . "rule" .Values.networkPolicy.otlp "addresses" (list $address) "path" "otlp") -}}
 {{- end -}}
 
 {{- define "waybill.egressToDns" -}}
@@ -119,6 +128,9 @@ say where in the cluster the server is; outside it, somebody has to say.
 {{- end }}
 {{- if .carriers }}
 {{ include "waybill.egressToCarriers" $root }}
+{{- end }}
+{{- if $root.Values.telemetry.otlp }}
+{{ include "waybill.egressToOtlp" $root }}
 {{- end }}
 {{- with $root.Values.networkPolicy.extraEgress }}
 {{ toYaml . }}

@@ -48,6 +48,15 @@ Answers JSON {volumes, mounts}.
 {{- $volumes = append $volumes (dict "name" "kafka" "projected" (dict "defaultMode" 288 "sources" $kafka)) -}}
 {{- $mounts = append $mounts (dict "name" "kafka" "mountPath" "/etc/waybill/kafka" "readOnly" true) -}}
 {{- end -}}
+{{- $headers := list -}}
+{{- range $name, $source := $values.otlpHeaders -}}
+{{- $ref := include "waybill.secretRef" (dict "source" $source "secretName" $own "own" (printf "otlpHeaders.%s" $name)) | fromYaml -}}
+{{- $headers = append $headers (dict "secret" (dict "name" $ref.name "items" (list (dict "key" $ref.key "path" $name)))) -}}
+{{- end -}}
+{{- if and $headers $values.telemetry.otlp -}}
+{{- $volumes = append $volumes (dict "name" "otlp" "projected" (dict "defaultMode" 288 "sources" $headers)) -}}
+{{- $mounts = append $mounts (dict "name" "otlp" "mountPath" "/etc/waybill/otlp" "readOnly" true) -}}
+{{- end -}}
 {{- if and .clickhouse (include "waybill.secretGiven" (dict "source" $values.clickhouse.password "path" "clickhouse.password")) -}}
 {{- $ref := include "waybill.secretRef" (dict "source" $values.clickhouse.password "secretName" $own "own" "clickhouse-password") | fromYaml -}}
 {{- $volumes = append $volumes (dict "name" "clickhouse" "secret" (dict "secretName" $ref.name "defaultMode" 288 "items" (list (dict "key" $ref.key "path" "password")))) -}}

@@ -47,11 +47,13 @@ nothing can be asked (`helm template`), each rendering makes another: give your 
 {{- if include "waybill.secretGiven" (dict "source" .Values.clickhouse.password "path" "clickhouse.password") -}}
 {{- with .Values.clickhouse.password.value }}{{- $_ := set $own "clickhouse-password" (b64enc .) -}}{{- end -}}
 {{- end -}}
-{{- range $name, $source := .Values.kafka.secretSettings -}}
-{{- if not (include "waybill.secretGiven" (dict "source" $source "path" (printf "kafka.secretSettings.%s" $name))) -}}
-{{- fail (printf "kafka.secretSettings.%s: give `value`, or `secret` and `key`" $name) -}}
+{{- range $path, $sources := dict "kafka.secretSettings" .Values.kafka.secretSettings "otlpHeaders" .Values.otlpHeaders -}}
+{{- range $name, $source := $sources -}}
+{{- if not (include "waybill.secretGiven" (dict "source" $source "path" (printf "%s.%s" $path $name))) -}}
+{{- fail (printf "%s.%s: give `value`, or `secret` and `key`" $path $name) -}}
 {{- end -}}
-{{- with $source.value }}{{- $_ := set $own (printf "kafka.%s" $name) (b64enc .) -}}{{- end -}}
+{{- with $source.value }}{{- $_ := set $own (printf "%s.%s" (splitList "." $path | first) $name) (b64enc .) -}}{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- toJson $own -}}
 {{- end -}}
@@ -82,7 +84,9 @@ nothing can be asked (`helm template`), each rendering makes another: give your 
 {{- $maps := list -}}
 {{- with .Values.apiKeys.secret }}{{- $secrets = append $secrets . -}}{{- end -}}
 {{- with .Values.clickhouse.password.secret }}{{- $secrets = append $secrets . -}}{{- end -}}
-{{- range .Values.kafka.secretSettings }}{{- with .secret }}{{- $secrets = append $secrets . -}}{{- end -}}{{- end -}}
+{{- range list .Values.kafka.secretSettings .Values.otlpHeaders -}}
+{{- range . }}{{- with .secret }}{{- $secrets = append $secrets . -}}{{- end -}}{{- end -}}
+{{- end -}}
 {{- range .Values.kafka.files -}}
 {{- with .secret }}{{- $secrets = append $secrets . -}}{{- end -}}
 {{- with .configMap }}{{- $maps = append $maps . -}}{{- end -}}
