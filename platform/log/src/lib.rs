@@ -1,11 +1,13 @@
 //! Topics behind one seam: what services ask of a log ([`seam`]), what is owned ([`ownership`]), who may write state
-//! ([`claims`]), what is done ([`offset_tracker`]), how records are written ([`records`]), and the embedded backend
-//! ([`embedded`]).
+//! ([`claims`]), what is done ([`offset_tracker`]), how records are written ([`records`]), and the backends: the embedded
+//! log ([`embedded`]) and, with the feature `kafka`, Apache Kafka.
 
 pub mod claims;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod embedded;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod offset_tracker;
 pub mod ownership;
 pub mod records;
@@ -13,6 +15,8 @@ pub mod seam;
 
 pub use claims::ClaimError;
 pub use embedded::{EmbeddedLog, EmbeddedOptions};
+#[cfg(feature = "kafka")]
+pub use kafka::{KafkaLog, KafkaOptions};
 pub use offset_tracker::OffsetTracker;
 pub use ownership::Ownership;
 pub use records::{DeadLetters, json_record};
