@@ -75,4 +75,7 @@ pub struct Registration {
     /// See [`Command::ordered_at`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ordered_at: Option<String>,
+    /// Fields of a later version, written back as they came.
+    #[serde(flatten)]
+    pub extra: serde_json::Map<String, serde_json::Value>,
 }

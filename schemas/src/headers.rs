@@ -4,6 +4,11 @@
 pub const EPOCH: &str = "waybill-epoch";
 /// Kind of a record that is no plain value, e.g. a claim.
 pub const KIND: &str = "waybill-kind";
+/// The attempt that a request, result or outcome is of, as decimal text: with the key it still tells whose the record is
+/// when its value cannot be read.
+pub const ATTEMPT: &str = "waybill-attempt";
+/// Of a result or an outcome: the offset of its request, as decimal text.
+pub const REQUEST_OFFSET: &str = "waybill-request-offset";
 /// W3C trace context.
 pub const TRACEPARENT: &str = "traceparent";
 /// Media type of the value.

@@ -42,4 +42,7 @@ pub struct Memories {
     /// The normalizer's: known events, milestones, latches, last published state.
     #[serde(default, skip_serializing_if = "Memory::is_empty")]
     pub normalizer: Memory,
+    /// Memories of a later version, passed on as they came.
+    #[serde(flatten)]
+    pub extra: serde_json::Map<String, serde_json::Value>,
 }

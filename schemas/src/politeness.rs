@@ -1,4 +1,9 @@
 //! Politeness budgets as data, overrides of operators, and what `waybill.carriers` records of each budget.
+//!
+//! On topics these types accept fields of a later version. Files that people write are read by [`strict`], where an
+//! unknown key is a mistake.
+
+pub mod strict;
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +11,6 @@ use crate::time::{JourneyMs, WallMs};
 
 /// A daily quota of requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct DailyQuota {
     /// Requests a day.
     pub requests: u32,
@@ -19,6 +23,9 @@ pub struct DailyQuota {
     /// Spread evenly over the day, instead of first come first served.
     #[serde(default)]
     pub spread: bool,
+    /// Fields of a later version, written back as they came.
+    #[serde(flatten)]
+    pub extra: serde_json::Map<String, serde_json::Value>,
 }
 
 fn midnight() -> String {
@@ -30,7 +37,6 @@ fn utc() -> String {
 
 /// What a carrier's door may see. Requests count, not parcels: token steps, redirects and robots.txt too.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Budget {
     /// Requests per second, long term; above 0 and at most 1,000.
     pub rate_per_second: f64,
@@ -68,7 +74,6 @@ impl Default for Budget {
 
 /// An operator's changes to a budget; present fields replace.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct BudgetOverride {
     /// See [`Budget::rate_per_second`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,6 +93,9 @@ pub struct BudgetOverride {
     /// See [`Budget::max_interval_s`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_interval_s: Option<u32>,
+    /// Fields of a later version, written back as they came.
+    #[serde(flatten)]
+    pub extra: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A budget's figures are out of range.

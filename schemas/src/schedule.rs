@@ -91,7 +91,7 @@ pub struct ScheduleRecord {
 }
 
 /// How far the inputs of a partition are contained in its records: offsets of the next record to read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// On `waybill.outcomes`.
     pub outcomes: u64,
@@ -103,4 +103,7 @@ pub struct Position {
     /// were never sent and are no attempts.
     #[serde(default)]
     pub requests_floor: u64,
+    /// Fields of a later version, written back as they came.
+    #[serde(flatten)]
+    pub extra: serde_json::Map<String, serde_json::Value>,
 }

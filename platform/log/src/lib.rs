@@ -1,6 +1,6 @@
 //! Topics behind one seam: what services ask of a log ([`seam`]), what is owned ([`ownership`]), who may write state
-//! ([`claims`]), what is done ([`offset_tracker`]), how records are written ([`records`]), and the backends: the embedded
-//! log ([`embedded`]) and, with the feature `kafka`, Apache Kafka.
+//! ([`claims`]), what is done ([`offset_tracker`]), how records are written ([`records`]), dead letters read back
+//! ([`letters`]), and the embedded backend ([`embedded`]).
 
 pub mod claims;
 #[cfg(feature = "conformance")]
@@ -8,6 +8,7 @@ pub mod conformance;
 pub mod embedded;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod letters;
 pub mod offset_tracker;
 pub mod ownership;
 pub mod records;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 use waybill_schemas::{
-    headers,
+    ShipmentKey, headers,
     limits::MAX_RECORD_BYTES,
     topics::{TopicPrefix, names},
 };
@@ -17,6 +17,13 @@ pub const JSON: &str = "application/json";
 #[derive(Debug, thiserror::Error)]
 #[error("the value is not as expected: {0}")]
 pub struct JsonError(#[from] serde_json::Error);
+
+impl JsonError {
+    /// Where it broke, as ` (line 1, column 7)`; never what stood there, which may be personal data.
+    pub fn place(&self) -> String {
+        format!(" (line {}, column {})", self.0.line(), self.0.column())
+    }
+}
 
 /// A header of a text.
 pub fn header(name: &str, value: impl Into<String>) -> (String, Bytes) {
@@ -61,6 +68,36 @@ pub async fn produce_all(log: &dyn Log, records: Vec<NewRecord>) -> Result<Vec<A
         return Ok(Vec::new());
     }
     log.produce(records).await.into_iter().collect()
+}
+
+/// Headers that name an attempt beside the value; with `request_offset` on results and outcomes.
+pub fn attempt_headers(attempt: i64, request_offset: Option<u64>) -> Headers {
+    let mut named = vec![header(headers::ATTEMPT, attempt.to_string())];
+    named.extend(request_offset.map(|offset| header(headers::REQUEST_OFFSET, offset.to_string())));
+    named
+}
+
+/// What key and headers tell of an attempt, whatever the value holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedAttempt {
+    /// Whose.
+    pub key: ShipmentKey,
+    /// Which.
+    pub attempt: i64,
+    /// The offset of its request, where the record says so.
+    pub request_offset: Option<u64>,
+}
+
+impl NamedAttempt {
+    /// Reads key and headers; `None` where they do not name an attempt.
+    pub fn of(record: &Record) -> Option<Self> {
+        let number = |name: &str| record.header_str(name).and_then(|text| text.parse().ok());
+        Some(Self {
+            key: ShipmentKey::from_record_key(record.key_str()?)?,
+            attempt: record.header_str(headers::ATTEMPT)?.parse().ok()?,
+            request_offset: number(headers::REQUEST_OFFSET),
+        })
+    }
 }
 
 /// Headers of dead letters.

@@ -168,6 +168,7 @@ mod tests {
             resets_at: "00:00".to_owned(),
             zone: "UTC".to_owned(),
             spread: false,
+            extra: Default::default(),
         };
         let budget = Budget { rate_per_second: 2.0, daily_quota: Some(quota), ..Budget::default() };
         assert!((sustained_rate(&budget) - 0.1).abs() < 1e-9);

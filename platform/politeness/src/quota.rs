@@ -143,7 +143,13 @@ mod tests {
     use super::*;
 
     fn rule(requests: u32, resets_at: &str, zone: &str, spread: bool) -> QuotaRule {
-        let quota = DailyQuota { requests, resets_at: resets_at.to_owned(), zone: zone.to_owned(), spread };
+        let quota = DailyQuota {
+            requests,
+            resets_at: resets_at.to_owned(),
+            zone: zone.to_owned(),
+            spread,
+            extra: Default::default(),
+        };
         QuotaRule::of(&quota).unwrap()
     }
 
@@ -218,6 +224,7 @@ mod tests {
             resets_at: resets_at.to_owned(),
             zone: zone.to_owned(),
             spread: false,
+            extra: Default::default(),
         };
         assert!(QuotaRule::of(&quota("00:00", "Europe/Nowhere")).unwrap_err().to_string().contains("Europe/Nowhere"));
         assert!(QuotaRule::of(&quota("25:00", "UTC")).unwrap_err().to_string().contains("25:00"));

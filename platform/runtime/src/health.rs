@@ -1,7 +1,9 @@
 //! Liveness and readiness of a process, told by its working loops.
 //!
 //! A loop that stops beating makes the process not live; a component that is not ready, or a shutdown under way, makes it
-//! not ready. Nobody asks a loop; loops tell.
+//! not ready. Nobody asks a loop; loops tell. A component with several loops gives each a [`Pulse`]: it is live while all
+//! of them beat. A loop beats while it waits for something outside (a broker, ClickHouse) as well: waiting is no reason to
+//! kill it.
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +22,24 @@ struct State {
     ready: bool,
     beat: Instant,
     note: String,
+    pulses: BTreeMap<u64, Pulsing>,
+    next_pulse: u64,
+}
+
+#[derive(Debug, Clone)]
+struct Pulsing {
+    of: String,
+    beat: Instant,
+}
+
+impl State {
+    /// The loop that has not beaten for too long, if there is one: the component's own has no name.
+    fn stuck(&self) -> Option<&str> {
+        if self.beat.elapsed() >= BEAT_TIMEOUT {
+            return Some("");
+        }
+        self.pulses.values().find(|pulse| pulse.beat.elapsed() >= BEAT_TIMEOUT).map(|pulse| pulse.of.as_str())
+    }
 }
 
 /// All components of a process. Cheap to clone.
@@ -31,6 +51,14 @@ pub struct Health {
 /// One component's voice. Dropping it withdraws the component.
 #[derive(Debug)]
 pub struct Component {
+    name: String,
+    health: Health,
+}
+
+/// The voice of one loop of a component. Dropping it withdraws the loop.
+#[derive(Debug)]
+pub struct Pulse {
+    id: u64,
     name: String,
     health: Health,
 }
@@ -51,7 +79,13 @@ pub struct ComponentReport {
 impl Health {
     /// Adds a component, not ready yet.
     pub fn component(&self, name: &str) -> Component {
-        let state = State { ready: false, beat: Instant::now(), note: "starting".to_owned() };
+        let state = State {
+            ready: false,
+            beat: Instant::now(),
+            note: "starting".to_owned(),
+            pulses: BTreeMap::new(),
+            next_pulse: 0,
+        };
         self.with(|all| all.insert(name.to_owned(), state));
         Component { name: name.to_owned(), health: self.clone() }
     }
@@ -59,11 +93,13 @@ impl Health {
     /// All components, by name.
     pub fn report(&self) -> Vec<ComponentReport> {
         self.with(|all| {
-            let one = |(name, state): (&String, &State)| ComponentReport {
-                name: name.clone(),
-                ready: state.ready,
-                live: state.beat.elapsed() < BEAT_TIMEOUT,
-                note: state.note.clone(),
+            let one = |(name, state): (&String, &State)| {
+                let stuck = state.stuck();
+                let note = match stuck {
+                    Some(of) => format!("its loop {of} has not turned for {} s", BEAT_TIMEOUT.as_secs()),
+                    None => state.note.clone(),
+                };
+                ComponentReport { name: name.clone(), ready: state.ready, live: stuck.is_none(), note }
             };
             all.iter().map(one).collect()
         })
@@ -78,6 +114,17 @@ impl Component {
     /// The loop has turned.
     pub fn beat(&self) {
         self.update(|state| state.beat = Instant::now());
+    }
+
+    /// One more loop of this component.
+    pub fn pulse(&self, of: &str) -> Pulse {
+        let mut id = 0;
+        self.update(|state| {
+            id = state.next_pulse;
+            state.next_pulse += 1;
+            state.pulses.insert(id, Pulsing { of: of.to_owned(), beat: Instant::now() });
+        });
+        Pulse { id, name: self.name.clone(), health: self.health.clone() }
     }
 
     /// It does its work.
@@ -107,8 +154,95 @@ impl Component {
     }
 }
 
+impl Pulse {
+    /// How often a loop that waits for something should beat.
+    pub const EVERY: Duration = Duration::from_secs(10);
+
+    /// The loop has turned, or still waits as it should.
+    pub fn beat(&self) {
+        self.with(|pulses| {
+            if let Some(pulse) = pulses.get_mut(&self.id) {
+                pulse.beat = Instant::now();
+            }
+        });
+    }
+
+    /// Waits for something outside, however long that takes, beating meanwhile.
+    pub async fn while_waiting<T>(&self, what: impl Future<Output = T>) -> T {
+        tokio::pin!(what);
+        loop {
+            tokio::select! {
+                done = &mut what => return done,
+                () = tokio::time::sleep(Self::EVERY) => self.beat(),
+            }
+        }
+    }
+
+    fn with(&self, change: impl FnOnce(&mut BTreeMap<u64, Pulsing>)) {
+        self.health.with(|all| {
+            if let Some(state) = all.get_mut(&self.name) {
+                change(&mut state.pulses);
+            }
+        });
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        self.with(|pulses| drop(pulses.remove(&self.id)));
+    }
+}
+
 impl Drop for Component {
     fn drop(&mut self) {
         self.health.with(|all| all.remove(&self.name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn live(health: &Health) -> Vec<(String, bool, String)> {
+        health.report().into_iter().map(|one| (one.name, one.live, one.note)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_component_lives_while_every_loop_of_it_beats_and_the_stuck_one_is_named() {
+        let health = Health::default();
+        let component = health.component("fetcher");
+        let (writer, worker) = (component.pulse("writer 3"), component.pulse("worker acme"));
+        for _ in 0..12 {
+            tokio::time::advance(BEAT_TIMEOUT / 3).await;
+            component.ready();
+            writer.beat();
+            worker.beat();
+            assert!(live(&health)[0].1);
+        }
+        tokio::time::advance(BEAT_TIMEOUT / 2).await;
+        component.beat();
+        worker.beat();
+        tokio::time::advance(BEAT_TIMEOUT / 2).await;
+        component.beat();
+        let report = live(&health);
+        assert!(!report[0].1 && report[0].2.contains("writer 3"), "{report:?}");
+        drop(writer);
+        assert!(live(&health)[0].1, "a loop that has ended is no longer waited for");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_for_something_outside_is_no_standstill() {
+        let health = Health::default();
+        let component = health.component("normalizer");
+        let pulse = component.pulse("worker 1");
+        let beating = async {
+            for _ in 0..100 {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                component.beat();
+                assert!(health.report()[0].live);
+            }
+        };
+        pulse.while_waiting(beating).await;
     }
 }

@@ -1,11 +1,17 @@
-//! What every service stands on: clocks, health, configuration, telemetry, retry, the admin listener.
+//! What every service stands on: clocks, health, configuration, telemetry, traces, retry, the admin listener, the clock's
+//! trust, what is poison.
 
 pub mod admin;
+pub mod clock_gate;
 pub mod clocks;
 pub mod config;
 pub mod health;
+pub mod poison;
 pub mod retry;
 pub mod telemetry;
+pub mod trace;
 
+pub use clock_gate::ClockGate;
 pub use clocks::{Clocks, JourneyScale};
-pub use health::{Component, Health};
+pub use health::{Component, Health, Pulse};
+pub use poison::PoisonWatch;

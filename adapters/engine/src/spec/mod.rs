@@ -29,6 +29,7 @@ pub(crate) struct AdapterSpec {
     pub(crate) languages: Vec<String>,
     #[serde(default)]
     pub(crate) zone: Option<String>,
+    #[serde(deserialize_with = "waybill_schemas::politeness::strict::budget")]
     pub(crate) budget: Budget,
     #[serde(default)]
     pub(crate) budget_name: Option<BudgetName>,
