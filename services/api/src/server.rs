@@ -47,6 +47,9 @@ const MAX_LOOKUP: usize = 40;
 /// How long a look-up's number stays registered: 7 days, in ms of journey time.
 const LOOKUP_MS: i64 = 7 * 86_400_000;
 
+/// How long calls under way may take to end when the process ends.
+const DRAIN: Duration = Duration::from_secs(8);
+
 /// What the API stands on.
 pub struct Deps {
     /// The log.
@@ -114,14 +117,22 @@ pub async fn run(deps: Deps, listener: TcpListener, shutdown: CancellationToken)
         room: Semaphore::new(deps.config.concurrency.max(1)),
         deps,
     });
-    component.ready();
-    let followers = follow_commands(Arc::clone(&shared), component, shutdown.clone());
     let stop = shutdown.clone();
     let server = axum::serve(listener, router(Arc::clone(&shared)))
         .with_graceful_shutdown(async move { stop.cancelled().await });
+    let server = async { server.await.map_err(ApiError::from) };
+    tokio::pin!(server);
     tokio::select! {
-        served = server => Ok(served?),
-        followed = followers => followed,
+        served = &mut server => return served,
+        followed = follow_commands(Arc::clone(&shared), component, shutdown.clone()) => followed?,
+    }
+    // Following has ended because the process ends: calls under way are still answered.
+    match tokio::time::timeout(DRAIN, server).await {
+        Ok(served) => served,
+        Err(_) => {
+            tracing::warn!("api.drain_timeout");
+            Ok(())
+        }
     }
 }
 
@@ -399,7 +410,7 @@ async fn carrier(State(shared): App, Path(slug): Path<String>) -> Result<Json<Va
 struct CarrierPatch {
     #[serde(default)]
     enabled: Option<bool>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "waybill_schemas::politeness::strict::changes_if_any")]
     budget: Option<BudgetOverride>,
     /// Lifts the mark `refuses_automation`.
     #[serde(default)]
@@ -463,25 +474,41 @@ async fn follow_commands(
         for (partition, offset) in &stored {
             shared.pending(|pending| pending.stored(*partition, *offset));
         }
+        let mut trouble = None;
         for (partition, place) in (0u32..).zip(next.iter_mut()) {
             let at = TopicPartition::new(topic.as_str(), partition);
-            let from = match *place {
-                Some(from) => from,
-                None => {
-                    let bounds = shared.deps.log.bounds(&at).await.map_err(failed)?;
-                    let stored = stored.get(&partition).copied().unwrap_or(bounds.first);
-                    stored.clamp(bounds.first, bounds.next)
-                }
-            };
-            match follow_one(&shared, at, from).await {
+            match follow_next(&shared, at, *place, stored.get(&partition).copied()).await {
                 Ok(reached) => *place = Some(reached),
                 // Records that were removed by retention are no longer of interest here.
                 Err(LogError::OutOfRange { first, .. }) => *place = Some(first),
-                Err(error) if error.class() == waybill_log::ErrorClass::Retry => {}
+                Err(error) if error.class() == waybill_log::ErrorClass::Retry => trouble = Some(error.to_string()),
                 Err(error) => return Err(failed(error)),
             }
+            component.beat();
+        }
+        // Not before everything ordered so far is known: a number that another process accepted is never 404 here.
+        match trouble {
+            None => component.ready(),
+            Some(why) => component.not_ready(&why),
         }
     }
+}
+
+/// Reads a partition on from where it was read last; the first time from where the store stands.
+async fn follow_next(
+    shared: &Shared,
+    at: TopicPartition,
+    place: Option<u64>,
+    stored: Option<u64>,
+) -> Result<u64, LogError> {
+    let from = match place {
+        Some(from) => from,
+        None => {
+            let bounds = shared.deps.log.bounds(&at).await?;
+            stored.unwrap_or(bounds.first).clamp(bounds.first, bounds.next)
+        }
+    };
+    follow_one(shared, at, from).await
 }
 
 async fn follow_one(shared: &Shared, at: TopicPartition, mut from: u64) -> Result<u64, LogError> {

@@ -11,6 +11,7 @@ fn terms(rate: f64, burst: u32, quota: Option<u32>) -> Terms {
         resets_at: "00:00".to_owned(),
         zone: "UTC".to_owned(),
         spread: false,
+        extra: Default::default(),
     });
     let budget = Budget { rate_per_second: rate, burst, concurrency: 4, daily_quota, ..Budget::default() };
     Terms::of(budget, None).unwrap()

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use waybill_runtime::poison::PoisonLimits;
 use waybill_schemas::{CarrierSlug, politeness::BudgetOverride};
 
 /// Section `fetcher` of the configuration, with section `carriers`.
@@ -31,6 +32,9 @@ pub struct FetcherConfig {
     pub sample_one_in: u32,
     /// Per carrier.
     pub carriers: BTreeMap<CarrierSlug, CarrierConfig>,
+    /// When poison is too much: section `poison`, which all services share.
+    #[serde(skip)]
+    pub poison: PoisonLimits,
 }
 
 impl Default for FetcherConfig {
@@ -47,6 +51,7 @@ impl Default for FetcherConfig {
             max_open: 4_096,
             sample_one_in: 200,
             carriers: BTreeMap::new(),
+            poison: PoisonLimits::default(),
         }
     }
 }
@@ -73,6 +78,7 @@ pub struct CarrierConfig {
     /// Which of the adapter's sources; absent: the first that can be used.
     pub source: Option<String>,
     /// Changes to its budget.
+    #[serde(deserialize_with = "waybill_schemas::politeness::strict::changes")]
     pub budget: BudgetOverride,
     /// Where secrets come from, by their name in the adapter.
     pub secrets: BTreeMap<String, SecretSource>,
@@ -126,6 +132,7 @@ impl FetcherConfig {
                 return wrong(format!("fetcher.{key} must be at least 1"));
             }
         }
+        self.poison.check().map_err(ConfigError)?;
         if self.user_agent().bytes().any(|byte| !(0x20..0x7f).contains(&byte)) {
             return wrong("fetcher.user_agent and fetcher.contact must be printable ASCII".to_owned());
         }

@@ -27,6 +27,9 @@ pub enum FetcherError {
         /// Why.
         reason: String,
     },
+    /// Too much cannot be processed for one carrier to be the reason.
+    #[error("the fetcher stops: {0}")]
+    Poison(String),
     /// A task of the fetcher ended where none should.
     #[error("a part of the fetcher has failed: {0}")]
     Task(String),

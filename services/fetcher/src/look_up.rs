@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -9,7 +10,9 @@ use bytes::Bytes;
 use reqwest::{cookie::Jar, header};
 use tokio::sync::Semaphore;
 use url::Url;
-use waybill_adapters::{Answer, Answers, Context, Method, ReadOutcome, RequestError, SourceKind, Step, StepName};
+use waybill_adapters::{
+    Adapter, Answer, Answers, Context, Method, ReadOutcome, RequestError, SourceKind, Step, StepName,
+};
 use waybill_politeness::breaker::Signal;
 use waybill_runtime::Clocks;
 use waybill_schemas::{JourneyMs, OutcomeClass, WallMs, fetch::FetchRequest};
@@ -31,6 +34,8 @@ use crate::{
 const READERS: usize = 2;
 /// Pause after which a number may be tried again when nothing better is known, in ms.
 const LATER_MS: i64 = 60_000;
+/// What the result of a look-up says whose reading panicked.
+pub(crate) const PANICKED: &str = "the adapter failed on this answer";
 
 /// What a look-up came to.
 #[derive(Debug, Clone)]
@@ -46,6 +51,19 @@ pub(crate) struct LookUp {
     pub(crate) seen_at: JourneyMs,
     /// What it taught about the carrier.
     pub(crate) signal: Option<Signal>,
+    /// What it taught about the adapter.
+    pub(crate) adapter: Reading,
+}
+
+/// How the adapter's reading went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reading {
+    /// It came to an end, whatever it found.
+    Sound,
+    /// There was nothing to read.
+    None,
+    /// It panicked: poison.
+    Panicked,
 }
 
 /// How a look-up ended.
@@ -65,6 +83,8 @@ pub(crate) struct Tools {
     pub(crate) robots: Arc<RobotsCache>,
     tokens: Arc<Mutex<HashMap<TokenKey, KeptToken>>>,
     readers: Arc<Semaphore>,
+    /// Reads answers; an adapter's own reading but in tests.
+    pub(crate) read: fn(&Adapter, &Answers<'_>) -> ReadOutcome,
 }
 
 type TokenKey = (String, String, StepName);
@@ -83,6 +103,7 @@ impl Tools {
             robots: Arc::new(RobotsCache::default()),
             tokens: Arc::default(),
             readers: Arc::new(Semaphore::new(READERS)),
+            read: |adapter, answers| adapter.read(answers),
         }
     }
 
@@ -134,6 +155,8 @@ enum Verdict {
     NotModified,
     /// A kept token is no longer good.
     TokenRefused,
+    /// The adapter panicked on an answer.
+    Panicked,
 }
 
 fn verdict(class: OutcomeClass, detail: impl Into<String>, signal: Option<Signal>) -> Box<Verdict> {
@@ -337,6 +360,11 @@ impl Run<'_> {
     }
 
     fn take(&mut self, step: &Step, key: TokenKey) -> Progress {
+        let guarded = catch_unwind(AssertUnwindSafe(|| self.take_values(step, key)));
+        guarded.unwrap_or_else(|_| Err(Box::new(Verdict::Panicked)))
+    }
+
+    fn take_values(&mut self, step: &Step, key: TokenKey) -> Progress {
         let answers = self.borrowed();
         let Some(answer) = answers.last() else { return Ok(()) };
         match step.take(answer) {
@@ -349,8 +377,8 @@ impl Run<'_> {
             }
             Err(absent) => {
                 // A page of a bot protection, or a plain "not found", may stand where the value was expected.
-                let read =
-                    self.chosen.adapter.read(&Answers { number: Some(self.request.number.as_str()), list: &answers });
+                let all = Answers { number: Some(self.request.number.as_str()), list: &answers };
+                let read = (self.tools.read)(&self.chosen.adapter, &all);
                 if read.class != OutcomeClass::Unreadable {
                     let signal = classify::signal_of(read.class);
                     let needs = read.needs.clone();
@@ -403,16 +431,26 @@ impl Run<'_> {
     async fn finish(self, came_to: Progress) -> Ended {
         let (fetched_at, seen_at) = (self.tools.clocks.wall(), self.tools.clocks.journey());
         let (mut not_modified, mut known_signal, mut later) = (false, None, None);
+        let mut adapter = Reading::None;
         let outcome = match came_to.map_err(|end| *end) {
-            Ok(()) => self.read().await,
+            Ok(()) => {
+                let (outcome, reading) = self.read().await;
+                adapter = reading;
+                outcome
+            }
             Err(Verdict::Abandoned) => return Ended::Abandoned,
             Err(Verdict::NotModified) => {
                 not_modified = true;
+                adapter = Reading::Sound;
                 bare(OutcomeClass::Tracked, None, Vec::new())
             }
             Err(Verdict::TokenRefused) => {
                 known_signal = Some(Signal::Blocked);
                 bare(OutcomeClass::Blocked, Some("a new token was refused as well".to_owned()), Vec::new())
+            }
+            Err(Verdict::Panicked) => {
+                adapter = Reading::Panicked;
+                bare(OutcomeClass::Unreadable, Some(PANICKED.to_owned()), Vec::new())
             }
             Err(Verdict::Class { class, detail, signal, not_before, needs }) => {
                 known_signal = signal;
@@ -440,25 +478,29 @@ impl Run<'_> {
             fetched_at,
             seen_at,
             signal,
+            adapter,
         }))
     }
 
-    async fn read(&self) -> ReadOutcome {
+    async fn read(&self) -> (ReadOutcome, Reading) {
         let Ok(_permit) = self.tools.readers.clone().acquire_owned().await else {
-            return bare(OutcomeClass::Unreadable, Some("the readers have been closed".to_owned()), Vec::new());
+            let closed = bare(OutcomeClass::Unreadable, Some("the readers have been closed".to_owned()), Vec::new());
+            return (closed, Reading::None);
         };
+        let read = self.tools.read;
         let adapter = Arc::clone(&self.chosen.adapter);
         let number = self.request.number.clone();
         let (answers, headers) = (self.answers.clone(), self.headers.clone());
         let reading = tokio::task::spawn_blocking(move || {
             let list: Vec<Answer<'_>> =
                 answers.iter().zip(&headers).map(|(kept, headers)| answer_of(kept, headers)).collect();
-            adapter.read(&Answers { number: Some(number.as_str()), list: &list })
+            read(&adapter, &Answers { number: Some(number.as_str()), list: &list })
         });
         // A reader that panics is a fault of ours; the attempt still ends, and the bytes are kept.
-        let panicked =
-            |_| bare(OutcomeClass::Unreadable, Some("the reader failed on this answer".to_owned()), Vec::new());
-        reading.await.unwrap_or_else(panicked)
+        match reading.await {
+            Ok(outcome) => (outcome, Reading::Sound),
+            Err(_) => (bare(OutcomeClass::Unreadable, Some(PANICKED.to_owned()), Vec::new()), Reading::Panicked),
+        }
     }
 }
 
@@ -499,5 +541,6 @@ pub(crate) fn builtin(outcome: ReadOutcome, clocks: &Clocks, body: Bytes) -> Loo
         fetched_at: clocks.wall(),
         seen_at: clocks.journey(),
         signal: None,
+        adapter: Reading::Sound,
     }
 }

@@ -19,6 +19,7 @@ use waybill_log::{
     json_record,
     records::read_json,
 };
+use waybill_runtime::{ClockGate, Pulse};
 use waybill_schemas::{
     BudgetName,
     fetch::{FetchRequest, FetchResult},
@@ -248,9 +249,10 @@ pub(crate) async fn watch(
     mut watch: Watch,
     standing: Arc<Standing>,
     last: Arc<Mutex<BTreeMap<String, Bytes>>>,
-    watched: tokio::sync::watch::Sender<u64>,
+    (watched, pulse): (tokio::sync::watch::Sender<u64>, Pulse),
 ) {
     while standing.alive() {
+        pulse.beat();
         match watch.next(&*log, WATCH_WAIT).await {
             Ok(observed) => {
                 for seen in observed {
@@ -292,6 +294,8 @@ pub(crate) struct Owned {
     pub(crate) carriers: Carriers,
     pub(crate) budget: BudgetName,
     pub(crate) terms: Fresh<Option<Terms>>,
+    /// Closed while this process's clock is off.
+    pub(crate) clock: ClockGate,
 }
 
 impl Surroundings for Owned {
@@ -303,6 +307,6 @@ impl Surroundings for Owned {
     }
 
     fn may_send(&self) -> bool {
-        self.standing.may_send()
+        self.standing.may_send() && self.clock.is_open()
     }
 }

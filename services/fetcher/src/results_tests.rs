@@ -3,7 +3,10 @@ use bytes::Bytes;
 use waybill_schemas::{Memory, event::RawEvent};
 
 use super::*;
-use crate::{look_up::bare, payload::Kept};
+use crate::{
+    look_up::{Reading, bare},
+    payload::Kept,
+};
 
 fn request() -> FetchRequest {
     serde_json::from_value(serde_json::json!({
@@ -35,6 +38,7 @@ fn found(outcome: ReadOutcome) -> LookUp {
         fetched_at: WallMs::new(5),
         seen_at: JourneyMs::new(5),
         signal: None,
+        adapter: Reading::Sound,
     }
 }
 

@@ -4,11 +4,16 @@
 //! Order (LOG-1): payload acknowledged → result acknowledged → request done → offset committed. Order of a hand-over
 //! (DESIGN §5): standing ended, so nothing is sent → look-ups under way end or are given up → their results are written →
 //! the partition is released.
+//!
+//! A log that does not answer for a while ends nothing: the loop goes on asking, the lease ages, and past its end nothing
+//! is sent.
 
+mod boot;
 mod handover;
+mod requests;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -22,34 +27,26 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use waybill_adapters::Catalog;
 use waybill_log::{
-    Commit, DeadLetters, GroupEvent, GroupMember, JoinGroup, LogError, OffsetTracker, OutOfRange, Ownership, Record,
-    SharedLog, TopicPartition,
-    claims::{ClaimTracker, Standing as Place},
-    offset_tracker::{Dispatch, Ticket},
-    records::{Reason, read_json},
+    Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, JoinGroup, LogError, OffsetTracker, OutOfRange,
+    Ownership, SharedLog, claims::ClaimTracker, offset_tracker::Ticket,
 };
-use waybill_runtime::{Clocks, Component, Health};
+use waybill_runtime::{ClockGate, Clocks, Component, Health, PoisonWatch};
 use waybill_schemas::{
-    BudgetName, OutcomeClass,
-    fetch::FetchRequest,
+    BudgetName,
     layout::Layout,
     politeness::FetcherBudgetRecord,
     topics::{TopicPrefix, names},
 };
 
 use crate::{
-    admission::{Short, without_carrier},
-    budget::{BudgetState, Terms},
     config::FetcherConfig,
     error::FetcherError,
     exchange::Exchange,
     look_up::Tools,
-    partition::{self, Attempts, Booted, Owned, Standing, Start, TopicRecorder},
-    results::{self, Now},
-    terms::{Carriers, Fresh, Policies},
-    turnstile::Turnstile,
-    worker::{Job, Worker},
-    writer::{Answered, Writer},
+    partition::{Attempts, Booted, Standing},
+    terms::{Carriers, Policies},
+    worker::Job,
+    writer::Answered,
 };
 
 const COMMIT_EVERY: Duration = Duration::from_secs(2);
@@ -57,10 +54,14 @@ const POLL: Duration = Duration::from_millis(50);
 const MAX_BATCH: usize = 500;
 const DRAIN_BUDGET: Duration = Duration::from_secs(10);
 /// How long they may take when the process ends.
-const SHUTDOWN_LOOK_UPS: Duration = Duration::from_secs(10);
+const SHUTDOWN_LOOK_UPS: Duration = Duration::from_secs(6);
 /// Results that wait for the log, per partition.
 const MAX_ANSWERS: usize = 512;
 const BOOT_RETRY: Duration = Duration::from_secs(1);
+/// Pause after an error of the log that passes.
+const LOG_PAUSE: Duration = Duration::from_millis(500);
+/// How long leaving the group may take.
+const LEAVE: Duration = Duration::from_secs(2);
 
 /// What a fetcher stands on.
 #[derive(Clone)]
@@ -81,6 +82,8 @@ pub struct Deps {
     pub member: String,
     /// Where it tells how it is.
     pub health: Health,
+    /// Whether the clock may be trusted; nothing is sent while it may not.
+    pub clock: ClockGate,
     /// Configuration.
     pub config: FetcherConfig,
 }
@@ -117,6 +120,8 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), FetcherE
     }
     let ownership = member.ownership();
     let (done_sender, done) = mpsc::channel(1_024);
+    let (broken_sender, broken) = mpsc::unbounded_channel();
+    let poison = PoisonWatch::new("fetcher", deps.config.poison.clone(), deps.clocks);
     let dead = DeadLetters::new(&deps.topics);
     let service = Service {
         deps,
@@ -130,6 +135,10 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), FetcherE
         writers: JoinSet::new(),
         done,
         done_sender,
+        broken,
+        broken_sender,
+        poison,
+        wanted: BTreeSet::new(),
         dead,
         component,
         committed_at: Instant::now(),
@@ -149,6 +158,12 @@ struct Service {
     writers: JoinSet<Result<(), LogError>>,
     done: mpsc::Receiver<Vec<Ticket>>,
     done_sender: mpsc::Sender<Vec<Ticket>>,
+    /// Tasks that panicked, by name.
+    broken: mpsc::UnboundedReceiver<String>,
+    broken_sender: mpsc::UnboundedSender<String>,
+    poison: PoisonWatch,
+    /// Assigned, and their last commit is not known yet.
+    wanted: BTreeSet<u32>,
     dead: DeadLetters,
     component: Component,
     committed_at: Instant,
@@ -203,17 +218,29 @@ impl Service {
         if outcome.is_ok() {
             let _ = timeout(COMMIT_EVERY, self.commit()).await;
         }
-        self.member.leave().await;
+        if timeout(LEAVE, self.member.leave()).await.is_err() {
+            tracing::warn!("fetcher.leaving_took_too_long");
+        }
         outcome
     }
 
     async fn turn(&mut self) -> Result<(), FetcherError> {
-        match self.member.next(POLL).await? {
-            GroupEvent::Assigned(partitions) => self.assigned(&partitions).await?,
-            GroupEvent::Revoked(partitions) => self.revoked(&partitions).await,
-            GroupEvent::Records { partition, records } => self.records(partition, records).await?,
-            GroupEvent::Idle => {}
+        let mut trouble = None;
+        match self.member.next(POLL).await {
+            Ok(GroupEvent::Assigned(partitions)) => self.assigned(&partitions),
+            Ok(GroupEvent::Revoked(partitions)) => self.revoked(&partitions).await,
+            Ok(GroupEvent::Records { partition, records }) => self.records(partition, records).await?,
+            Ok(GroupEvent::Idle) => {}
+            Err(error) => match error.class() {
+                ErrorClass::Fatal => return Err(error.into()),
+                ErrorClass::Retry | ErrorClass::Lost | ErrorClass::Drop => {
+                    tracing::warn!(%error, "fetcher.log_unavailable");
+                    trouble = Some(error.to_string());
+                    tokio::time::sleep(LOG_PAUSE).await;
+                }
+            },
         }
+        self.begin_boots().await?;
         while let Ok(tickets) = self.done.try_recv() {
             self.complete(tickets);
         }
@@ -228,259 +255,18 @@ impl Service {
         if self.committed_at.elapsed() >= COMMIT_EVERY {
             self.commit().await?;
         }
-        if self.partitions.values().any(|partition| matches!(partition.state, State::Booting)) {
-            self.component.not_ready("restoring budgets");
-        } else {
-            self.component.ready();
+        if let Ok(what) = self.broken.try_recv() {
+            return Err(FetcherError::Task(format!("{what} panicked; see the log above")));
         }
-        Ok(())
-    }
-
-    async fn assigned(&mut self, partitions: &[u32]) -> Result<(), FetcherError> {
-        for partition in partitions {
-            let standing = Arc::new(Standing::new(*partition, self.ownership.clone()));
-            self.partitions.insert(*partition, Partition { standing, state: State::Booting, paused: false });
-            let committed = self.member.committed(*partition).await?;
-            let start = Start {
-                partition: *partition,
-                committed: committed.map(|commit| commit.offset),
-                max_open: self.carriers.config.max_open,
-            };
-            self.boot(start);
+        if let Some(why) = self.poison.must_stop() {
+            return Err(FetcherError::Poison(why));
         }
-        Ok(())
-    }
-
-    fn boot(&mut self, start: Start) {
-        let (log, topics, member) = (Arc::clone(&self.deps.log), self.deps.topics.clone(), self.deps.member.clone());
-        self.boots.spawn(async move {
-            let booted = loop {
-                match partition::boot(Arc::clone(&log), topics.clone(), member.clone(), start).await {
-                    Err(waybill_log::ClaimError::Log(error)) if error.class() == waybill_log::ErrorClass::Retry => {
-                        tracing::warn!(%error, partition = start.partition, "fetcher.boot_retried");
-                        tokio::time::sleep(BOOT_RETRY).await;
-                    }
-                    ended => break ended.map_err(FetcherError::from),
-                }
-            };
-            (start.partition, booted)
-        });
-    }
-
-    async fn booted(&mut self, partition: u32, booted: Result<Booted, FetcherError>) -> Result<(), FetcherError> {
-        let Some(owned) = self.partitions.get_mut(&partition) else { return Ok(()) };
-        if !owned.standing.alive() || matches!(owned.state, State::Serving(_)) {
-            return Ok(());
+        let booting = self.partitions.values().any(|partition| matches!(partition.state, State::Booting));
+        match trouble {
+            Some(why) => self.component.not_ready(&why),
+            None if booting => self.component.not_ready("restoring budgets"),
+            None => self.component.ready(),
         }
-        let booted = match booted {
-            Ok(booted) => booted,
-            // Somebody else is booting it: the revocation is on its way.
-            Err(FetcherError::Claim(waybill_log::ClaimError::Superseded { .. })) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        debug_assert_eq!(booted.partition, partition);
-        let last: BTreeMap<String, Bytes> = booted
-            .records
-            .iter()
-            .filter_map(|(budget, record)| Some((format!("{budget}/fetcher"), serde_json::to_vec(record).ok()?.into())))
-            .collect();
-        let last = Arc::new(Mutex::new(last));
-        let (watched_sender, watched) = tokio::sync::watch::channel(0);
-        let (answers, inbox) = mpsc::channel(MAX_ANSWERS);
-        let standing = Arc::clone(&owned.standing);
-        let writer = Writer {
-            log: Arc::clone(&self.deps.log),
-            topics: self.deps.topics.clone(),
-            partition,
-            alive: Arc::new(move || standing.alive()),
-            done: self.done_sender.clone(),
-        };
-        self.writers.spawn(writer.run(inbox));
-        let workers = TaskTracker::new();
-        // Not among the workers: it ends by itself once the standing has ended, and nobody waits for it.
-        tokio::spawn(partition::watch(
-            Arc::clone(&self.deps.log),
-            booted.watch,
-            Arc::clone(&owned.standing),
-            Arc::clone(&last),
-            watched_sender,
-        ));
-        owned.state = State::Serving(Box::new(Serving {
-            epoch: booted.epoch,
-            records: booted.records,
-            attempts: booted.attempts,
-            claims: booted.claims,
-            budgets: BTreeMap::new(),
-            answers,
-            workers,
-            last,
-            watched,
-        }));
-        self.tracker.assign(partition, booted.position);
-        tracing::info!(partition, epoch = booted.epoch, position = booted.position, "fetcher.partition_started");
-        match self.member.start(partition, Some(booted.position)).await {
-            Err(LogError::NotOwned(_)) => Ok(()),
-            other => Ok(other?),
-        }
-    }
-
-    async fn records(&mut self, partition: u32, records: Vec<Record>) -> Result<(), FetcherError> {
-        let at = TopicPartition::new(self.deps.topics.of(names::FETCH_REQUESTS), partition);
-        for record in records {
-            let Dispatch::Taken(ticket) = self.tracker.dispatch(partition, record.offset) else { continue };
-            let Some(Partition { state: State::Serving(serving), standing, .. }) = self.partitions.get_mut(&partition)
-            else {
-                continue;
-            };
-            let refused = match serving.claims.observe(&record) {
-                Ok(Place::Claim { .. }) => {
-                    self.complete(vec![ticket]);
-                    continue;
-                }
-                Ok(Place::Late { .. }) => Ok(true),
-                Ok(Place::Current { .. }) => Ok(false),
-                Err(unreadable) => Err(unreadable.to_string()),
-            };
-            let request = match (&refused, read_json::<FetchRequest>(&record)) {
-                (Ok(_), Ok(request)) => request,
-                (Err(detail), _) => {
-                    let detail = detail.clone();
-                    self.bury(&at, &record, &detail, ticket).await?;
-                    continue;
-                }
-                (Ok(_), Err(error)) => {
-                    self.bury(&at, &record, &error.to_string(), ticket).await?;
-                    continue;
-                }
-            };
-            // FET-1: what has its result, or is about to get it, gets no second one.
-            if !serving.attempts.note(&request) {
-                self.complete(vec![ticket]);
-                continue;
-            }
-            let (clocks, standing) = (self.deps.clocks, Arc::clone(standing));
-            let now = Now { wall: clocks.wall(), journey: clocks.journey() };
-            let short = if refused == Ok(true) {
-                Some(Short::new(OutcomeClass::Expired, "its scheduler had been replaced"))
-            } else {
-                without_carrier(request.kind, request.expires_at, now.wall)
-            };
-            let short = match short {
-                Some(short) => Some((request, short)),
-                None => self.hand_over(partition, &standing, Job { ticket, request }),
-            };
-            if let Some((request, short)) = short
-                && let Some(Partition { state: State::Serving(serving), .. }) = self.partitions.get(&partition)
-            {
-                let result = results::short(request, ticket.offset, short, now);
-                let answers = serving.answers.clone();
-                self.send(answers, Answered { ticket, result, payload: None }).await;
-            }
-        }
-        Ok(())
-    }
-
-    /// Hands an answer to the writer, taking in what is done meanwhile: the writer waits for that when it is far ahead.
-    async fn send(&mut self, answers: mpsc::Sender<Answered>, answered: Answered) {
-        let sending = answers.send(answered);
-        tokio::pin!(sending);
-        loop {
-            tokio::select! {
-                biased;
-                _ = &mut sending => return,
-                Some(tickets) = self.done.recv() => {
-                    for ticket in tickets {
-                        let _ = self.tracker.complete(ticket);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Gives a job to its budget's worker; answers it when there is none, or no room.
-    fn hand_over(&mut self, partition: u32, standing: &Arc<Standing>, job: Job) -> Option<(FetchRequest, Short)> {
-        let carrier = &job.request.carrier;
-        let budget = self.carriers.layout.budget_of(carrier);
-        if self.carriers.layout.partition_of_budget(&budget) != partition {
-            let detail = "its budget lives on another partition; waybill reshard moves numbers";
-            return Some((job.request, Short::new(OutcomeClass::AdapterDisabled, detail)));
-        }
-        let known = match self.partitions.get(&partition) {
-            Some(Partition { state: State::Serving(serving), .. }) => serving.budgets.get(&budget).cloned(),
-            _ => None,
-        };
-        let sender = match known {
-            Some(sender) => sender,
-            None => match self.open_budget(partition, standing, &budget) {
-                Ok(sender) => sender,
-                Err(reason) => {
-                    tracing::error!(%budget, reason, "fetcher.budget_unusable");
-                    let later = self.deps.clocks.wall().plus_ms(60_000);
-                    return Some((job.request, Short::deferred(later, "the budget's figures cannot be applied")));
-                }
-            },
-        };
-        match sender.try_send(job) {
-            Ok(()) => None,
-            // More than fits is given back: it would wait long, and it must not hold up other budgets.
-            Err(mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) => {
-                let not_before = job.request.expires_at.min(self.deps.clocks.wall().plus_ms(10_000));
-                Some((job.request, Short::deferred(not_before, "too many requests wait for this budget")))
-            }
-        }
-    }
-
-    fn open_budget(
-        &mut self,
-        partition: u32,
-        standing: &Arc<Standing>,
-        budget: &BudgetName,
-    ) -> Result<mpsc::Sender<Job>, String> {
-        let terms: Terms = self.carriers.terms(budget)?;
-        let Some(Partition { state: State::Serving(serving), .. }) = self.partitions.get_mut(&partition) else {
-            return Err("the partition is not served".to_owned());
-        };
-        let record = serving.records.get(budget.as_str()).cloned();
-        let state = BudgetState::restored(record, &terms, self.deps.clocks.wall_us());
-        let recorder = TopicRecorder {
-            log: Arc::clone(&self.deps.log),
-            at: TopicPartition::new(self.deps.topics.of(names::CARRIERS), partition),
-            budget: budget.clone(),
-            epoch: serving.epoch,
-            last: Arc::clone(&serving.last),
-            watched: serving.watched.clone(),
-        };
-        let owned = Owned {
-            standing: Arc::clone(standing),
-            carriers: self.carriers.clone(),
-            budget: budget.clone(),
-            terms: Fresh::default(),
-        };
-        let turnstile = Arc::new(Turnstile::new(state, Arc::new(recorder), Arc::new(owned), self.deps.clocks));
-        let (sender, inbox) = mpsc::channel(self.carriers.config.max_queue);
-        let worker = Worker::new(
-            self.tools.clone(),
-            self.carriers.clone(),
-            turnstile,
-            Arc::clone(standing),
-            (budget.to_string(), serving.answers.clone()),
-        );
-        serving.workers.spawn(worker.run(inbox));
-        serving.budgets.insert(budget.clone(), sender.clone());
-        Ok(sender)
-    }
-
-    async fn bury(
-        &mut self,
-        at: &TopicPartition,
-        record: &Record,
-        detail: &str,
-        ticket: Ticket,
-    ) -> Result<(), FetcherError> {
-        let reason = Reason { code: "request_unreadable", detail, service: "fetcher" };
-        metrics::counter!("waybill_dead_letters_total", "service" => "fetcher").increment(1);
-        self.dead.bury(&*self.deps.log, at, record, &reason).await?;
-        self.complete(vec![ticket]);
         Ok(())
     }
 

@@ -1,10 +1,13 @@
 //! The worker of one budget: a bounded queue in the order of arrival, and as many look-ups at once as the budget allows.
 //!
-//! Budgets share nothing here, so a carrier that hangs holds up nobody else's.
+//! Budgets share nothing here, so a carrier that hangs holds up nobody else's. Whatever an adapter does, its attempt ends
+//! in a result (FET-1): a panic is caught and counted as poison, and a look-up that this process was not allowed to finish
+//! goes back to the front of the queue while the partition is ours.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use futures::FutureExt;
 use tokio::{
     sync::mpsc,
     task::JoinSet,
@@ -12,15 +15,23 @@ use tokio::{
 };
 use waybill_adapters::{SourceKind, sandbox};
 use waybill_log::offset_tracker::Ticket;
-use waybill_schemas::{CarrierSlug, OutcomeClass, WallMs, fetch::FetchRequest};
+use waybill_runtime::{
+    PoisonWatch, Pulse,
+    poison::{Gate, quarantined_until},
+};
+use waybill_schemas::{
+    CarrierSlug, OutcomeClass, WallMs,
+    fetch::{FetchRequest, FetchResult},
+};
 
 use crate::{
     admission::{Admission, Outlook, Short, admit, without_carrier},
     budget::{Begin, Closed},
     choose::Chosen,
-    look_up::{Ended, LookUp, Tools, builtin, look_up},
+    look_up::{Ended, LookUp, PANICKED, Reading, Tools, builtin, look_up},
     memory::FetcherMemory,
     partition::Standing,
+    payload::Payload,
     results::{self, Asked, Now},
     terms::Carriers,
     turnstile::Turnstile,
@@ -31,6 +42,8 @@ use crate::{
 const SWEEP: Duration = Duration::from_millis(250);
 /// Pause after which a number with an unreadable memory may be tried again, in ms.
 const MEMORY_RETRY_MS: i64 = 3_600_000;
+/// How long a probe is waited for before its carrier's numbers are handed out again, in ms.
+const PROBE_MS: i64 = 10_000;
 /// Budget figures are shown over this many milliseconds.
 const USED_WINDOW_MS: i64 = 10_000;
 
@@ -49,6 +62,8 @@ pub(crate) struct Worker {
     pub(crate) standing: Arc<Standing>,
     pub(crate) budget: String,
     pub(crate) answers: mpsc::Sender<Answered>,
+    poison: PoisonWatch,
+    pulse: Pulse,
     queue: VecDeque<Job>,
     running: JoinSet<Finished>,
     /// How long a look-up takes of late, in ms; 0 before the first.
@@ -64,10 +79,33 @@ enum Probe {
     No,
 }
 
+/// What a look-up finds out.
+#[derive(Debug, Clone, Copy)]
+struct Probes {
+    /// Whether the carrier is back.
+    carrier: Probe,
+    /// Whether its adapter can be trusted again.
+    adapter: Probe,
+}
+
 /// A look-up that has ended.
 struct Finished {
     took_ms: i64,
     spent: u32,
+    /// Not finished, because this process might not send: to be done again.
+    back: Option<Job>,
+}
+
+/// What a budget's worker works with besides the budget.
+pub(crate) struct Attached {
+    /// Whose budget it is.
+    pub(crate) budget: String,
+    /// Where results go.
+    pub(crate) answers: mpsc::Sender<Answered>,
+    /// Where poison is counted.
+    pub(crate) poison: PoisonWatch,
+    /// The worker's heartbeat.
+    pub(crate) pulse: Pulse,
 }
 
 /// What a job comes to before the network.
@@ -83,8 +121,9 @@ impl Worker {
         carriers: Carriers,
         turnstile: Arc<Turnstile>,
         standing: Arc<Standing>,
-        (budget, answers): (String, mpsc::Sender<Answered>),
+        attached: Attached,
     ) -> Self {
+        let Attached { budget, answers, poison, pulse } = attached;
         Self {
             tools,
             carriers,
@@ -92,6 +131,8 @@ impl Worker {
             standing,
             budget,
             answers,
+            poison,
+            pulse,
             queue: VecDeque::new(),
             running: JoinSet::new(),
             typical_ms: 0,
@@ -101,11 +142,18 @@ impl Worker {
     }
 
     /// Works until nobody can send jobs any more or the partition closes; look-ups under way are ended in both cases.
-    pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
+    pub(crate) async fn run(mut self, inbox: mpsc::Receiver<Job>) {
+        self.work(inbox).await;
+        // A probe that ends with its worker has found nothing out.
+        self.poison.abandon_probe(&self.budget);
+    }
+
+    async fn work(&mut self, mut inbox: mpsc::Receiver<Job>) {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let closing = self.standing.closing.clone();
         loop {
+            self.pulse.beat();
             self.advance().await;
             let turnstile = Arc::clone(&self.turnstile);
             tokio::select! {
@@ -133,6 +181,7 @@ impl Worker {
                     Some(done) => self.finished(done),
                     None => return,
                 },
+                _ = sweep.tick() => self.pulse.beat(),
             }
         }
     }
@@ -143,6 +192,8 @@ impl Worker {
             let Some(job) = self.queue.pop_front() else { return };
             match self.fate(&job, 0) {
                 Fate::Answer(short) => self.answer(job, short).await,
+                // Without the lease, or with a clock that is off, everything waits for better times or its expiry.
+                Fate::Start(_) if !self.turnstile.may_send() => return self.queue.push_front(job),
                 Fate::Start(prepared) if self.running.len() < self.concurrency() => {
                     let (chosen, memory) = *prepared;
                     let networked = chosen.source().kind != SourceKind::Builtin;
@@ -204,6 +255,10 @@ impl Worker {
             Ok(chosen) => chosen,
             Err(short) => return Fate::Answer(short),
         };
+        if let Gate::Closed(until) = self.poison.gate(&self.budget) {
+            let short = Short::new(OutcomeClass::AdapterDisabled, &quarantined_until(until));
+            return Fate::Answer(Short { not_before: Some(until.max(now.plus_ms(PROBE_MS))), ..short });
+        }
         let memory = match FetcherMemory::decode(&job.request.memories.fetcher) {
             Ok(memory) => memory,
             Err(error) => return Fate::Answer(Short::deferred(now.plus_ms(MEMORY_RETRY_MS), &error.to_string())),
@@ -242,41 +297,39 @@ impl Worker {
     async fn answer(&self, job: Job, short: Short) {
         let now = Now { wall: self.tools.clocks.wall(), journey: self.tools.clocks.journey() };
         let result = results::short(job.request, job.ticket.offset, short, now);
-        let _ = self.answers.send(Answered { ticket: job.ticket, result, payload: None }).await;
+        let answered = Answered { ticket: job.ticket, result, payload: None };
+        // The writer may be waiting for the log.
+        let _ = self.pulse.while_waiting(self.answers.send(answered)).await;
     }
 
-    fn start(&mut self, job: Job, chosen: Chosen, memory: FetcherMemory, probe: Probe) {
-        let tools = self.tools.clone();
-        let turnstile = Arc::clone(&self.turnstile);
+    fn start(&mut self, job: Job, chosen: Chosen, memory: FetcherMemory, carrier: Probe) {
+        let adapter = if self.poison.gate(&self.budget) == Gate::Probe { Probe::Yes } else { Probe::No };
+        if adapter == Probe::Yes {
+            self.poison.begin_probe(&self.budget);
+        }
+        let task = Task {
+            tools: self.tools.clone(),
+            turnstile: Arc::clone(&self.turnstile),
+            poison: self.poison.clone(),
+            budget: self.budget.clone(),
+            probes: Probes { carrier, adapter },
+            sample_one_in: self.carriers.config.sample_one_in,
+        };
         let answers = self.answers.clone();
-        let sample_one_in = self.carriers.config.sample_one_in;
         self.running.spawn(async move {
             let begun = Instant::now();
-            let ended = one(&tools, &turnstile, &chosen, &job.request, &memory).await;
-            let spent = match &ended {
-                Ended::Result(found) => found.spent,
-                Ended::Abandoned => 0,
-            };
-            if let Ended::Result(found) = ended {
-                match found.signal {
-                    Some(signal) => turnstile.signal(signal).await,
-                    None if probe == Probe::Yes => turnstile.abandon_probe(),
-                    None => {}
-                }
-                let asked = asked(&chosen);
-                let found = closed_meanwhile(*found, &turnstile);
-                let (result, payload) =
-                    results::of_look_up(job.request, job.ticket.offset, found, &memory, (&asked, sample_one_in));
-                let _ = answers.send(Answered { ticket: job.ticket, result, payload }).await;
-            } else if probe == Probe::Yes {
-                turnstile.abandon_probe();
-            }
-            Finished { took_ms: i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX), spent }
+            let came_to = task.run(&job, &chosen, &memory).await;
+            let took_ms = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
+            let Some((result, payload)) = came_to else { return Finished { took_ms: 0, spent: 0, back: Some(job) } };
+            let spent = result.spent;
+            let _ = answers.send(Answered { ticket: job.ticket, result, payload }).await;
+            Finished { took_ms, spent, back: None }
         });
     }
 
     fn finished(&mut self, done: Result<Finished, tokio::task::JoinError>) {
         match done {
+            Ok(Finished { back: Some(job), .. }) => self.queue.push_front(job),
             Ok(finished) => {
                 // Slow ones count at once, quick ones little by little.
                 self.typical_ms = finished.took_ms.max((self.typical_ms * 7 + finished.took_ms) / 8);
@@ -284,10 +337,9 @@ impl Worker {
                     self.spent_recently.push_back((self.tools.clocks.wall(), finished.spent));
                 }
             }
-            Err(error) => {
-                tracing::error!(%error, budget = %self.budget, "fetcher.look_up_panicked");
-                self.turnstile.abandon_probe();
-            }
+            // Adapters' panics are caught before; this one is the program's own, and the job it held has no answer.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => {}
         }
     }
 
@@ -302,6 +354,67 @@ impl Worker {
             let ratio = f64::from(spent) / allowed.max(f64::MIN_POSITIVE);
             metrics::gauge!("waybill_budget_used_ratio", "carrier" => self.budget.clone()).set(ratio);
         }
+    }
+}
+
+/// One look-up beside the worker's loop.
+struct Task {
+    tools: Tools,
+    turnstile: Arc<Turnstile>,
+    poison: PoisonWatch,
+    budget: String,
+    probes: Probes,
+    sample_one_in: u32,
+}
+
+impl Task {
+    /// The result and its payload; `None` when this process might not send.
+    async fn run(&self, job: &Job, chosen: &Chosen, memory: &FetcherMemory) -> Option<(FetchResult, Option<Payload>)> {
+        let looked = AssertUnwindSafe(self.look(job, chosen, memory)).catch_unwind().await;
+        let (came_to, reading) = match looked {
+            Ok(Some((found, reading))) => (Some(found), reading),
+            Ok(None) => (None, Reading::None),
+            Err(_) => {
+                let now = Now { wall: self.tools.clocks.wall(), journey: self.tools.clocks.journey() };
+                let short = Short::new(OutcomeClass::Unreadable, PANICKED);
+                self.turnstile.abandon_probe();
+                let result = results::short(job.request.clone(), job.ticket.offset, short, now);
+                (Some((result, None)), Reading::Panicked)
+            }
+        };
+        match reading {
+            Reading::Sound => self.poison.good(&self.budget),
+            Reading::Panicked => {
+                tracing::error!(carrier = %job.request.carrier, offset = job.ticket.offset, "fetcher.adapter_panicked");
+                self.poison.poison(&self.budget);
+            }
+            Reading::None if self.probes.adapter == Probe::Yes => self.poison.abandon_probe(&self.budget),
+            Reading::None => {}
+        }
+        came_to
+    }
+
+    async fn look(
+        &self,
+        job: &Job,
+        chosen: &Chosen,
+        memory: &FetcherMemory,
+    ) -> Option<((FetchResult, Option<Payload>), Reading)> {
+        let Ended::Result(found) = one(&self.tools, &self.turnstile, chosen, &job.request, memory).await else {
+            if self.probes.carrier == Probe::Yes {
+                self.turnstile.abandon_probe();
+            }
+            return None;
+        };
+        match found.signal {
+            Some(signal) => self.turnstile.signal(signal).await,
+            None if self.probes.carrier == Probe::Yes => self.turnstile.abandon_probe(),
+            None => {}
+        }
+        let reading = found.adapter;
+        let found = closed_meanwhile(*found, &self.turnstile);
+        let by = (&asked(chosen), self.sample_one_in);
+        Some((results::of_look_up(job.request.clone(), job.ticket.offset, found, memory, by), reading))
     }
 }
 

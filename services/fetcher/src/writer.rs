@@ -3,7 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::timeout};
-use waybill_log::{ErrorClass, LogError, NewRecord, SharedLog, TopicPartition, json_record, offset_tracker::Ticket};
+use waybill_log::{
+    ErrorClass, LogError, NewRecord, SharedLog, TopicPartition, json_record, offset_tracker::Ticket,
+    records::attempt_headers,
+};
+use waybill_runtime::Pulse;
 use waybill_schemas::{
     OutcomeClass,
     fetch::FetchResult,
@@ -27,7 +31,6 @@ pub(crate) struct Answered {
 }
 
 /// Where results of one partition go.
-#[derive(Clone)]
 pub(crate) struct Writer {
     pub(crate) log: SharedLog,
     pub(crate) topics: TopicPrefix,
@@ -35,13 +38,14 @@ pub(crate) struct Writer {
     /// Whether this process may still write for the partition.
     pub(crate) alive: Arc<dyn Fn() -> bool + Send + Sync>,
     pub(crate) done: mpsc::Sender<Vec<Ticket>>,
+    pub(crate) pulse: Pulse,
 }
 
 impl Writer {
     /// Writes until nobody can hand in results any more.
     pub(crate) async fn run(self, mut inbox: mpsc::Receiver<Answered>) -> Result<(), LogError> {
         let mut batch = Vec::with_capacity(BATCH);
-        while inbox.recv_many(&mut batch, BATCH).await > 0 {
+        while self.pulse.while_waiting(inbox.recv_many(&mut batch, BATCH)).await > 0 {
             while !batch.is_empty() {
                 let mut bytes = 0;
                 let fits = batch.iter().take_while(|answered: &&Answered| {
@@ -106,13 +110,14 @@ impl Writer {
         }
         let tickets = done.into_iter().map(|index| part[index].ticket).collect();
         // Nobody listens only when the service has ended; then nothing is committed either.
-        let _ = self.done.send(tickets).await;
+        let _ = self.pulse.while_waiting(self.done.send(tickets)).await;
         Ok(())
     }
 
     fn result_record(&self, result: &FetchResult) -> Result<NewRecord, LogError> {
         let key = result.request.key().record_key();
-        json_record(self.at(names::FETCH_RESULTS), key, result, Vec::new())
+        let named = attempt_headers(result.request.attempt, Some(result.request_offset));
+        json_record(self.at(names::FETCH_RESULTS), key, result, named)
             .map_err(|error| LogError::Corrupt(error.to_string()))
     }
 
@@ -122,7 +127,7 @@ impl Writer {
         let mut ended = Vec::new();
         while !open.is_empty() {
             let records = open.iter().map(|(_, record)| record.clone()).collect();
-            let answers = timeout(PRODUCE_TIMEOUT, self.log.produce(records)).await;
+            let answers = self.pulse.while_waiting(timeout(PRODUCE_TIMEOUT, self.log.produce(records))).await;
             let answers = answers.unwrap_or_else(|_| {
                 open.iter().map(|_| Err(LogError::Unavailable("no acknowledgement in time".to_owned()))).collect()
             });

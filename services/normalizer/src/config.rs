@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use waybill_runtime::poison::PoisonLimits;
 
 use crate::NormalizerError;
 
@@ -26,6 +27,9 @@ pub struct NormalizerConfig {
     pub commit_interval_ms: u64,
     /// How long a revoked partition, or the end of the process, may wait for work under way, in milliseconds.
     pub drain_ms: u64,
+    /// When poison is too much: section `poison`, which all services share.
+    #[serde(skip)]
+    pub poison: PoisonLimits,
 }
 
 impl Default for NormalizerConfig {
@@ -39,6 +43,7 @@ impl Default for NormalizerConfig {
             request_timeout_ms: 15_000,
             commit_interval_ms: 1_000,
             drain_ms: 5_000,
+            poison: PoisonLimits::default(),
         }
     }
 }
@@ -62,7 +67,7 @@ impl NormalizerConfig {
         if !(1..=2_000).contains(&self.commit_interval_ms) {
             return wrong("normalizer.commit_interval_ms must be from 1 to 2000");
         }
-        Ok(())
+        self.poison.check().map_err(NormalizerError::Config)
     }
 
     pub(crate) const fn request_timeout(&self) -> Duration {

@@ -23,6 +23,9 @@ pub enum NormalizerError {
         /// The layout's.
         layout: u32,
     },
+    /// Too much cannot be processed for one carrier to be the reason.
+    #[error("the normalizer stops: {0}")]
+    Poison(String),
     /// A task of the normalizer panicked.
     #[error("the normalizer's work on partition {0} broke down; see the log above")]
     Broken(u32),

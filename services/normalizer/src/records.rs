@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use waybill_log::{
     DeadLetters, Headers, NewRecord, Record, TopicPartition,
-    records::{JsonError, Reason, header, json_record, tombstone},
+    records::{JsonError, NamedAttempt, Reason, attempt_headers, header, json_record, tombstone},
 };
 use waybill_schemas::{
     CarrierSlug, JourneyMs, Memories, OutcomeClass, TrackingNumber, WallMs,
@@ -121,7 +121,9 @@ impl Topics {
     /// The outcome lives in the partition of its result: the same number of every internal topic.
     fn outcome(&self, outcome: &Outcome, partition: u32, trace: Option<&Bytes>) -> Result<NewRecord, JsonError> {
         let key = format!("{}:{}", outcome.carrier, outcome.number);
-        json_record(TopicPartition::new(Arc::clone(&self.outcomes), partition), key, outcome, traced(trace))
+        let mut named = attempt_headers(outcome.attempt, Some(outcome.request_offset));
+        named.extend(traced(trace));
+        json_record(TopicPartition::new(Arc::clone(&self.outcomes), partition), key, outcome, named)
     }
 
     /// For a result that is no result: a dead letter and, where its attempt can still be told, an outcome, so that the
@@ -133,15 +135,46 @@ impl Topics {
         now: JourneyMs,
         error: &serde_json::Error,
     ) -> Result<Outputs, JsonError> {
+        let remains = Remains::of(from);
+        let fate = if remains.is_some() {
+            "its attempt ended as `unreadable`"
+        } else {
+            "neither value nor headers name its attempt, so that nothing could end it"
+        };
         // Only the place is told: the parser's message may repeat parts of the value.
-        let detail =
-            format!("the result is not what a fetcher writes (line {}, column {})", error.line(), error.column());
+        let (line, column) = (error.line(), error.column());
+        let detail = format!("the result is not what a fetcher writes (line {line}, column {column}); {fate}");
         let before = vec![self.dead_letter(from, partition, ("unreadable", &detail))];
-        let Some(remains) = Remains::of(from) else { return Ok(Outputs { before, outcome: None }) };
+        let Some(remains) = remains else { return Ok(Outputs { before, outcome: None }) };
         let mut outcome = remains.outcome(now);
         outcome.detail = Some("the fetcher's result could not be read".to_owned());
         let outcome = self.outcome(&outcome, partition, from.header(headers::TRACEPARENT))?;
         Ok(Outputs { before, outcome: Some(outcome) })
+    }
+
+    /// For a result on which the mapping panicked: a dead letter, and its attempt ends with the memories as they were sent.
+    pub(crate) fn panicked(&self, from: &Record, partition: u32, result: &FetchResult) -> Result<Outputs, JsonError> {
+        let detail = "the mapping panicked on it; its attempt ended as `unreadable`";
+        let before = vec![self.dead_letter(from, partition, ("mapping_panicked", detail))];
+        let why = "the adapter's mapping failed on this answer".to_owned();
+        let outcome = self.short(from, partition, result, (OutcomeClass::Unreadable, why, None))?;
+        Ok(Outputs { before, outcome: outcome.outcome })
+    }
+
+    /// An attempt that ends without its result being looked into.
+    pub(crate) fn short(
+        &self,
+        from: &Record,
+        partition: u32,
+        result: &FetchResult,
+        (class, why, hold): (OutcomeClass, String, Option<WallMs>),
+    ) -> Result<Outputs, JsonError> {
+        let mut outcome = outcome_of(&result.request, class, result.request_offset, result.seen_at);
+        outcome.detail = Some(why);
+        outcome.feedback.spent = result.spent;
+        outcome.feedback.budget_not_before = hold.max(result.not_before);
+        let outcome = self.outcome(&outcome, partition, from.header(headers::TRACEPARENT))?;
+        Ok(Outputs { before: Vec::new(), outcome: Some(outcome) })
     }
 
     fn dead_letter(&self, from: &Record, partition: u32, (code, detail): (&str, &str)) -> NewRecord {
@@ -153,8 +186,8 @@ impl Topics {
     }
 }
 
-/// What must be readable of a result for its attempt to be told. The memories are among it: without them the number would
-/// come back having forgotten its history.
+/// What must be readable of a result for its attempt to be told: its value's own fields, else its key and headers. Where
+/// the memories are not among it the outcome has none, which takes nothing from what the scheduler remembers.
 #[derive(Debug, Deserialize, Serialize)]
 struct Remains {
     carrier: CarrierSlug,
@@ -170,7 +203,21 @@ struct Remains {
 
 impl Remains {
     fn of(record: &Record) -> Option<Self> {
-        serde_json::from_slice(record.value.as_deref()?).ok()
+        record.value.as_deref().and_then(|value| serde_json::from_slice(value).ok()).or_else(|| Self::named(record))
+    }
+
+    fn named(record: &Record) -> Option<Self> {
+        let NamedAttempt { key, attempt, request_offset } = NamedAttempt::of(record)?;
+        Some(Self {
+            carrier: key.carrier,
+            number: key.number,
+            attempt,
+            request_offset: request_offset?,
+            memories: Memories::default(),
+            instance: 0,
+            kind: None,
+            seen_at: None,
+        })
     }
 
     fn outcome(self, now: JourneyMs) -> Outcome {

@@ -3,7 +3,11 @@
 //! It reads, hands out, and commits what workers have told as done; it never looks inside a result. Idle or not, positions
 //! are committed at least every two seconds.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::mpsc,
@@ -16,7 +20,7 @@ use waybill_log::{
     Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, JoinGroup, LogError, OffsetTracker, OutOfRange, ReadFrom,
     Record, SharedLog, TopicPartition, offset_tracker::Dispatch,
 };
-use waybill_runtime::{Clocks, Component, Health};
+use waybill_runtime::{Clocks, Component, Health, PoisonWatch};
 use waybill_schemas::{
     ShipmentKey,
     layout::Layout,
@@ -24,7 +28,7 @@ use waybill_schemas::{
 };
 
 use crate::{
-    NormalizerConfig, NormalizerError,
+    NormalizerConfig, NormalizerError, normalize,
     records::{Brief, Public, Topics},
     repeats::Repeats,
     worker::{Shared, Told, Work, Worker},
@@ -32,6 +36,10 @@ use crate::{
 
 /// How long the shell waits for records before it looks at anything else.
 const TURN: Duration = Duration::from_millis(50);
+/// Pause after an error of the log that passes.
+const LOG_PAUSE: Duration = Duration::from_millis(500);
+/// How long leaving the group may take.
+const LEAVE: Duration = Duration::from_secs(2);
 /// Bytes of one read of the last stretch.
 const STRETCH_BYTES: usize = 4 * 1024 * 1024;
 
@@ -84,6 +92,9 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), Normaliz
         clocks: deps.clocks,
         request_timeout: deps.config.request_timeout(),
         flush_bytes: deps.config.flush_bytes,
+        layout: deps.layout,
+        poison: PoisonWatch::new("normalizer", deps.config.poison.clone(), deps.clocks),
+        normalize,
     });
     let mut shell = Shell {
         log: deps.log,
@@ -92,6 +103,7 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), Normaliz
         shared,
         tracker: OffsetTracker::new(),
         hands: BTreeMap::new(),
+        wanted: BTreeSet::new(),
         told,
         from_workers,
         committed_at: Instant::now(),
@@ -149,6 +161,8 @@ struct Shell {
     shared: Arc<Shared>,
     tracker: OffsetTracker,
     hands: BTreeMap<u32, Hand>,
+    /// Assigned, and not begun yet: the log did not answer.
+    wanted: BTreeSet<u32>,
     told: mpsc::UnboundedSender<Told>,
     from_workers: mpsc::UnboundedReceiver<Told>,
     committed_at: Instant,
@@ -166,7 +180,9 @@ impl Shell {
         self.health.not_ready("ending");
         let all: Vec<u32> = self.hands.keys().copied().collect();
         let drained = self.let_go(member.as_mut(), &all).await;
-        member.leave().await;
+        if timeout(LEAVE, member.leave()).await.is_err() {
+            tracing::warn!("normalizer.leaving_took_too_long");
+        }
         ended.and(drained)
     }
 
@@ -178,8 +194,9 @@ impl Shell {
         while !shutdown.is_cancelled() {
             self.health.beat();
             match member.next(TURN).await {
-                Ok(GroupEvent::Assigned(partitions)) => self.take(member, &partitions).await?,
+                Ok(GroupEvent::Assigned(partitions)) => self.wanted.extend(partitions),
                 Ok(GroupEvent::Revoked(partitions)) => {
+                    self.wanted.retain(|partition| !partitions.contains(partition));
                     self.let_go(member, &partitions).await?;
                     member.release(&partitions);
                 }
@@ -187,15 +204,36 @@ impl Shell {
                 Ok(GroupEvent::Idle) => {}
                 Err(error) if error.class() == ErrorClass::Retry => {
                     tracing::warn!(%error, "normalizer.poll_failed");
-                    tokio::time::sleep(TURN).await;
+                    self.health.not_ready(&error.to_string());
+                    tokio::time::sleep(LOG_PAUSE).await;
+                    continue;
                 }
                 Err(error) => return Err(error.into()),
             }
+            self.take_wanted(member).await?;
             self.listen(member)?;
             if self.committed_at.elapsed() >= self.config.commit_interval() {
                 self.commit(member).await?;
             }
         }
+        Ok(())
+    }
+
+    /// Begins work on what was assigned; where the log does not answer, again next turn.
+    async fn take_wanted(&mut self, member: &mut dyn GroupMember) -> Result<(), NormalizerError> {
+        while let Some(partition) = self.wanted.pop_first() {
+            match self.take(member, &[partition]).await {
+                Ok(()) => self.health.beat(),
+                Err(NormalizerError::Log(error)) if error.class() == ErrorClass::Retry => {
+                    tracing::warn!(%error, partition, "normalizer.partition_not_taken");
+                    self.health.not_ready(&error.to_string());
+                    self.wanted.insert(partition);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.health.ready();
         Ok(())
     }
 
@@ -217,7 +255,8 @@ impl Shell {
             self.tracker.assign(partition, position);
             let (queue, work) = mpsc::channel(self.config.max_waiting.div_ceil(self.config.max_batch));
             let stop = CancellationToken::new();
-            let worker = Worker { shared: Arc::clone(&self.shared), partition, repeats, stop: stop.clone() };
+            let pulse = self.health.pulse(&format!("worker {partition}"));
+            let worker = Worker { shared: Arc::clone(&self.shared), partition, repeats, stop: stop.clone(), pulse };
             let task = tokio::spawn(worker.run(work, self.told.clone()));
             self.hands.insert(partition, Hand { queue, stop, task, paused: false });
             tracing::info!(partition, position, "normalizer.partition_taken");
@@ -296,6 +335,7 @@ impl Shell {
                     }
                 }
                 Told::Failed(error) => return Err(error.into()),
+                Told::Poisoned(why) => return Err(NormalizerError::Poison(why)),
             }
         }
         if let Some(partition) = ended {
@@ -326,7 +366,8 @@ impl Shell {
         if commits.is_empty() {
             return Ok(());
         }
-        match within(self.config.request_timeout(), member.commit(commits)).await {
+        // No longer than a drain may take: a log that does not answer must not hold up the end.
+        match within(self.config.request_timeout().min(self.config.drain()), member.commit(commits)).await {
             Ok(()) => {
                 for commit in commits {
                     self.tracker.committed(commit.partition, commit.offset);

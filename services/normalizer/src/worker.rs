@@ -3,18 +3,36 @@
 //! Of a piece of work first everything public (and the dead letters) is written and acknowledged, then the outcomes, then
 //! the offsets are told as done (LOG-1). A kill anywhere repeats the piece: its records are the same again, and consumers
 //! know them by `ce_id`, `event_id` and version.
+//!
+//! Poison: a result that cannot be read, or on which the mapping panics, is a dead letter, its attempt ends as `unreadable`,
+//! and its budget is counted. A quarantined budget's results are not looked into but for one probe; their attempts end as
+//! `adapter_disabled`, their memories have not advanced, so a later look finds the same events again. When it must stop,
+//! the piece at hand is left unwritten: whoever comes next, a repaired program it is hoped, does it again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
-use waybill_adapters::Catalog;
-use waybill_log::{ErrorClass, LogError, NewRecord, Record, SharedLog, offset_tracker::Ticket};
-use waybill_runtime::{Clocks, retry::RetryPolicy, telemetry::promise_violated};
-use waybill_schemas::{ShipmentKey, fetch::FetchResult};
+use waybill_adapters::{Adapter, Catalog};
+use waybill_log::{ErrorClass, LogError, NewRecord, Record, SharedLog, offset_tracker::Ticket, records::JsonError};
+use waybill_runtime::{
+    Clocks, PoisonWatch, Pulse,
+    poison::{Gate, quarantined_until},
+    retry::RetryPolicy,
+    telemetry::promise_violated,
+};
+use waybill_schemas::{
+    OutcomeClass, ShipmentKey,
+    fetch::{FetchResult, RequestKind},
+    layout::Layout,
+};
 
 use crate::{
-    Normalized, normalize,
+    Normalized,
     records::{Outputs, Topics, read_result, weight},
     repeats::{Arrival, Repeats},
 };
@@ -32,6 +50,8 @@ pub(crate) enum Told {
     Done(Vec<Ticket>),
     /// The log refused for good.
     Failed(LogError),
+    /// Too much is poison.
+    Poisoned(String),
 }
 
 /// What all workers share.
@@ -42,6 +62,10 @@ pub(crate) struct Shared {
     pub(crate) clocks: Clocks,
     pub(crate) request_timeout: Duration,
     pub(crate) flush_bytes: usize,
+    pub(crate) layout: Layout,
+    pub(crate) poison: PoisonWatch,
+    /// The pure function; another only in tests.
+    pub(crate) normalize: fn(&FetchResult, Option<&Adapter>) -> Normalized,
 }
 
 /// Why a piece of work ended early.
@@ -50,6 +74,8 @@ enum End {
     Asked,
     /// See [`Told::Failed`].
     Failed(LogError),
+    /// See [`Told::Poisoned`].
+    Poisoned(String),
 }
 
 /// The worker of one partition.
@@ -59,6 +85,7 @@ pub(crate) struct Worker {
     pub(crate) repeats: Repeats,
     /// No further piece is begun, and no failing one tried again, once this is cancelled.
     pub(crate) stop: CancellationToken,
+    pub(crate) pulse: Pulse,
 }
 
 /// A piece under way.
@@ -77,7 +104,7 @@ impl Worker {
             let work = tokio::select! {
                 biased;
                 () = self.stop.cancelled() => return,
-                work = queue.recv() => work,
+                work = self.pulse.while_waiting(queue.recv()) => work,
             };
             let Some(work) = work else { return };
             match self.work(work, &told).await {
@@ -86,6 +113,10 @@ impl Worker {
                 Err(End::Failed(error)) => {
                     // The shell is gone when nobody listens; then there is nobody to tell.
                     let _ = told.send(Told::Failed(error));
+                    return;
+                }
+                Err(End::Poisoned(why)) => {
+                    let _ = told.send(Told::Poisoned(why));
                     return;
                 }
             }
@@ -98,6 +129,10 @@ impl Worker {
             // Normalizing is work without waiting: let other partitions have their turn.
             tokio::task::consume_budget().await;
             let outputs = self.outputs(&record);
+            if let Some(why) = self.shared.poison.must_stop() {
+                return Err(End::Poisoned(why));
+            }
+            self.pulse.beat();
             piece.tickets.push(ticket);
             piece.bytes += outputs.before.iter().chain(&outputs.outcome).map(weight).sum::<usize>();
             piece.before.extend(outputs.before);
@@ -126,10 +161,13 @@ impl Worker {
                     tracing::debug!(partition = self.partition, offset = record.offset, "normalizer.repeat_dropped");
                     return Outputs::default();
                 }
-                let done = self.normalized(&key, &result);
-                self.shared.topics.outputs(&done, record, self.partition, result.seen_at)
+                self.of_result(record, &key, &result)
             }
             Err(error) => {
+                match record.key_str().and_then(ShipmentKey::from_record_key) {
+                    Some(key) => self.shared.poison.poison(self.shared.layout.budget_of(&key.carrier).as_str()),
+                    None => self.shared.poison.envelope(),
+                }
                 let now = self.shared.clocks.journey();
                 self.shared.topics.unreadable(record, self.partition, now, &error)
             }
@@ -142,11 +180,38 @@ impl Worker {
         })
     }
 
-    fn normalized(&self, key: &ShipmentKey, result: &FetchResult) -> Normalized {
+    /// What follows from a result that can be read, its budget's quarantine considered.
+    fn of_result(&self, record: &Record, key: &ShipmentKey, result: &FetchResult) -> Result<Outputs, JsonError> {
+        let (topics, poison) = (&self.shared.topics, &self.shared.poison);
+        let budget = self.shared.layout.budget_of(&key.carrier);
+        // Orders and the passing of time ask nothing of a mapping; nor do looks that brought no answer.
+        let mapped = result.request.kind == RequestKind::Poll && result.class.is_reading();
+        if mapped {
+            match poison.gate(budget.as_str()) {
+                Gate::Open => {}
+                Gate::Probe => poison.begin_probe(budget.as_str()),
+                Gate::Closed(until) => {
+                    let why = (OutcomeClass::AdapterDisabled, quarantined_until(until), Some(until));
+                    return topics.short(record, self.partition, result, why);
+                }
+            }
+        }
         let adapter = self.shared.catalog.get(&key.carrier);
-        let done = normalize(result, adapter.as_deref());
-        count(&done);
-        done
+        let normalize = self.shared.normalize;
+        match catch_unwind(AssertUnwindSafe(|| normalize(result, adapter.as_deref()))) {
+            Ok(done) => {
+                if mapped {
+                    poison.good(budget.as_str());
+                }
+                count(&done);
+                topics.outputs(&done, record, self.partition, result.seen_at)
+            }
+            Err(_) => {
+                tracing::error!(partition = self.partition, offset = record.offset, "normalizer.mapping_panicked");
+                poison.poison(budget.as_str());
+                topics.panicked(record, self.partition, result)
+            }
+        }
     }
 
     /// Writes until everything is acknowledged. After a failure the first record that was refused and all behind it are
@@ -155,6 +220,7 @@ impl Worker {
         let mut left = records;
         let mut delays = RetryPolicy::FOREVER.delays();
         while !left.is_empty() {
+            self.pulse.beat();
             let answers = timeout(self.shared.request_timeout, self.shared.log.produce(left.clone())).await;
             let answers = answers.unwrap_or_else(|_| vec![Err(LogError::Unavailable("no answer in time".to_owned()))]);
             let refused = answers.into_iter().enumerate().find_map(|(at, answer)| Some((at, answer.err()?)));

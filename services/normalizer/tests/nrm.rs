@@ -267,7 +267,7 @@ fn fet_1_every_result_has_exactly_one_outcome_that_names_its_request() {
 fn a_memory_that_cannot_be_read_defers_and_is_kept() {
     for bytes in [vec![1, 2, 3], vec![200, 0, 0, 0, 0, 0]] {
         let mut any = tracked(vec![event(1, "09:00", "Sorted")]);
-        any.request.memories = Memories { fetcher: Memory(vec![7]), normalizer: Memory(bytes) };
+        any.request.memories = Memories { fetcher: Memory(vec![7]), normalizer: Memory(bytes), ..Memories::default() };
         let done = normalize(&any, Some(&adapter()));
         assert_eq!(done.outcome.class, OutcomeClass::Deferred);
         assert_eq!(done.outcome.memories, any.request.memories);

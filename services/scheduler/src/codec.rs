@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
-use waybill_log::{Headers, NewRecord, TopicPartition, claims::epoch_headers};
+use waybill_log::{Headers, NewRecord, TopicPartition, claims::epoch_headers, records::attempt_headers};
 use waybill_schemas::{
     BudgetName,
     fetch::FetchRequest,
@@ -57,7 +57,9 @@ pub(crate) fn position(places: &Places, position: &Position, epoch: u64) -> NewR
 
 /// A request.
 pub(crate) fn request(places: &Places, request: &FetchRequest, epoch: u64) -> NewRecord {
-    under_epoch(&places.requests, &request.key().record_key(), Some(json(request)), epoch)
+    let mut record = under_epoch(&places.requests, &request.key().record_key(), Some(json(request)), epoch);
+    record.headers.extend(attempt_headers(request.attempt, None));
+    record
 }
 
 /// What a budget shows.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use waybill_runtime::poison::PoisonLimits;
 
 use crate::{SchedulerError, book::Rules};
 
@@ -38,6 +39,9 @@ pub struct SchedulerConfig {
     pub commit_interval_ms: u64,
     /// How long a revoked partition may be held back to finish, in milliseconds.
     pub drain_ms: u64,
+    /// When poison is too much: section `poison`, which all services share.
+    #[serde(skip)]
+    pub poison: PoisonLimits,
 }
 
 impl Default for SchedulerConfig {
@@ -56,6 +60,7 @@ impl Default for SchedulerConfig {
             longest_hold_s: 900,
             commit_interval_ms: 1_000,
             drain_ms: 5_000,
+            poison: PoisonLimits::default(),
         }
     }
 }
@@ -79,7 +84,7 @@ impl SchedulerConfig {
         if self.expiry_days == 0 || self.lookup_days == 0 || self.reopen_hours == 0 || self.request_timeout_ms == 0 {
             return wrong("scheduler.expiry_days, lookup_days, reopen_hours and request_timeout_ms must be at least 1");
         }
-        Ok(())
+        self.poison.check().map_err(SchedulerError::Config)
     }
 
     pub(crate) fn rules(&self) -> Rules {

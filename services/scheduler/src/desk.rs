@@ -16,14 +16,15 @@ use std::time::Duration;
 use waybill_log::{
     Appended, DeadLetters, NewRecord, Record, SharedLog,
     claims::{Observed, observe_as_owner},
-    records::{self, Reason},
+    records::{self, NamedAttempt, Reason},
 };
-use waybill_runtime::Clocks;
+use waybill_runtime::{Clocks, PoisonWatch};
 use waybill_schemas::{
-    WallMs,
+    Memories, OutcomeClass, ShipmentKey, WallMs,
     command::Command,
+    fetch::RequestKind,
     layout::Layout,
-    outcome::Outcome,
+    outcome::{Feedback, Outcome},
     schedule::{POSITION_KEY, Position},
 };
 
@@ -50,6 +51,7 @@ pub(crate) struct Context {
     pub(crate) layout: Layout,
     pub(crate) places: Places,
     pub(crate) dead_letters: DeadLetters,
+    pub(crate) poison: PoisonWatch,
     pub(crate) partition: u32,
     pub(crate) deadline: Duration,
 }
@@ -102,6 +104,7 @@ pub(crate) struct Desk {
     durable: Option<Position>,
     /// In an acknowledged position record.
     written: Option<Position>,
+    position_extra: serde_json::Map<String, serde_json::Value>,
     dead: Vec<NewRecord>,
 }
 
@@ -120,11 +123,13 @@ pub(crate) struct Found {
     pub(crate) commands_next: u64,
     /// Offset after the last record of `schedule` that was read.
     pub(crate) schedule_read: u64,
+    /// Fields of a later version in the position.
+    pub(crate) position_extra: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Desk {
     pub(crate) fn new(context: Context, book: Book, found: Found) -> Self {
-        let Found { epochs, floors, outcomes_next, commands_next, schedule_read } = found;
+        let Found { epochs, floors, outcomes_next, commands_next, schedule_read, position_extra } = found;
         Self {
             schedule_tail: Tail::new(context.places.schedule.clone(), schedule_read),
             requests_tail: Tail::new(context.places.requests.clone(), epochs.requests + 1),
@@ -138,6 +143,7 @@ impl Desk {
             commands_next,
             durable: None,
             written: None,
+            position_extra,
             dead: Vec::new(),
         }
     }
@@ -154,7 +160,7 @@ impl Desk {
 
     /// How far the group may commit: outcomes before it are contained in an acknowledged position.
     pub(crate) fn committable(&self) -> Option<u64> {
-        self.written.map(|position| position.outcomes)
+        self.written.as_ref().map(|position| position.outcomes)
     }
 
     /// Whether a position waits to be written.
@@ -169,19 +175,52 @@ impl Desk {
         }
         self.outcomes_next = record.offset + 1;
         let parsed = serde_json::from_slice::<Outcome>(record.value.as_deref().unwrap_or_default());
-        match parsed {
-            Ok(outcome) => match self.book.apply(outcome, now) {
-                Applied::Freed => self.counts.applied += 1,
-                Applied::Ignored => self.counts.ignored += 1,
-            },
-            // Its number stays under way until its request is no longer kept; that is rare enough to be loud about.
-            Err(error) => {
-                let reason = format!("an outcome cannot be read: {error}");
-                tracing::error!(partition = self.context.partition, offset = record.offset, %reason, "scheduler.outcome_unreadable");
-                let from = self.context.places.outcomes.clone();
-                self.bury(&from, record, &Refusal { code: "outcome_unreadable", reason });
-            }
+        let outcome = match parsed {
+            Ok(outcome) => Some(outcome),
+            Err(error) => self.unreadable_outcome(record, &error, now),
+        };
+        match outcome.map(|outcome| self.book.apply(outcome, now)) {
+            Some(Applied::Freed) => self.counts.applied += 1,
+            Some(Applied::Ignored) => self.counts.ignored += 1,
+            None => {}
         }
+    }
+
+    /// A dead letter; where key and headers name the attempt it ends all the same, and nothing that is remembered is lost.
+    fn unreadable_outcome(&mut self, record: &Record, error: &serde_json::Error, now: &Now) -> Option<Outcome> {
+        let (partition, offset) = (self.context.partition, record.offset);
+        let named = NamedAttempt::of(record);
+        let named = named.and_then(|named| Some((named.request_offset?, named)));
+        let (line, column) = (error.line(), error.column());
+        // Where nothing names it, its number stays under way until its request is no longer kept: loud, because rare.
+        let fate = if named.is_some() { "its attempt ended as `unreadable`" } else { "nothing names its attempt" };
+        let reason = format!("it is no outcome, at line {line} column {column}; {fate}");
+        tracing::error!(partition, offset, %reason, "scheduler.outcome_unreadable");
+        match record.key_str().and_then(ShipmentKey::from_record_key) {
+            Some(key) => self.context.poison.poison(self.context.layout.budget_of(&key.carrier).as_str()),
+            None => self.context.poison.envelope(),
+        }
+        let from = self.context.places.outcomes.clone();
+        self.bury(&from, record, &Refusal { code: "outcome_unreadable", reason });
+        let (request_offset, NamedAttempt { key, attempt, .. }) = named?;
+        Some(Outcome {
+            carrier: key.carrier,
+            number: key.number,
+            instance: 0,
+            attempt,
+            request_offset,
+            kind: RequestKind::Poll,
+            class: OutcomeClass::Unreadable,
+            detail: None,
+            needs: Vec::new(),
+            status: None,
+            sub_status: None,
+            changed: false,
+            seen_at: now.journey,
+            not_before: None,
+            feedback: Feedback::default(),
+            memories: Memories::default(),
+        })
     }
 
     /// Carries out a command.
@@ -221,6 +260,7 @@ impl Desk {
             commands: self.commands_next,
             oldest_open_request: self.oldest_open(),
             requests_floor: self.floor(),
+            extra: self.position_extra.clone(),
         };
         let changes = self.book.take_changes();
         let mut records = std::mem::take(&mut self.dead);
@@ -228,15 +268,15 @@ impl Desk {
             codec::schedule(&self.context.places, key, record.as_ref(), self.epochs.schedule)
         };
         records.extend(changes.iter().map(schedule));
-        let riding = self.durable.filter(|durable| {
-            self.written != Some(*durable) && (!records.is_empty() || position == WritePosition::Now)
-        });
-        records.extend(riding.map(|durable| codec::position(&self.context.places, &durable, self.epochs.schedule)));
+        let waits = self.position_waits() && (!records.is_empty() || position == WritePosition::Now);
+        let riding = self.durable.clone().filter(|_| waits);
+        let position = |durable: &Position| codec::position(&self.context.places, durable, self.epochs.schedule);
+        records.extend(riding.as_ref().map(position));
         while !records.is_empty() {
             let rest = records.split_off(records.len().min(CHUNK));
             self.write_state(std::mem::replace(&mut records, rest)).await?;
         }
-        self.written = riding.or(self.written);
+        self.written = riding.or(self.written.take());
         self.durable = Some(reached);
         Ok(())
     }

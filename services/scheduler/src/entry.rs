@@ -32,7 +32,10 @@ pub(crate) enum Place {
 pub(crate) struct Told {
     pub(crate) registration: Registration,
     pub(crate) params: BTreeMap<String, String>,
+    /// Fields of a later version in the number's record.
     pub(crate) extra: serde_json::Map<String, serde_json::Value>,
+    /// Memories of a later version.
+    pub(crate) memories: serde_json::Map<String, serde_json::Value>,
 }
 
 /// One number.
@@ -117,7 +120,12 @@ impl Entry {
             Tracking::Active => None,
             Tracking::Stopped => Some(record.stop_reason.unwrap_or(StopReason::Ordered)),
         };
-        let told = Told { registration: record.registration, params: record.params, extra: record.extra };
+        let told = Told {
+            registration: record.registration,
+            params: record.params,
+            extra: record.extra,
+            memories: record.memories.extra,
+        };
         let mut entry = Self {
             reference: record.reference.map(String::into_boxed_str),
             told: None,
@@ -199,7 +207,8 @@ impl Entry {
     }
 
     pub(crate) fn memories(&self) -> Memories {
-        Memories { fetcher: Memory(self.fetcher.to_vec()), normalizer: Memory(self.normalizer.to_vec()) }
+        let extra = self.told.as_deref().map(|told| told.memories.clone()).unwrap_or_default();
+        Memories { fetcher: Memory(self.fetcher.to_vec()), normalizer: Memory(self.normalizer.to_vec()), extra }
     }
 
     /// Whether nothing is remembered.
@@ -210,6 +219,9 @@ impl Entry {
     pub(crate) fn set_memories(&mut self, memories: Memories) {
         self.fetcher = memories.fetcher.0.into_boxed_slice();
         self.normalizer = memories.normalizer.0.into_boxed_slice();
+        if self.told.as_deref().map_or(!memories.extra.is_empty(), |told| told.memories != memories.extra) {
+            self.set_told(Told { memories: memories.extra, ..self.told() });
+        }
     }
 
     pub(crate) fn last_reading(&self) -> Option<JourneyMs> {

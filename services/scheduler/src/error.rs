@@ -23,6 +23,9 @@ pub enum SchedulerError {
         /// The layout's.
         layout: u32,
     },
+    /// Too much cannot be processed for one carrier to be the reason.
+    #[error("the scheduler stops: {0}")]
+    Poison(String),
     /// A task of the scheduler panicked.
     #[error("the scheduler's work on partition {0} broke down; see the log above")]
     Broken(u32),

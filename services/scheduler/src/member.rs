@@ -6,11 +6,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use waybill_log::{Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, LogError, Record};
-use waybill_runtime::Component;
+use waybill_runtime::{Component, PoisonWatch};
 
 use crate::{
     Deps, SchedulerError,
@@ -24,6 +24,8 @@ use crate::{
 const WAITING_BATCHES: usize = 4;
 /// How long one look for news of the group lasts.
 const POLL: Duration = Duration::from_millis(50);
+/// How long the commit behind a drain, and leaving the group, may take: what is not committed is done again.
+const LAST_COMMIT: Duration = Duration::from_secs(2);
 
 /// One owned partition as the group's loop sees it.
 struct Slot {
@@ -50,13 +52,15 @@ pub(crate) struct Membership<'a> {
     member: Box<dyn GroupMember>,
     slots: BTreeMap<u32, Slot>,
     health: Component,
+    poison: PoisonWatch,
     failures: u32,
 }
 
 impl<'a> Membership<'a> {
     pub(crate) fn new(deps: &'a Deps, member: Box<dyn GroupMember>) -> Self {
         let health = deps.health.component("scheduler");
-        Self { deps, member, slots: BTreeMap::new(), health, failures: 0 }
+        let poison = PoisonWatch::new("scheduler", deps.config.poison.clone(), deps.clocks);
+        Self { deps, member, slots: BTreeMap::new(), health, poison, failures: 0 }
     }
 
     /// Works until asked to stop or broken; leaves the group either way.
@@ -66,8 +70,7 @@ impl<'a> Membership<'a> {
         self.health.not_ready("stopping");
         let all: Vec<u32> = self.slots.keys().copied().collect();
         let closed = self.close(&all).await;
-        let drain = self.deps.config.drain();
-        if timeout(drain, self.member.leave()).await.is_err() {
+        if timeout(LAST_COMMIT, self.member.leave()).await.is_err() {
             tracing::warn!("scheduler.leaving_took_too_long");
         }
         ended.and(closed)
@@ -78,6 +81,9 @@ impl<'a> Membership<'a> {
         let mut committed = Instant::now();
         while !shutdown.is_cancelled() {
             self.health.beat();
+            if let Some(why) = self.poison.must_stop() {
+                return Err(SchedulerError::Poison(why));
+            }
             self.look_after_slots().await?;
             if committed.elapsed() >= interval {
                 committed = Instant::now();
@@ -88,7 +94,10 @@ impl<'a> Membership<'a> {
             let next = self.next().await;
             match next {
                 Ok(event) => {
-                    self.failures = 0;
+                    if self.failures > 0 {
+                        self.failures = 0;
+                        self.health.ready();
+                    }
                     self.take(event).await?;
                 }
                 Err(error) => self.bear(Err(error)).await?,
@@ -112,6 +121,7 @@ impl<'a> Membership<'a> {
             ErrorClass::Retry => {
                 self.failures = (self.failures + 1).min(6);
                 tracing::warn!(%error, failures = self.failures, "scheduler.group_unavailable");
+                self.health.not_ready(&error.to_string());
                 sleep(Duration::from_millis(100 << self.failures).min(Duration::from_secs(5))).await;
                 Ok(())
             }
@@ -154,6 +164,7 @@ impl<'a> Membership<'a> {
                 layout: deps.layout.clone(),
                 places: Places::new(&deps.topics, partition),
                 dead_letters: DeadLetters::new(&deps.topics),
+                poison: self.poison.clone(),
                 partition,
                 deadline: deps.config.request_timeout(),
             },
@@ -233,8 +244,10 @@ impl<'a> Membership<'a> {
         }
         let mut answer = Ok(());
         let mut commits = Vec::new();
+        // One deadline for all: they drain side by side.
+        let deadline = Instant::now() + self.deps.config.drain();
         for (partition, mut slot) in slots {
-            let end = match timeout(self.deps.config.drain(), &mut slot.task).await {
+            let end = match timeout_at(deadline, &mut slot.task).await {
                 Ok(Ok(end)) => end,
                 Ok(Err(_)) => {
                     answer = Err(SchedulerError::Broken(partition));
@@ -253,8 +266,10 @@ impl<'a> Membership<'a> {
                 answer = Err(error.into());
             }
         }
-        if let Err(error) = self.commit(&commits).await {
-            tracing::info!(%error, "scheduler.last_commit_passed_over");
+        match timeout(LAST_COMMIT, self.commit(&commits)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::info!(%error, "scheduler.last_commit_passed_over"),
+            Err(_) => tracing::info!("scheduler.last_commit_not_answered"),
         }
         answer
     }

@@ -110,7 +110,7 @@ impl Seat {
     /// One epoch, from its claim to its end.
     async fn epoch(&mut self, health: &waybill_runtime::Component) -> End {
         let book = Book::new(self.context.layout.clone(), self.config.rules(), Arc::clone(&self.carriers));
-        let mut desk = match take_over(self.context.clone(), book, &self.member).await {
+        let mut desk = match take_over(self.context.clone(), book, &self.member, health).await {
             Ok(desk) => desk,
             Err(end) => return end,
         };

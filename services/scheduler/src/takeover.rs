@@ -16,6 +16,7 @@ use std::collections::HashMap;
 use waybill_log::{
     Bounds, ClaimError, Record, TopicPartition,
     claims::{self, ClaimTracker, Standing, StateRecord},
+    records::NamedAttempt,
 };
 use waybill_schemas::{
     ShipmentKey,
@@ -31,17 +32,23 @@ use crate::{
 };
 
 /// Claims a partition and builds its desk.
-pub(crate) async fn take_over(context: Context, book: Book, member: &str) -> Result<Desk, End> {
+pub(crate) async fn take_over(
+    context: Context,
+    book: Book,
+    member: &str,
+    health: &waybill_runtime::Component,
+) -> Result<Desk, End> {
     let places = context.places.clone();
     let schedule = claims::claim(context.log.as_ref(), &places.schedule, member).await?;
     let requests = claims::claim(context.log.as_ref(), &places.requests, member).await?;
     let epochs = Epochs { schedule, requests };
 
-    let mut state = Restored { book, position: None, now: context.now() };
+    let mut state = Restored { book, position: None, now: context.now(), health, taken: 0 };
     let apply = |record: StateRecord<'_>| state.take(&record);
     let _ = claims::restore(context.log.as_ref(), &places.schedule, schedule, None, apply).await?;
     let Restored { mut book, position, .. } = state;
     let behind = read_behind(&context, schedule).await?;
+    health.beat();
 
     let outcomes = bounds(&context, &places.outcomes).await?;
     let commands = bounds(&context, &places.commands).await?;
@@ -54,10 +61,17 @@ pub(crate) async fn take_over(context: Context, book: Book, member: &str) -> Res
     let from = position.oldest_open_request.max(kept_requests.first);
     let (open, floors) = read_requests(&context, from, position.requests_floor, requests).await?;
     book.restore_open(open, &context.now());
+    health.beat();
 
     let schedule_read = behind.iter().map(|record| record.offset + 1).max().unwrap_or(0).max(schedule + 1);
-    let found =
-        Found { epochs, floors, outcomes_next: position.outcomes, commands_next: position.commands, schedule_read };
+    let found = Found {
+        epochs,
+        floors,
+        outcomes_next: position.outcomes,
+        commands_next: position.commands,
+        schedule_read,
+        position_extra: position.extra,
+    };
     let mut desk = Desk::new(context, book, found);
     for record in &behind {
         desk.overwritten(record)?;
@@ -71,14 +85,21 @@ async fn bounds(context: &Context, at: &TopicPartition) -> Result<Bounds, End> {
     Ok(within(context.deadline, context.log.bounds(at)).await?)
 }
 
-struct Restored {
+struct Restored<'a> {
     book: Book,
     position: Option<Position>,
     now: Now,
+    health: &'a waybill_runtime::Component,
+    taken: u64,
 }
 
-impl Restored {
+impl Restored<'_> {
     fn take(&mut self, state: &StateRecord<'_>) -> Result<(), String> {
+        // A large partition takes its time: restoring is work, not standstill.
+        self.taken += 1;
+        if self.taken.is_multiple_of(10_000) {
+            self.health.beat();
+        }
         let key = state.key();
         let value = state.record.value.as_deref();
         if key == POSITION_KEY {
@@ -162,9 +183,19 @@ async fn read_requests(
             Err(reason) => return Err(unreadable_request(at, &record, &reason)),
         }
         let bytes = record.value.as_deref().unwrap_or_default();
-        let request: FetchRequest =
-            serde_json::from_slice(bytes).map_err(|error| unreadable_request(at, &record, &error))?;
-        open.insert(request.key(), restore::Found::new(&request, record.offset, record.append_time));
+        match serde_json::from_slice::<FetchRequest>(bytes) {
+            Ok(request) => {
+                open.insert(request.key(), restore::Found::new(&request, record.offset, record.append_time));
+            }
+            // The fetcher answers it by the same key and headers, so it is under way like any other.
+            Err(error) => match NamedAttempt::of(&record) {
+                Some(named) => {
+                    let found = restore::Found::named(named.attempt, record.offset, record.append_time);
+                    open.insert(named.key, found);
+                }
+                None => return Err(unreadable_request(at, &record, &error)),
+            },
+        }
         Ok(())
     })
     .await?;

@@ -218,8 +218,11 @@ impl World {
         };
         let mut memories = request.memories.clone();
         if read {
-            memories =
-                Memories { fetcher: Memory(vec![7]), normalizer: Memory(request.attempt.to_be_bytes().to_vec()) };
+            memories = Memories {
+                fetcher: Memory(vec![7]),
+                normalizer: Memory(request.attempt.to_be_bytes().to_vec()),
+                ..Memories::default()
+            };
         }
         let throttled = (class == OutcomeClass::Throttled).then(|| wall.plus_ms(700));
         Outcome {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use waybill_runtime::poison::PoisonLimits;
 
 /// Settings of the store; the section `store` of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,10 @@ pub struct StoreConfig {
     pub retry_max_ms: u64,
     /// At a shutdown: how long to wait for what is under way, in milliseconds; the rest is sent again by the next owner.
     pub drain_ms: u64,
+    /// When poison is too much: section `poison`, which all services share. The store knows no budgets; what it counts are
+    /// values that are no JSON.
+    #[serde(skip)]
+    pub poison: PoisonLimits,
 }
 
 impl Default for StoreConfig {
@@ -37,6 +42,7 @@ impl Default for StoreConfig {
             insert_timeout_ms: 65_000,
             retry_max_ms: 5_000,
             drain_ms: 5_000,
+            poison: PoisonLimits::default(),
         }
     }
 }

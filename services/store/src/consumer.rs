@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use waybill_log::{
     Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, LogError, ReadFrom, Record, SharedLog, TopicPartition,
 };
-use waybill_runtime::Component;
+use waybill_runtime::{Component, PoisonWatch};
 use waybill_schemas::topics::{self, Cleanup};
 
 use crate::{
@@ -29,7 +29,7 @@ use crate::{
     insert::{Earlier, Inserter},
     job::Job,
     plan::Plan,
-    rows::Source,
+    rows::{Read, Source},
 };
 
 /// Longest wait for records when nothing is under way.
@@ -38,6 +38,8 @@ const IDLE_WAIT: Duration = Duration::from_millis(250);
 const BUSY_WAIT: Duration = Duration::from_millis(5);
 /// Pause after an error of the log that passes.
 const LOG_PAUSE: Duration = Duration::from_millis(200);
+/// How long leaving the group may take.
+const LEAVE: Duration = Duration::from_secs(2);
 /// How often the lag is measured.
 const LAG_EVERY: Duration = Duration::from_secs(2);
 /// Most bytes of one read when a range is read again.
@@ -50,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) letters: DeadLetters,
     pub(crate) inserter: Inserter,
     pub(crate) config: Arc<StoreConfig>,
+    pub(crate) poison: PoisonWatch,
     /// Bytes of rows in memory, over all topics.
     pub(crate) buffered: Arc<AtomicUsize>,
 }
@@ -87,21 +90,32 @@ pub(crate) struct Consumer {
     work: JoinSet<Finished>,
     generation: u64,
     draining: bool,
+    component: Component,
     lag_due: Instant,
 }
 
 impl Consumer {
-    pub(crate) fn new(shared: Shared, source: &'static Source, topic: Arc<str>, member: Box<dyn GroupMember>) -> Self {
+    pub(crate) fn new(
+        shared: Shared,
+        source: &'static Source,
+        topic: Arc<str>,
+        member: Box<dyn GroupMember>,
+        component: Component,
+    ) -> Self {
         let (partitions, work) = (BTreeMap::new(), JoinSet::new());
-        let lag_due = Instant::now();
-        Self { shared, source, topic, member, partitions, work, generation: 0, draining: false, lag_due }
+        let (generation, draining, lag_due) = (0, false, Instant::now());
+        Self { shared, source, topic, member, partitions, work, generation, draining, component, lag_due }
     }
 
     /// Runs until shutdown, then waits a while for what is under way.
-    pub(crate) async fn run(mut self, component: Component, shutdown: CancellationToken) -> Result<(), StoreError> {
+    pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), StoreError> {
         let mut drained_by = None;
+        self.component.ready();
         loop {
-            component.ready();
+            self.component.beat();
+            if let Some(why) = self.shared.poison.must_stop() {
+                return Err(StoreError::Poison(why));
+            }
             if shutdown.is_cancelled() {
                 self.draining = true;
                 let budget = Duration::from_millis(self.shared.config.drain_ms);
@@ -112,15 +126,20 @@ impl Consumer {
             }
             self.balance();
             match self.member.next(self.wait()).await {
-                Ok(event) => self.on_event(event).await?,
+                Ok(event) => {
+                    self.on_event(event).await?;
+                    self.component.ready();
+                }
                 Err(error) => self.on_log_error(error).await?,
             }
-            self.collect();
+            self.collect()?;
             self.advance().await?;
             self.measure().await;
         }
         self.work.shutdown().await;
-        self.member.leave().await;
+        if tokio::time::timeout(LEAVE, self.member.leave()).await.is_err() {
+            tracing::warn!(topic = %self.topic, "store.leaving_took_too_long");
+        }
         Ok(())
     }
 
@@ -189,6 +208,8 @@ impl Consumer {
         match error.class() {
             ErrorClass::Retry | ErrorClass::Drop => {
                 tracing::warn!(topic = %self.topic, %error, "store.log_unavailable");
+                // It waits, and says so; that is no standstill.
+                self.component.not_ready(&error.to_string());
                 tokio::time::sleep(LOG_PAUSE).await;
                 Ok(())
             }
@@ -214,7 +235,10 @@ impl Consumer {
         let Some(part) = self.partitions.get_mut(&partition) else { return };
         let before = part.filling.bytes();
         for record in records {
-            self.source.take(record, partition, &mut part.filling);
+            let read = self.source.take(record, partition, &mut part.filling);
+            if read == Read::NoJson {
+                self.shared.poison.envelope();
+            }
         }
         self.shared.buffered.fetch_add(part.filling.bytes() - before, Ordering::Relaxed);
         part.since.get_or_insert_with(Instant::now);
@@ -324,7 +348,11 @@ impl Consumer {
                 }
             };
             let in_range = batch.records.iter().take_while(|record| record.offset <= last);
-            in_range.for_each(|record| self.source.take(record, at.partition, &mut filling));
+            // Counted when it was first read.
+            in_range.for_each(|record| {
+                let _ = self.source.take(record, at.partition, &mut filling);
+            });
+            self.component.beat();
             if batch.next_offset <= offset {
                 // Compacted away to its end: nothing of the range is left from here on.
                 break;
@@ -335,18 +363,17 @@ impl Consumer {
     }
 
     /// Takes what has ended beside the loop.
-    fn collect(&mut self) {
+    fn collect(&mut self) -> Result<(), StoreError> {
         while let Some(ended) = self.work.try_join_next() {
-            let Ok(ended) = ended else {
-                tracing::error!(topic = %self.topic, "store.work_died");
-                continue;
-            };
+            // Its range would never end: better begun anew by whoever comes next.
+            let ended = ended.map_err(|error| StoreError::Died(error.to_string()))?;
             let part = self.partitions.get_mut(&ended.partition);
             let part = part.filter(|part| part.generation == ended.generation);
             if let Some(flight) = part.and_then(|part| part.flight.as_mut()) {
                 flight.finished(ended.work, ended.outcome);
             }
         }
+        Ok(())
     }
 
     /// Closes ranges, has plans and positions acknowledged, starts work.

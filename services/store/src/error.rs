@@ -44,6 +44,9 @@ pub enum StoreError {
         /// What was committed.
         committed: u64,
     },
+    /// Too much cannot be read for a few bad records to be the reason.
+    #[error("the store stops: {0}")]
+    Poison(String),
     /// A part of the store panicked.
     #[error("the store's part for a topic has died: {0}")]
     Died(String),

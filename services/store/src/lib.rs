@@ -30,7 +30,7 @@ use std::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use waybill_log::{DeadLetters, JoinGroup, OutOfRange, SharedLog};
-use waybill_runtime::{Clocks, Component, Health};
+use waybill_runtime::{Clocks, Component, Health, PoisonWatch};
 use waybill_schemas::topics::TopicPrefix;
 
 pub use crate::{
@@ -80,6 +80,7 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), StoreErr
         letters: DeadLetters::new(&deps.topics),
         inserter: inserter.clone(),
         config: Arc::new(deps.config.clone()),
+        poison: PoisonWatch::new("store", deps.config.poison.clone(), deps.clocks),
         buffered: Arc::new(AtomicUsize::new(0)),
     };
     // A topic's end, good or bad, is the end of all: the process is started anew as a whole.
@@ -87,11 +88,10 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), StoreErr
     let mut running = JoinSet::new();
     for source in &SOURCES {
         let consumer = join(&deps, shared.clone(), source).await?;
-        let component = deps.health.component(&format!("store.{}", short(source)));
-        running.spawn(consumer.run(component, stop.clone()));
+        running.spawn(consumer.run(stop.clone()));
     }
     let ready = deps.health.component("store.clickhouse");
-    let watch = tokio::spawn(watch(inserter, trouble, ready, stop.clone()));
+    running.spawn(watch(inserter, trouble, ready, stop.clone()));
     let mut outcome = Ok(());
     while let Some(ended) = running.join_next().await {
         let ended = ended.unwrap_or_else(|error| Err(StoreError::Died(error.to_string())));
@@ -100,8 +100,6 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), StoreErr
         }
         stop.cancel();
     }
-    // It ends by the same token.
-    let _ = watch.await;
     outcome
 }
 
@@ -123,18 +121,24 @@ async fn join(deps: &Deps, shared: Shared, source: &'static Source) -> Result<Co
     };
     let member = deps.log.join(group).await;
     let member = member.map_err(|source| StoreError::Log { topic: topic.clone(), source })?;
-    Ok(Consumer::new(shared, source, topic.into(), member))
+    let component = deps.health.component(&format!("store.{}", short(source)));
+    Ok(Consumer::new(shared, source, topic.into(), member, component))
 }
 
 /// Tells readiness: ClickHouse answers and no insert waits for it.
-async fn watch(inserter: Inserter, trouble: Trouble, component: Component, stop: CancellationToken) {
+async fn watch(
+    inserter: Inserter,
+    trouble: Trouble,
+    component: Component,
+    stop: CancellationToken,
+) -> Result<(), StoreError> {
     loop {
         match (inserter.ping().await, trouble.oldest()) {
             (Ok(()), None) => component.ready(),
             (Ok(()), Some(why)) | (Err(why), _) => component.not_ready(&why),
         }
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return Ok(()),
             () = tokio::time::sleep(PING_EVERY) => {}
         }
     }

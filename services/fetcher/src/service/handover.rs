@@ -63,15 +63,20 @@ impl Service {
         }
         // Workers gone, each writer ends after its last result.
         let written = Instant::now() + COMMIT_EVERY;
+        let mut commits = Vec::new();
         for partition in partitions {
             if let Some(owned) = self.partitions.get_mut(partition) {
                 let before = std::mem::replace(&mut owned.state, State::Booting);
                 if let State::Serving(serving) = before {
                     let Serving { answers, claims, .. } = *serving;
                     drop(answers);
-                    self.flush(*partition, claims.highest(), written).await;
+                    commits.extend(self.flush(*partition, claims.highest(), written).await);
                 }
             }
+        }
+        // A revoked partition's commit may be refused; the next owner then answers some attempts again.
+        if !commits.is_empty() {
+            let _ = timeout(COMMIT_EVERY, self.member.commit(&commits)).await;
         }
         for partition in partitions {
             if let Some(owned) = self.partitions.get(partition) {
@@ -80,8 +85,8 @@ impl Service {
         }
     }
 
-    /// Waits for what the writer still has, then commits that partition once more, while that is still accepted.
-    async fn flush(&mut self, partition: u32, claim: u64, until: Instant) {
+    /// Waits for what the writer still has; answers how far the partition can be committed.
+    async fn flush(&mut self, partition: u32, claim: u64, until: Instant) -> Option<Commit> {
         while self.tracker.in_flight_of(partition) > 0 {
             match tokio::time::timeout_at(until.min(Instant::now() + Duration::from_millis(100)), self.done.recv())
                 .await
@@ -91,10 +96,7 @@ impl Service {
                 Ok(None) | Err(_) => break,
             }
         }
-        if let Some(offset) = self.tracker.processed(partition) {
-            let commit = Commit { partition, offset, metadata: format!("{{\"claim\":{claim}}}") };
-            // A revoked partition's commit may be refused; the next owner then answers some attempts again.
-            let _ = timeout(COMMIT_EVERY, self.member.commit(&[commit])).await;
-        }
+        let offset = self.tracker.processed(partition)?;
+        Some(Commit { partition, offset, metadata: format!("{{\"claim\":{claim}}}") })
     }
 }

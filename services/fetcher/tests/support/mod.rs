@@ -23,7 +23,7 @@ use waybill_log::{
     EmbeddedLog, EmbeddedOptions, Headers, NewTopic, ReadFrom, Record, SharedLog, TopicPartition, json_record,
     records::{produce_all, read_json},
 };
-use waybill_runtime::{Clocks, Health};
+use waybill_runtime::{ClockGate, Clocks, Health};
 use waybill_schemas::{
     fetch::{FetchRequest, FetchResult},
     layout::Layout,
@@ -258,6 +258,7 @@ impl World {
             policies: Arc::new(NoPolicies),
             member: "fetcher-1".to_owned(),
             health: Health::default(),
+            clock: ClockGate::default(),
             config,
         };
         Self { log, deps, folder }

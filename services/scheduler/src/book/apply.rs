@@ -10,7 +10,7 @@ use waybill_schemas::{
 
 use super::{Around, Book, Now, Rules, deadline, expiry, publish, stop};
 use crate::{
-    entry::{Entry, Place},
+    entry::{Entry, Place, Told},
     why::Rule,
 };
 
@@ -33,7 +33,7 @@ pub(crate) enum Applied {
 
 impl Book {
     /// SCH-2: frees a number only if both the attempt and the offset of the request are those of its open attempt.
-    pub(crate) fn apply(&mut self, outcome: Outcome, now: &Now) -> Applied {
+    pub(crate) fn apply(&mut self, mut outcome: Outcome, now: &Now) -> Applied {
         self.feedback(&outcome, now);
         let found = self.find(&outcome.carrier, &outcome.number);
         let Some(open) = self.open.get(&outcome.request_offset).copied() else {
@@ -43,6 +43,8 @@ impl Book {
             return Applied::Ignored;
         }
         self.open.remove(&outcome.request_offset);
+        // What an outcome was made of that could not be read knows less than we do.
+        outcome.kind = open.kind;
         self.give_back(&open);
         let rules = self.rules;
         let mut erased = false;
@@ -252,7 +254,8 @@ fn forgotten(entry: &mut Entry, at: &At<'_>) -> Fate {
     fresh.attempt = entry.attempt;
     fresh.commands_applied = entry.commands_applied;
     fresh.set_reference(entry.reference());
-    fresh.set_told(entry.told());
+    // A new number of the same name remembers nothing.
+    fresh.set_told(Told { memories: Default::default(), ..entry.told() });
     fresh.set_until(entry.until());
     fresh.due = at.now.journey;
     fresh.dirty = entry.dirty;

@@ -25,7 +25,8 @@ pub(crate) struct Found {
     pub(crate) offset: u64,
     pub(crate) attempt: i64,
     pub(crate) kind: RequestKind,
-    pub(crate) registered_at: waybill_schemas::JourneyMs,
+    /// Which life of the name; unknown of a request whose value cannot be read.
+    pub(crate) registered_at: Option<waybill_schemas::JourneyMs>,
     pub(crate) since: WallMs,
 }
 
@@ -33,7 +34,12 @@ impl Found {
     /// What of a request at an offset matters.
     pub(crate) fn new(request: &FetchRequest, offset: u64, since: WallMs) -> Self {
         let FetchRequest { attempt, kind, registered_at, .. } = *request;
-        Self { offset, attempt, kind, registered_at, since }
+        Self { offset, attempt, kind, registered_at: Some(registered_at), since }
+    }
+
+    /// A request of which only key and headers can be read.
+    pub(crate) fn named(attempt: i64, offset: u64, since: WallMs) -> Self {
+        Self { offset, attempt, kind: RequestKind::Poll, registered_at: None, since }
     }
 }
 
@@ -60,9 +66,10 @@ impl Book {
                 // Forgotten: its record went after its last outcome.
                 continue;
             };
-            let under_way = self
-                .entry(id)
-                .is_some_and(|entry| found.attempt > entry.attempt && found.registered_at == entry.registered_at);
+            let under_way = self.entry(id).is_some_and(|entry| {
+                let this_life = found.registered_at.is_none_or(|at| at == entry.registered_at);
+                found.attempt > entry.attempt && this_life
+            });
             if under_way {
                 self.reopen(id, &found, now);
             }

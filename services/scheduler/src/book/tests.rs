@@ -163,7 +163,7 @@ fn outcome(request: &FetchRequest, offset: u64, seen_at: JourneyMs) -> Outcome {
         seen_at,
         not_before: None,
         feedback: Feedback::default(),
-        memories: Memories { fetcher: Memory::default(), normalizer: Memory(vec![1]) },
+        memories: Memories { normalizer: Memory(vec![1]), ..Memories::default() },
     }
 }
 

@@ -18,7 +18,11 @@ mod words;
 
 use serde::de::DeserializeOwned;
 use waybill_log::Record;
-use waybill_schemas::{ShipmentKey, time::Millis, topics::names};
+use waybill_schemas::{
+    ShipmentKey,
+    time::Millis,
+    topics::{self, names},
+};
 
 use crate::{
     buffer::Filling,
@@ -124,15 +128,28 @@ pub(crate) static SOURCES: [Source; 9] = [
 
 impl Source {
     /// Reads one record into the buffer: all of its rows, or none and the reason.
-    pub(crate) fn take(&self, record: &Record, partition: u32, into: &mut Filling) {
+    pub(crate) fn take(&self, record: &Record, partition: u32, into: &mut Filling) -> Read {
         into.begin(record.offset);
         let read = needed(record.append_time, "the append time")
             .map(|time| LogPlace { partition, offset: record.offset, time })
             .and_then(|place| (self.read)(record, place, into));
-        if let Err(reason) = read {
-            into.dead(record.clone(), reason.to_string());
-        }
+        let Err(reason) = read else { return Read::Rows };
+        into.dead(record.clone(), reason.to_string());
+        let is_json = |value| serde_json::from_slice::<serde::de::IgnoredAny>(value).is_ok();
+        let holds_json = topics::find(self.topic).is_some_and(|spec| spec.schema.is_some());
+        if holds_json && !record.value.as_deref().is_none_or(is_json) { Read::NoJson } else { Read::Dead }
     }
+}
+
+/// How reading a record went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// As it should.
+    Rows,
+    /// It is a dead letter: JSON, but not the topic's.
+    Dead,
+    /// It is a dead letter: not even JSON, where JSON should stand.
+    NoJson,
 }
 
 /// Years 1900 to 2299, what `DateTime64` holds.

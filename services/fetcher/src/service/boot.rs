@@ -1,0 +1,195 @@
+//! Taking partitions on: the last commit, claim and restore beside the loop, then writer, watch and the budgets' workers.
+
+use std::{
+    collections::BTreeMap,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+use waybill_log::{ClaimError, ErrorClass, LogError, TopicPartition};
+use waybill_schemas::{BudgetName, topics::names};
+
+use super::{BOOT_RETRY, LOG_PAUSE, MAX_ANSWERS, Partition, Service, Serving, State};
+use crate::{
+    budget::{BudgetState, Terms},
+    error::FetcherError,
+    partition::{self, Booted, Owned, Standing, Start, TopicRecorder},
+    terms::Fresh,
+    turnstile::Turnstile,
+    worker::{Attached, Job, Worker},
+    writer::Writer,
+};
+
+impl Service {
+    pub(super) fn assigned(&mut self, partitions: &[u32]) {
+        for partition in partitions {
+            let standing = Arc::new(Standing::new(*partition, self.ownership.clone()));
+            self.partitions.insert(*partition, Partition { standing, state: State::Booting, paused: false });
+            self.wanted.insert(*partition);
+        }
+    }
+
+    /// Begins to boot what was assigned, each from its last commit; a log that does not tell it is asked again next turn.
+    pub(super) async fn begin_boots(&mut self) -> Result<(), FetcherError> {
+        while let Some(partition) = self.wanted.pop_first() {
+            if !self.partitions.contains_key(&partition) {
+                continue;
+            }
+            let committed = match self.member.committed(partition).await {
+                Ok(committed) => committed,
+                Err(error) if error.class() == ErrorClass::Fatal => return Err(error.into()),
+                Err(error) => {
+                    tracing::warn!(%error, partition, "fetcher.commit_not_read");
+                    self.wanted.insert(partition);
+                    return Ok(());
+                }
+            };
+            let start = Start {
+                partition,
+                committed: committed.map(|commit| commit.offset),
+                max_open: self.carriers.config.max_open,
+            };
+            self.boot(start);
+        }
+        Ok(())
+    }
+
+    fn boot(&mut self, start: Start) {
+        let (log, topics, member) = (Arc::clone(&self.deps.log), self.deps.topics.clone(), self.deps.member.clone());
+        self.boots.spawn(async move {
+            let booted = loop {
+                match partition::boot(Arc::clone(&log), topics.clone(), member.clone(), start).await {
+                    Err(ClaimError::Log(error)) if error.class() == ErrorClass::Retry => {
+                        tracing::warn!(%error, partition = start.partition, "fetcher.boot_retried");
+                        tokio::time::sleep(BOOT_RETRY).await;
+                    }
+                    ended => break ended.map_err(FetcherError::from),
+                }
+            };
+            (start.partition, booted)
+        });
+    }
+
+    pub(super) async fn booted(
+        &mut self,
+        partition: u32,
+        booted: Result<Booted, FetcherError>,
+    ) -> Result<(), FetcherError> {
+        let Some(owned) = self.partitions.get_mut(&partition) else { return Ok(()) };
+        if !owned.standing.alive() || matches!(owned.state, State::Serving(_)) {
+            return Ok(());
+        }
+        let booted = match booted {
+            Ok(booted) => booted,
+            // Somebody else is booting it: the revocation is on its way.
+            Err(FetcherError::Claim(ClaimError::Superseded { .. })) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        debug_assert_eq!(booted.partition, partition);
+        let last: BTreeMap<String, Bytes> = booted
+            .records
+            .iter()
+            .filter_map(|(budget, record)| Some((format!("{budget}/fetcher"), serde_json::to_vec(record).ok()?.into())))
+            .collect();
+        let last = Arc::new(Mutex::new(last));
+        let (watched_sender, watched) = tokio::sync::watch::channel(0);
+        let (answers, inbox) = mpsc::channel(MAX_ANSWERS);
+        let standing = Arc::clone(&owned.standing);
+        let writer = Writer {
+            log: Arc::clone(&self.deps.log),
+            topics: self.deps.topics.clone(),
+            partition,
+            alive: Arc::new(move || standing.alive()),
+            done: self.done_sender.clone(),
+            pulse: self.component.pulse(&format!("writer {partition}")),
+        };
+        self.writers.spawn(writer.run(inbox));
+        // Not among the workers: it ends by itself once the standing has ended, and nobody waits for it.
+        let watch = partition::watch(
+            Arc::clone(&self.deps.log),
+            booted.watch,
+            Arc::clone(&owned.standing),
+            Arc::clone(&last),
+            (watched_sender, self.component.pulse(&format!("watch {partition}"))),
+        );
+        tokio::spawn(told(format!("the watch of partition {partition}"), watch, self.broken_sender.clone()));
+        owned.state = State::Serving(Box::new(Serving {
+            epoch: booted.epoch,
+            records: booted.records,
+            attempts: booted.attempts,
+            claims: booted.claims,
+            budgets: BTreeMap::new(),
+            answers,
+            workers: TaskTracker::new(),
+            last,
+            watched,
+        }));
+        self.tracker.assign(partition, booted.position);
+        tracing::info!(partition, epoch = booted.epoch, position = booted.position, "fetcher.partition_started");
+        loop {
+            match self.member.start(partition, Some(booted.position)).await {
+                Ok(()) | Err(LogError::NotOwned(_)) => return Ok(()),
+                Err(error) if error.class() == ErrorClass::Retry && self.ownership.holds(partition) => {
+                    tracing::warn!(%error, partition, "fetcher.start_retried");
+                    self.component.beat();
+                    tokio::time::sleep(LOG_PAUSE).await;
+                }
+                Err(error) if error.class() == ErrorClass::Retry => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    pub(super) fn open_budget(
+        &mut self,
+        partition: u32,
+        standing: &Arc<Standing>,
+        budget: &BudgetName,
+    ) -> Result<mpsc::Sender<Job>, String> {
+        let terms: Terms = self.carriers.terms(budget)?;
+        let Some(Partition { state: State::Serving(serving), .. }) = self.partitions.get_mut(&partition) else {
+            return Err("the partition is not served".to_owned());
+        };
+        let record = serving.records.get(budget.as_str()).cloned();
+        let state = BudgetState::restored(record, &terms, self.deps.clocks.wall_us());
+        let recorder = TopicRecorder {
+            log: Arc::clone(&self.deps.log),
+            at: TopicPartition::new(self.deps.topics.of(names::CARRIERS), partition),
+            budget: budget.clone(),
+            epoch: serving.epoch,
+            last: Arc::clone(&serving.last),
+            watched: serving.watched.clone(),
+        };
+        let owned = Owned {
+            standing: Arc::clone(standing),
+            carriers: self.carriers.clone(),
+            budget: budget.clone(),
+            terms: Fresh::default(),
+            clock: self.deps.clock.clone(),
+        };
+        let turnstile = Arc::new(Turnstile::new(state, Arc::new(recorder), Arc::new(owned), self.deps.clocks));
+        let (sender, inbox) = mpsc::channel(self.carriers.config.max_queue);
+        let attached = Attached {
+            budget: budget.to_string(),
+            answers: serving.answers.clone(),
+            poison: self.poison.clone(),
+            pulse: self.component.pulse(&format!("worker {budget}")),
+        };
+        let worker = Worker::new(self.tools.clone(), self.carriers.clone(), turnstile, Arc::clone(standing), attached);
+        let name = format!("the worker of the budget {budget}");
+        serving.workers.spawn(told(name, worker.run(inbox), self.broken_sender.clone()));
+        serving.budgets.insert(budget.clone(), sender.clone());
+        Ok(sender)
+    }
+}
+
+/// Runs a task of ours; should it panic, the loop learns of it and ends the fetcher with its name.
+async fn told(name: String, task: impl Future<Output = ()>, broken: mpsc::UnboundedSender<String>) {
+    if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+        let _ = broken.send(name);
+    }
+}
