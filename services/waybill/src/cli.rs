@@ -13,6 +13,34 @@ pub(crate) struct Cli {
     pub command: Command,
 }
 
+/// A service of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// See [`Command::Scheduler`].
+    Scheduler,
+    /// See [`Command::Fetcher`].
+    Fetcher,
+    /// See [`Command::Normalizer`].
+    Normalizer,
+    /// See [`Command::Store`].
+    Store,
+    /// See [`Command::Api`].
+    Api,
+}
+
+impl Service {
+    /// Its name on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Scheduler => "scheduler",
+            Self::Fetcher => "fetcher",
+            Self::Normalizer => "normalizer",
+            Self::Store => "store",
+            Self::Api => "api",
+        }
+    }
+}
+
 /// What every command understands.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Common {
@@ -32,6 +60,16 @@ pub(crate) struct Common {
 pub(crate) enum Command {
     /// Run everything in one process on an embedded log and an embedded ClickHouse.
     Standalone(Standalone),
+    /// Run a cluster's scheduler: hands out due numbers within each carrier's budget (Kafka).
+    Scheduler(Common),
+    /// Run a cluster's fetcher: asks carriers, politely (Kafka).
+    Fetcher(Common),
+    /// Run a cluster's normalizer: maps answers to statuses and writes the public topics (Kafka).
+    Normalizer(Common),
+    /// Run a cluster's store: writes topics to ClickHouse (Kafka, `clickhouse.url`).
+    Store(Common),
+    /// Run a cluster's HTTP interface (Kafka, `clickhouse.url`).
+    Api(Common),
     /// Look one number up, once, within the carrier's politeness budget.
     Track(Track),
     /// Name the carriers whose number formats fit.
@@ -42,11 +80,18 @@ pub(crate) enum Command {
     /// Work with topics.
     #[command(subcommand)]
     Topics(Topics),
+    /// Work with records that could not be processed.
+    #[command(subcommand)]
+    DeadLetters(DeadLetters),
+    /// Reach everything that the configuration names and say in a sentence what is missing.
+    Doctor(Common),
     /// Check or print the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Apply ClickHouse migrations to the server of `clickhouse.url`.
     Migrate(Common),
+    /// Walk a new number of the sandbox through a running cluster: API, Kafka, ClickHouse.
+    Smoke(Smoke),
 }
 
 /// `waybill standalone`.
@@ -63,6 +108,22 @@ pub(crate) struct Standalone {
     /// A ClickHouse server to use instead of the embedded one, e.g. http://127.0.0.1:8123.
     #[arg(long, value_name = "URL")]
     pub store_url: Option<String>,
+}
+
+/// `waybill smoke`.
+#[derive(Debug, Args)]
+pub(crate) struct Smoke {
+    /// Where the API answers, e.g. http://127.0.0.1:8080.
+    #[arg(long, value_name = "URL")]
+    pub api: String,
+    /// The API's keys, lines of `name token`; the first is used.
+    #[arg(long, value_name = "FILE")]
+    pub keys_file: Option<PathBuf>,
+    /// How long the number may take, e.g. `120s`.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "120s")]
+    pub within: Duration,
+    #[command(flatten)]
+    pub common: Common,
 }
 
 /// `waybill track`.
@@ -141,18 +202,71 @@ pub(crate) struct Parse {
 /// `waybill topics …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Topics {
-    /// Print a topic's records of a data directory that no process holds.
+    /// Create the topics that are missing on Kafka and record the layout; existing ones are changed only with --yes.
+    Apply {
+        /// Change settings of topics that exist and add partitions where that is harmless; never fewer.
+        #[arg(long)]
+        yes: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Show how the topics on Kafka differ from what they should be; the exit code tells whether they do.
+    Diff {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Print a topic's records: Kafka's, or those of a data directory that no process holds.
     Tail {
         /// The topic, e.g. `waybill.tracking-events`.
         topic: String,
         /// How many of each partition's last records.
         #[arg(long, short = 'n', default_value_t = 10)]
         last: u64,
+        /// Go on with what is appended (Kafka).
+        #[arg(long, short = 'f')]
+        follow: bool,
         #[command(flatten)]
         common: Common,
     },
     /// List the topics and what they are for.
     List,
+}
+
+/// `waybill dead-letters …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLetters {
+    /// List them, oldest first: reason, topic, partition, offset, service, age; never keys, which are tracking numbers.
+    List {
+        /// Print a JSON object a line.
+        #[arg(long)]
+        json: bool,
+        /// Only those of this reason, e.g. `unreadable`.
+        #[arg(long)]
+        reason: Option<String>,
+        /// At most so many, the newest.
+        #[arg(long, default_value_t = 1_000)]
+        limit: usize,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Write letters back to where they came from, byte for byte, each once.
+    ///
+    /// Commands that were refused, outcomes, events, status changes and payloads are written back; a shipment, an erasure
+    /// or a policy only while nothing newer of its key stands behind it. Requests, results and the schedulers' and
+    /// fetchers' state never are: their attempts have ended, and a new attempt is made anyway.
+    Replay {
+        /// Only those of this reason, e.g. `unreadable`.
+        #[arg(long)]
+        reason: Option<String>,
+        /// At most so many, the oldest first.
+        #[arg(long, default_value_t = 1_000)]
+        limit: usize,
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 /// `waybill config …`.

@@ -10,13 +10,20 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use waybill_api::ApiConfig;
 use waybill_fetcher::{CarrierConfig, FetcherConfig};
+use waybill_log::KafkaOptions;
 use waybill_normalizer::NormalizerConfig;
-use waybill_runtime::telemetry::TelemetryConfig;
+use waybill_runtime::{poison::PoisonLimits, telemetry::TelemetryConfig};
 use waybill_scheduler::SchedulerConfig;
-use waybill_schemas::CarrierSlug;
+use waybill_schemas::{
+    CarrierSlug,
+    topics::{TopicPrefix, names},
+};
 use waybill_store::StoreConfig;
 
 use crate::cli::Common;
+
+/// The longest pause between readiness saying 503 and the beginning of the drain.
+pub(crate) const MAX_DRAIN_DELAY_MS: u64 = 5_000;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +33,9 @@ pub(crate) struct Config {
     pub data_dir: PathBuf,
     /// Folders of carriers that add to the built-in ones or replace them by name.
     pub adapters: Vec<PathBuf>,
+    /// This process's name in its consumer groups, the same after every restart and no other process's of its service;
+    /// absent: the host's name.
+    pub member: Option<String>,
     /// The log.
     pub log: LogConfig,
     /// ClickHouse.
@@ -42,6 +52,8 @@ pub(crate) struct Config {
     pub normalizer: NormalizerConfig,
     /// The store.
     pub store: StoreConfig,
+    /// When records that cannot be processed quarantine a carrier, and when they stop a service.
+    pub poison: PoisonLimits,
     /// Each carrier: on or off, source, changes to its budget, secrets. In environment variables a slug's hyphens are
     /// written as underscores.
     pub carriers: BTreeMap<String, CarrierConfig>,
@@ -56,6 +68,7 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("waybill-data"),
             adapters: Vec::new(),
+            member: None,
             log: LogConfig::default(),
             clickhouse: ClickHouseConfig::default(),
             admin: AdminConfig::default(),
@@ -64,6 +77,7 @@ impl Default for Config {
             fetcher: FetcherConfig::default(),
             normalizer: NormalizerConfig::default(),
             store: StoreConfig::default(),
+            poison: PoisonLimits::default(),
             carriers: BTreeMap::new(),
             telemetry: TelemetryConfig::default(),
             demo: DemoConfig::default(),
@@ -77,13 +91,22 @@ impl Default for Config {
 pub(crate) struct LogConfig {
     /// First part of every topic's name.
     pub prefix: String,
-    /// Partitions of every internal topic; part of the recorded layout.
-    pub partitions: u32,
+    /// Partitions of every internal topic; part of the recorded layout. Absent: 32 on Kafka, 4 embedded.
+    pub partitions: Option<u32>,
+    /// Apache Kafka, for the services of a cluster; absent: the log that is embedded in `waybill standalone`.
+    pub kafka: Option<KafkaOptions>,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { prefix: "waybill".to_owned(), partitions: 4 }
+        Self { prefix: "waybill".to_owned(), partitions: None, kafka: None }
+    }
+}
+
+impl LogConfig {
+    /// Partitions of every internal topic.
+    pub(crate) fn partitions(&self) -> u32 {
+        self.partitions.unwrap_or(if self.kafka.is_some() { 32 } else { 4 })
     }
 }
 
@@ -109,11 +132,14 @@ pub(crate) struct ClickHouseConfig {
 pub(crate) struct AdminConfig {
     /// Where `/health/live`, `/health/ready` and `/metrics` answer.
     pub listen: SocketAddr,
+    /// At the end of a process: how long readiness says 503 before anything else stops, in milliseconds, so that whoever
+    /// balances load has seen it; at most 5000.
+    pub drain_delay_ms: u64,
 }
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9090)) }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 9090)), drain_delay_ms: 200 }
     }
 }
 
@@ -157,7 +183,7 @@ impl Config {
         if !self.fetcher.carriers.is_empty() {
             bail!("fetcher.carriers: write these keys under `carriers`");
         }
-        if !(1..=1024).contains(&self.log.partitions) {
+        if !(1..=1024).contains(&self.log.partitions()) {
             bail!("log.partitions must be from 1 to 1024");
         }
         if !(1..=200_000).contains(&self.demo.parcels) || self.demo.catch_up_s == 0 || self.demo.anchor_days == 0 {
@@ -167,17 +193,47 @@ impl Config {
             let slug: CarrierSlug = name.replace('_', "-").parse().with_context(|| format!("carriers.{name}"))?;
             self.fetcher.carriers.insert(slug, carrier.clone());
         }
+        let prefix: TopicPrefix = self.log.prefix.parse().context("log.prefix")?;
+        if let Some(kafka) = &mut self.log.kafka {
+            // Where the broker's time is asked for, if nothing else was written lately: a topic of this prefix.
+            if kafka.clock_topic == KafkaOptions::default().clock_topic {
+                kafka.clock_topic = prefix.of(names::POLICIES);
+            }
+            kafka.check().map_err(|error| anyhow::anyhow!("log.{error}"))?;
+        }
+        if self.admin.drain_delay_ms > MAX_DRAIN_DELAY_MS {
+            bail!("admin.drain_delay_ms must be at most {MAX_DRAIN_DELAY_MS}: a process ends within 20 seconds");
+        }
+        if self.member.as_deref().is_some_and(|member| member.trim().is_empty() || member.len() > 200) {
+            bail!("member must have 1 to 200 characters");
+        }
+        self.poison.check().map_err(|sentence| anyhow::anyhow!(sentence))?;
+        self.fetcher.poison = self.poison.clone();
+        self.normalizer.poison = self.poison.clone();
+        self.scheduler.poison = self.poison.clone();
+        self.store.poison = self.poison.clone();
         self.fetcher.check()?;
         Ok(())
     }
 
-    /// The configuration as a file would hold it. Secrets are named by where they come from, so nothing is hidden.
+    /// This process's name in its groups.
+    pub(crate) fn member(&self) -> String {
+        let host = || {
+            let told = std::env::var("HOSTNAME").ok().filter(|name| !name.trim().is_empty());
+            told.unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned())
+        };
+        self.member.clone().unwrap_or_else(host)
+    }
+
+    /// The configuration as a file would hold it. Secrets are named by where they come from; those that were written into
+    /// Kafka's settings are left out.
     ///
     /// # Errors
     /// Never in practice.
     pub(crate) fn shown(&self) -> Result<String> {
         let mut shown = self.clone();
         shown.fetcher.carriers.clear();
+        shown.log.partitions = Some(self.log.partitions());
         Ok(serde_json::to_string_pretty(&shown)?)
     }
 }

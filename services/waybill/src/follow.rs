@@ -10,6 +10,10 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 use waybill_log::{Batch, ErrorClass, LogError, ReadFrom, Record, SharedLog, TopicPartition};
+use waybill_runtime::Component;
+
+/// How long one read of what is there may wait for it.
+const READ_WAIT: Duration = Duration::from_millis(500);
 
 /// The newest JSON value of every key of a topic. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -42,7 +46,7 @@ impl Table {
             let bounds = log.bounds(&at).await?;
             let mut next = bounds.first;
             while next < bounds.next {
-                next = table.step(log, &at, next, Duration::ZERO).await?;
+                next = table.step(log, &at, next, READ_WAIT).await?;
             }
             places.push(next);
         }
@@ -56,7 +60,7 @@ impl Table {
         Ok(batch.next_offset)
     }
 
-    /// Follows one partition until shutdown.
+    /// Follows one partition until shutdown; `component` is ready while the log answers.
     ///
     /// # Errors
     /// What the log reports and cannot be tried again.
@@ -65,7 +69,7 @@ impl Table {
         log: SharedLog,
         at: TopicPartition,
         mut from: u64,
-        shutdown: CancellationToken,
+        (component, shutdown): (Component, CancellationToken),
     ) -> Result<(), LogError> {
         loop {
             let step = self.step(&log, &at, from, Duration::from_secs(5));
@@ -74,9 +78,15 @@ impl Table {
                 stepped = step => stepped,
             };
             match stepped {
-                Ok(next) => from = next,
+                Ok(next) => {
+                    from = next;
+                    component.ready();
+                }
                 Err(LogError::OutOfRange { first, .. }) => from = first,
-                Err(error) if error.class() == ErrorClass::Retry => tokio::time::sleep(Duration::from_secs(1)).await,
+                Err(error) if error.class() == ErrorClass::Retry => {
+                    component.not_ready(&error.to_string());
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
                 Err(error) => return Err(error),
             }
         }

@@ -2,12 +2,19 @@
 
 mod adapter_cmd;
 mod cli;
+mod cluster;
+mod command_log;
 mod config;
 mod datadir;
+mod dead_letters;
 mod demo;
 mod directory;
+mod doctor;
 mod follow;
 mod layout;
+mod parts;
+mod process;
+mod smoke;
 mod standalone;
 mod topics_cmd;
 mod track;
@@ -22,25 +29,34 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Parser;
 use waybill_adapters::Catalog;
-use waybill_clickhouse::{
-    client::{self, ClientOptions},
-    embedded::{ChildArgs, serve_child},
-};
+use waybill_clickhouse::embedded::{ChildArgs, serve_child};
 use waybill_runtime::{JourneyScale, telemetry};
 
 use crate::{
-    cli::{Adapter, Cli, Command, ConfigCommand, Topics},
+    cli::{Adapter, Cli, Command, Common, ConfigCommand, DeadLetters, Service, Topics},
     config::Config,
     datadir::DataDir,
-    standalone::{CLICKHOUSE_CHILD, Setup, Standalone},
+    parts::CLICKHOUSE_CHILD,
+    standalone::{Setup, Standalone},
 };
 
 fn main() -> ExitCode {
+    panic_places();
     let args: Vec<OsString> = std::env::args_os().collect();
     if args.get(1).is_some_and(|first| first == CLICKHOUSE_CHILD) {
         return finish(clickhouse_child(args));
     }
     finish(run(Cli::parse_from(args).command))
+}
+
+/// A panic is told by its place alone: its message may quote what a carrier said, a tracking number with it (SEC-1).
+#[allow(clippy::print_stderr, reason = "a panic may come before the logs, or in them")]
+fn panic_places() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
+        let said = panic.payload().downcast_ref::<&'static str>().map_or("", |said| said);
+        eprintln!("waybill: a panic{place} {said}");
+    }));
 }
 
 /// The process that holds ClickHouse's engine; started by this program, not by people.
@@ -71,7 +87,14 @@ fn run(command: Command) -> Result<ExitCode> {
     let mut out = stdout().lock();
     let done = match command {
         Command::Standalone(order) => return block_on(run_standalone(order)),
+        Command::Scheduler(common) => return block_on(run_service(Service::Scheduler, common)),
+        Command::Fetcher(common) => return block_on(run_service(Service::Fetcher, common)),
+        Command::Normalizer(common) => return block_on(run_service(Service::Normalizer, common)),
+        Command::Store(common) => return block_on(run_service(Service::Store, common)),
+        Command::Api(common) => return block_on(run_service(Service::Api, common)),
+        Command::Doctor(common) => return block_on(doctor::run(common)),
         Command::Track(order) => return block_on(track::run(order)),
+        Command::Smoke(order) => return block_on(smoke::run(order)),
         Command::Detect(order) => {
             let config = Config::load(&order.common)?;
             adapter_cmd::detect(&Catalog::load(&config.adapters)?, &order.numbers, order.json, &mut out)
@@ -89,14 +112,13 @@ fn run(command: Command) -> Result<ExitCode> {
             let config = Config::load(&order.common)?;
             adapter_cmd::parse(&Catalog::load(&config.adapters)?, &order, &mut out)
         }
-        Command::Topics(Topics::List) => topics_cmd::list(&mut out),
-        Command::Topics(Topics::Tail { topic, last, common }) => {
+        Command::Topics(order) => {
             drop(out);
-            let config = Config::load(&common)?;
-            return block_on(async move {
-                topics_cmd::tail(&config, &topic, last, &mut stdout()).await?;
-                Ok(ExitCode::SUCCESS)
-            });
+            return block_on(topics_command(order)).or_else(ignore_closed_pipe);
+        }
+        Command::DeadLetters(order) => {
+            drop(out);
+            return block_on(dead_letters_command(order)).or_else(ignore_closed_pipe);
         }
         Command::Config(ConfigCommand::Check(common)) => {
             let config = Config::load(&common)?;
@@ -125,17 +147,62 @@ fn block_on(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime")?;
     let result = runtime.block_on(work);
     // What is still running has had its time to drain.
-    runtime.shutdown_timeout(Duration::from_secs(2));
+    runtime.shutdown_timeout(process::RUNTIME);
     result
 }
 
+/// A command's configuration; of log lines only warnings are shown beside its answer, unless more was asked for.
+fn quiet(common: &Common) -> Result<Config> {
+    let mut config = Config::load(common)?;
+    if config.telemetry.filter == "info" {
+        "warn".clone_into(&mut config.telemetry.filter);
+    }
+    telemetry::init_logs(&config.telemetry)?;
+    Ok(config)
+}
+
+async fn topics_command(order: Topics) -> Result<ExitCode> {
+    let mut out = stdout();
+    match order {
+        Topics::List => topics_cmd::list(&mut out)?,
+        Topics::Apply { yes, common } => return topics_cmd::apply(&quiet(&common)?, yes, &mut out).await,
+        Topics::Diff { common } => return topics_cmd::diff(&quiet(&common)?, &mut out).await,
+        Topics::Tail { topic, last, follow, common } => {
+            let until = if follow { topics_cmd::Until::Stopped } else { topics_cmd::Until::End };
+            topics_cmd::tail(&quiet(&common)?, (&topic, last), until, &mut out).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn dead_letters_command(order: DeadLetters) -> Result<ExitCode> {
+    let mut out = stdout();
+    match order {
+        DeadLetters::List { json, reason, limit, common } => {
+            let form = if json { dead_letters::Form::Json } else { dead_letters::Form::Text };
+            let wanted = dead_letters::Wanted { reason, limit };
+            dead_letters::list(&quiet(&common)?, &wanted, form, &mut out).await?;
+        }
+        DeadLetters::Replay { reason, limit, dry_run, common } => {
+            let act = if dry_run { dead_letters::Act::Say } else { dead_letters::Act::Do };
+            let wanted = dead_letters::Wanted { reason, limit };
+            dead_letters::replay(&quiet(&common)?, &wanted, act, &mut out).await?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn migrate(config: Config) -> Result<ExitCode> {
-    let section = &config.clickhouse;
-    let url = section.url.as_deref().context("clickhouse.url is not set; the embedded ClickHouse migrates itself")?;
-    let user = section.user.as_deref().unwrap_or("default");
-    let options = ClientOptions::new(url, user, config::password(section.password_file.as_deref())?);
-    let applied = standalone::migrate(&client::build(&options)?).await?;
+    let (client, _) = parts::server(&config.clickhouse, "`waybill migrate` (the embedded ClickHouse migrates itself)")?;
+    let applied = parts::migrate(&client).await?;
     writeln!(stdout(), "{} migrations applied, the rest were there", applied.len())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn run_service(service: Service, common: Common) -> Result<ExitCode> {
+    let config = Config::load(&common)?;
+    telemetry::init_logs(&config.telemetry)?;
+    cluster::run(service, config, process::signal()).await?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -148,6 +215,7 @@ async fn run_standalone(order: cli::Standalone) -> Result<ExitCode> {
         return demo::run(config, order.common.data_dir.is_none(), order.run_for).await;
     }
     telemetry::init_logs(&config.telemetry)?;
+    standalone::check(&config)?;
     let catalog = Catalog::load(&config.adapters)?;
     let dir = DataDir::take(&config.data_dir)?;
     let journey = dir.journey(JourneyScale::REAL)?;
@@ -165,9 +233,9 @@ async fn run_standalone(order: cli::Standalone) -> Result<ExitCode> {
 /// A signal, or the end of the time given.
 async fn until(run_for: Option<Duration>) {
     match run_for {
-        None => standalone::signal().await,
+        None => process::signal().await,
         Some(time) => {
-            let _ = tokio::time::timeout(time, standalone::signal()).await;
+            let _ = tokio::time::timeout(time, process::signal()).await;
         }
     }
 }

@@ -36,7 +36,7 @@ use crate::{
     config::Config,
     datadir::{DataDir, Holder},
     directory::{enabled, formats_that_fit},
-    standalone,
+    parts::{Opened, open_embedded},
 };
 
 /// How long one look-up may take, its waiting for the budget included.
@@ -52,6 +52,12 @@ pub(crate) async fn run(order: Track) -> Result<ExitCode> {
         "warn".clone_into(&mut config.telemetry.filter);
     }
     telemetry::init_logs(&config.telemetry)?;
+    if config.log.kafka.is_some() {
+        bail!(
+            "log.kafka is set: the cluster's fetchers spend its carriers' budgets, so ask its API (POST /v1/lookup), or \
+             leave log.kafka out to look up alone"
+        );
+    }
     let catalog = Catalog::load(&config.adapters)?;
     let adapter = adapter_of(&config, &catalog, &order)?;
     let number = TrackingNumber::canonical(&order.number, adapter.hyphens)?;
@@ -124,9 +130,8 @@ async fn alone(
     dir: DataDir,
 ) -> Result<ExitCode> {
     let clocks = Clocks::scaled(dir.journey(JourneyScale::REAL)?);
-    let opened = standalone::open_log(config, &dir, clocks, &catalog).await?;
-    let (embedded, prefix, layout) = (opened.0, opened.1, opened.2);
-    let log: SharedLog = embedded.clone();
+    let (embedded, opened) = open_embedded(config, &dir, clocks, &catalog).await?;
+    let Opened { log, topics: prefix, layout, .. } = opened;
     let budget = layout.budget_of(&adapter.slug);
     let at = TopicPartition::new(prefix.of(names::CARRIERS), layout.partition_of_budget(&budget));
     let key = format!("{budget}/fetcher");

@@ -1,0 +1,368 @@
+//! The parts that every composition is made of: the log with its settled layout, ClickHouse, the carriers, and each
+//! service with what it stands on. `standalone` and `cluster` only choose among them.
+
+use std::{ffi::OsString, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use tokio::net::TcpListener;
+use waybill_adapters::Catalog;
+use waybill_clickhouse::{
+    client::{self, ClientOptions},
+    embedded::{EmbeddedClickHouse, EmbeddedConfig},
+    migrations,
+};
+use waybill_log::{
+    EmbeddedLog, EmbeddedOptions, ErrorClass, KafkaLog, KafkaOptions, LogError, NewTopic, SharedLog, TopicPartition,
+};
+use waybill_runtime::{ClockGate, Clocks};
+use waybill_schemas::{
+    layout::Layout,
+    topics::{self, Partitioning, TopicPrefix, names},
+};
+
+use crate::{
+    config::{ClickHouseConfig, Config, password},
+    datadir::DataDir,
+    directory::{Directory, layout_of},
+    follow::Table,
+    layout,
+    process::Process,
+};
+
+/// The hidden first argument of the process that holds ClickHouse's engine.
+pub(crate) const CLICKHOUSE_CHILD: &str = "clickhouse-child";
+/// Pause between two tries to reach something at the start.
+const START_PAUSE: Duration = Duration::from_secs(1);
+
+/// The topics of a layout, to be created.
+pub(crate) fn new_topics(prefix: &TopicPrefix, partitions: u32) -> Vec<NewTopic> {
+    let hours = |hours: u32| Duration::from_secs(u64::from(hours) * 3_600);
+    topics::all()
+        .iter()
+        .map(|spec| NewTopic {
+            name: prefix.of(&spec.name),
+            partitions: if spec.partitioning == Partitioning::Single { 1 } else { partitions },
+            cleanup: spec.cleanup,
+            retention: hours(spec.retention_hours),
+            min_compaction_lag: hours(spec.min_compaction_lag_hours),
+        })
+        .collect()
+}
+
+/// A log whose topics are there, with what every process must know before it works.
+pub(crate) struct Opened {
+    /// The log.
+    pub log: SharedLog,
+    /// Names of topics.
+    pub topics: TopicPrefix,
+    /// Where numbers live.
+    pub layout: Layout,
+    /// The operator's policies, read to their end.
+    pub policies: Table,
+    /// Where reading them goes on.
+    pub policy_place: u64,
+}
+
+/// Reads the policies of a log and settles the layout.
+///
+/// # Errors
+/// When topics are missing or the layout differs from the recorded one.
+pub(crate) async fn settle(log: SharedLog, config: &Config, catalog: &Catalog) -> Result<Opened> {
+    let topics: TopicPrefix = config.log.prefix.parse().context("log.prefix")?;
+    present(&log, &topics, config.log.partitions()).await?;
+    let (policies, places) = Table::read(&log, &topics.of(names::POLICIES), 1).await?;
+    let ours = layout_of(catalog, config.log.partitions());
+    let layout = layout::settle(&log, &topics, &policies, ours).await?;
+    let policy_place = places.first().copied().unwrap_or(0);
+    Ok(Opened { log, topics, layout, policies, policy_place })
+}
+
+/// Every topic is there, with the partitions of the layout.
+async fn present(log: &SharedLog, prefix: &TopicPrefix, partitions: u32) -> Result<()> {
+    let mut missing = Vec::new();
+    for wanted in new_topics(prefix, partitions) {
+        match log.describe(&wanted.name).await {
+            Ok(found) if found.partitions != wanted.partitions && wanted.partitions > 1 => bail!(
+                "topic {} has {} partitions and this process is configured for {}; set log.partitions to {}",
+                wanted.name,
+                found.partitions,
+                wanted.partitions,
+                found.partitions
+            ),
+            Ok(_) => {}
+            Err(LogError::UnknownTopic(_)) => missing.push(wanted.name),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match missing.len() {
+        0 => Ok(()),
+        1 => bail!("the topic {} is missing; run `waybill topics apply`", missing[0]),
+        count => bail!("{count} topics are missing, {} among them; run `waybill topics apply`", missing[0]),
+    }
+}
+
+/// Opens the log of a data directory with its topics and its settled layout.
+///
+/// # Errors
+/// When the log is damaged or held, or the layout differs from the recorded one.
+pub(crate) async fn open_embedded(
+    config: &Config,
+    dir: &DataDir,
+    clocks: Clocks,
+    catalog: &Catalog,
+) -> Result<(Arc<EmbeddedLog>, Opened)> {
+    let prefix: TopicPrefix = config.log.prefix.parse().context("log.prefix")?;
+    let options = EmbeddedOptions::new(Arc::new(move || clocks.wall()));
+    let path = dir.join("log");
+    let log = tokio::task::spawn_blocking(move || EmbeddedLog::open(&path, options)).await??;
+    let log = Arc::new(log);
+    let shared: SharedLog = log.clone();
+    shared.create_topics(&new_topics(&prefix, config.log.partitions())).await.context("log.partitions")?;
+    Ok((log, settle(shared, config, catalog).await?))
+}
+
+/// The options of Kafka, which `what` needs.
+///
+/// # Errors
+/// One sentence that names the key.
+pub(crate) fn kafka_options<'c>(config: &'c Config, what: &str) -> Result<&'c KafkaOptions> {
+    let options = config.log.kafka.as_ref();
+    options.with_context(|| {
+        format!("{what} needs Apache Kafka: set log.kafka.brokers, or run `waybill standalone`, which needs none")
+    })
+}
+
+/// Connects to Kafka, trying again for `patience`: at the start of a cluster the brokers may come up a little later.
+///
+/// # Errors
+/// One sentence that names the brokers, or the option that is wrong.
+pub(crate) async fn connect(options: &KafkaOptions, patience: Duration) -> Result<KafkaLog> {
+    let began = tokio::time::Instant::now();
+    loop {
+        match KafkaLog::connect(options.clone()).await {
+            Ok(log) => return Ok(log),
+            Err(error) if error.class() == ErrorClass::Retry && began.elapsed() < patience => {
+                tracing::warn!(%error, brokers = options.brokers, "process.log_not_reached");
+                tokio::time::sleep(START_PAUSE).await;
+            }
+            Err(error) => {
+                let failed = format!("the brokers of log.kafka.brokers ({}) cannot be used", options.brokers);
+                return Err(anyhow::Error::from(error).context(failed));
+            }
+        }
+    }
+}
+
+/// ClickHouse, for reading and for writing.
+pub(crate) struct Store {
+    /// As a user who only reads, where there is one.
+    pub reader: clickhouse::Client,
+    /// As a user who writes.
+    pub writer: clickhouse::Client,
+    /// Where it answers.
+    pub url: String,
+    /// Its process, where it is ours.
+    pub embedded: Option<EmbeddedClickHouse>,
+}
+
+/// A client of the server of `clickhouse.url`.
+///
+/// # Errors
+/// When there is none, or its password cannot be read.
+pub(crate) fn server(section: &ClickHouseConfig, what: &str) -> Result<(clickhouse::Client, String)> {
+    let url = section.url.as_deref();
+    let url = url.with_context(|| format!("{what} needs a ClickHouse server: set clickhouse.url"))?;
+    let user = section.user.as_deref().unwrap_or("default");
+    let options = ClientOptions::new(url, user, password(section.password_file.as_deref())?);
+    Ok((client::build(&options)?, url.to_owned()))
+}
+
+/// The configured server, or the embedded one of a data directory.
+///
+/// # Errors
+/// When neither can be used.
+pub(crate) async fn open_store(config: &Config, dir: &DataDir) -> Result<Store> {
+    let section = &config.clickhouse;
+    if section.url.is_some() {
+        let (client, url) = server(section, "this process")?;
+        return Ok(Store { reader: client.clone(), writer: client, url, embedded: None });
+    }
+    let program = std::env::current_exe().context("this program's own path")?;
+    let mut embedded = EmbeddedConfig::new(program, vec![OsString::from(CLICKHOUSE_CHILD)], dir.join("clickhouse"));
+    embedded.library.clone_from(&section.library);
+    if let Some(listen) = section.listen {
+        embedded.listen = listen;
+    }
+    let embedded = EmbeddedClickHouse::start(embedded).await?;
+    let (url, writer, reader) = (embedded.url(), embedded.writer(), embedded.reader());
+    Ok(Store {
+        reader: client::build(&ClientOptions::new(url.as_str(), reader.user, reader.password))?,
+        writer: client::build(&ClientOptions::new(url.as_str(), writer.user, writer.password))?,
+        url,
+        embedded: Some(embedded),
+    })
+}
+
+/// Every migration of this program.
+pub(crate) fn all_migrations() -> Vec<migrations::Migration<'static>> {
+    let all = waybill_schemas::migrations::all();
+    all.iter().map(|one| migrations::Migration { number: one.number, name: one.name, sql: one.sql }).collect()
+}
+
+/// Applies every migration of this program.
+///
+/// # Errors
+/// When the ledger disagrees or ClickHouse refuses a statement.
+pub(crate) async fn migrate(client: &clickhouse::Client) -> Result<Vec<u32>> {
+    Ok(migrations::apply(client, &all_migrations()).await?)
+}
+
+/// What services are made of.
+pub(crate) struct Parts {
+    /// The configuration.
+    pub config: Config,
+    /// Both clocks.
+    pub clocks: Clocks,
+    /// Whether they may be trusted.
+    pub clock: ClockGate,
+    /// The log.
+    pub log: SharedLog,
+    /// Names of topics.
+    pub topics: TopicPrefix,
+    /// Where numbers live.
+    pub layout: Layout,
+    /// The adapters.
+    pub catalog: Arc<Catalog>,
+    /// The carriers, live.
+    pub directory: Arc<Directory>,
+    /// This process's name in its groups.
+    pub member: String,
+}
+
+/// Whether a process follows what `waybill.carriers` says of each budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum States {
+    /// Somebody asks for it.
+    Followed,
+    /// Nobody does.
+    Unread,
+}
+
+impl Parts {
+    /// Puts the parts together and begins to follow what must be followed.
+    ///
+    /// # Errors
+    /// Whatever the log reports.
+    pub(crate) async fn new(
+        process: &mut Process,
+        opened: Opened,
+        (config, catalog): (Config, Arc<Catalog>),
+        (clocks, clock): (Clocks, ClockGate),
+        states: States,
+    ) -> Result<Self> {
+        let Opened { log, topics, layout, policies, policy_place } = opened;
+        let at = TopicPartition::new(topics.of(names::POLICIES), 0);
+        let told = (process.health.component("tail.policies"), process.stop());
+        process.spawn("policies' reader", policies.clone().follow(log.clone(), at, policy_place, told));
+        let table = match states {
+            States::Unread => Table::default(),
+            States::Followed => {
+                let topic = topics.of(names::CARRIERS);
+                let (table, places) = Table::read(&log, &topic, layout.partitions).await?;
+                for (partition, place) in (0u32..).zip(places) {
+                    let at = TopicPartition::new(topic.as_str(), partition);
+                    let told = (process.health.component(&format!("tail.carriers-{partition}")), process.stop());
+                    process.spawn("carriers' reader", table.clone().follow(log.clone(), at, place, told));
+                }
+                table
+            }
+        };
+        let directory = Arc::new(Directory {
+            catalog: Arc::clone(&catalog),
+            config: config.clone(),
+            policies,
+            states: table,
+            log: log.clone(),
+            topics: topics.clone(),
+            layout: layout.clone(),
+        });
+        let member = config.member();
+        Ok(Self { config, clocks, clock, log, topics, layout, catalog, directory, member })
+    }
+
+    /// Runs the scheduler.
+    pub(crate) fn scheduler(&self, process: &mut Process) {
+        let deps = waybill_scheduler::Deps {
+            log: self.log.clone(),
+            topics: self.topics.clone(),
+            layout: self.layout.clone(),
+            clocks: self.clocks,
+            carriers: self.directory.clone(),
+            member: self.member.clone(),
+            health: process.health.clone(),
+            config: self.config.scheduler.clone(),
+        };
+        process.spawn("scheduler", waybill_scheduler::run(deps, process.stop()));
+    }
+
+    /// Runs the fetcher.
+    pub(crate) fn fetcher(&self, process: &mut Process) {
+        let deps = waybill_fetcher::Deps {
+            log: self.log.clone(),
+            topics: self.topics.clone(),
+            layout: self.layout.clone(),
+            clocks: self.clocks,
+            catalog: Arc::clone(&self.catalog),
+            policies: self.directory.clone(),
+            member: self.member.clone(),
+            health: process.health.clone(),
+            clock: self.clock.clone(),
+            config: self.config.fetcher.clone(),
+        };
+        process.spawn("fetcher", waybill_fetcher::run(deps, process.stop()));
+    }
+
+    /// Runs the normalizer.
+    pub(crate) fn normalizer(&self, process: &mut Process) {
+        let deps = waybill_normalizer::Deps {
+            log: self.log.clone(),
+            topics: self.topics.clone(),
+            layout: self.layout.clone(),
+            clocks: self.clocks,
+            catalog: Arc::clone(&self.catalog),
+            member: self.member.clone(),
+            health: process.health.clone(),
+            config: self.config.normalizer.clone(),
+        };
+        process.spawn("normalizer", waybill_normalizer::run(deps, process.stop()));
+    }
+
+    /// Runs the store.
+    pub(crate) fn store(&self, process: &mut Process, clickhouse: clickhouse::Client) {
+        let deps = waybill_store::Deps {
+            log: self.log.clone(),
+            topics: self.topics.clone(),
+            clickhouse,
+            clocks: self.clocks,
+            member: self.member.clone(),
+            health: process.health.clone(),
+            config: self.config.store.clone(),
+        };
+        process.spawn("store", waybill_store::run(deps, process.stop()));
+    }
+
+    /// Runs the API.
+    pub(crate) fn api(&self, process: &mut Process, clickhouse: clickhouse::Client, listener: TcpListener) {
+        let deps = waybill_api::Deps {
+            log: self.log.clone(),
+            topics: self.topics.clone(),
+            layout: self.layout.clone(),
+            clocks: self.clocks,
+            carriers: self.directory.clone(),
+            clickhouse,
+            health: process.health.clone(),
+            config: self.config.api.clone(),
+        };
+        process.spawn("api", waybill_api::run(deps, listener, process.stop()));
+    }
+}
