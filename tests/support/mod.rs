@@ -129,6 +129,17 @@ impl Waybill {
         (status, answer.json().await.unwrap_or(Value::Null))
     }
 
+    /// POST with further headers.
+    pub async fn post_with(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> (u16, Value) {
+        let mut request = self.http.post(format!("{}{path}", self.address("api"))).json(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = request.send().await.expect("the API answers");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap_or(Value::Null))
+    }
+
     /// POST of a body as it is.
     pub async fn post_raw(&self, path: &str, body: Vec<u8>) -> (u16, Value) {
         let request = self.http.post(format!("{}{path}", self.address("api")));
