@@ -30,9 +30,8 @@ impl BrokerClock {
     /// A record was appended at `time`, as was heard `at`.
     pub(super) fn sample(&mut self, time: WallMs, at: Instant) {
         self.heard = Some(at);
-        let keep = self.best.is_some_and(|best| {
-            at.duration_since(best.at) < STANDING && carried(best, at).ms() > time.ms()
-        });
+        let keep =
+            self.best.is_some_and(|best| at.duration_since(best.at) < STANDING && carried(best, at).ms() > time.ms());
         if !keep {
             self.best = Some(Sample { time, at });
         }

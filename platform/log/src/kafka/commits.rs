@@ -14,7 +14,7 @@ use rdkafka::{
 };
 
 use super::{
-    fetch::{native_offset, native_partition},
+    fetch::{native_offset, native_partition, settled},
     handover::{Mark, Stored, decode, encode},
     session::GroupContext,
 };
@@ -68,14 +68,10 @@ impl Commits {
     }
 
     /// Marks partitions as held. An error or a mark that does not fit leaves them unmarked.
-    pub(super) fn mark(
-        &self,
-        native: &Native,
-        holds: BTreeMap<u32, Mark>,
-        limit: Duration,
-    ) -> Result<(), KafkaError> {
+    pub(super) fn mark(&self, native: &Native, holds: BTreeMap<u32, Mark>, limit: Duration) -> Result<(), KafkaError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let unknown: BTreeSet<u32> = holds.keys().filter(|partition| !state.last.contains_key(partition)).copied().collect();
+        let unknown: BTreeSet<u32> =
+            holds.keys().filter(|partition| !state.last.contains_key(partition)).copied().collect();
         for (partition, stored) in self.look(native, &unknown, limit)? {
             if let Some(commit) = stored.commit {
                 state.last.insert(partition, commit);
@@ -88,7 +84,8 @@ impl Commits {
                 Some(commit) => commit.offset,
                 None => self.first(native, *partition, limit)?,
             };
-            let metadata = encode(last.map(|commit| commit.metadata.as_str()), Some(mark)).ok_or(KafkaError::Canceled)?;
+            let metadata =
+                encode(last.map(|commit| commit.metadata.as_str()), Some(mark)).ok_or(KafkaError::Canceled)?;
             rows.push((*partition, offset, metadata));
         }
         self.send(native, rows.into_iter())?;
@@ -152,7 +149,7 @@ impl Commits {
     }
 
     fn first(&self, native: &Native, partition: u32, limit: Duration) -> Result<u64, KafkaError> {
-        let (first, _) = native.fetch_watermarks(&self.topic, native_partition(partition), limit)?;
+        let (first, _) = settled(limit, || native.fetch_watermarks(&self.topic, native_partition(partition), limit))?;
         Ok(u64::try_from(first).unwrap_or(0))
     }
 

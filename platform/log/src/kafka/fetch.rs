@@ -16,8 +16,14 @@ use rdkafka::{
     Offset, TopicPartitionList,
     config::ClientConfig,
     consumer::{BaseConsumer, Consumer as _},
+    error::KafkaResult,
+    types::RDKafkaErrorCode as Code,
 };
-use tokio::{sync::Notify, task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::Notify,
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
 
 use super::{
     context::Context,
@@ -34,6 +40,8 @@ const PARTITION_BYTES: u32 = 1_048_576;
 const ANSWER_BYTES: u32 = 2 * 1_048_576;
 /// How often a client's own events are looked at.
 const KEEPING: Duration = Duration::from_millis(100);
+/// How long a partition that is getting a leader is left alone.
+const SETTLING: Duration = Duration::from_millis(30);
 /// Most events at one look.
 const EVENTS: usize = 64;
 
@@ -69,9 +77,8 @@ impl FetchClient {
             }
         }
         config.set("enable.partition.eof", "true").set("auto.offset.reset", "error");
-        let native: Native = config
-            .create_with_context(context)
-            .map_err(|error| from_error(&error, "the consumer cannot be made"))?;
+        let native: Native =
+            config.create_with_context(context).map_err(|error| from_error(&error, "the consumer cannot be made"))?;
         let client = Arc::new(Self { native: RwLock::new(Some(Arc::new(native))), request_timeout });
         tokio::spawn(keep(Arc::downgrade(&client)));
         Ok(client)
@@ -100,12 +107,38 @@ impl FetchClient {
     pub(super) async fn bounds(&self, at: &TopicPartition) -> Result<Bounds, LogError> {
         let (topic, partition) = (Arc::clone(&at.topic), native_partition(at.partition));
         self.ask(&at.topic, move |native, limit| {
-            let (first, next) = native
-                .fetch_watermarks(&topic, partition, limit)
-                .map_err(|error| from_error(&error, &topic))?;
-            Ok(Bounds { first: u64::try_from(first).unwrap_or(0), next: u64::try_from(next).unwrap_or(0) })
+            settled(limit, || native.fetch_watermarks(&topic, partition, limit))
+                .map(|(first, next)| Bounds {
+                    first: u64::try_from(first).unwrap_or(0),
+                    next: u64::try_from(next).unwrap_or(0),
+                })
+                .map_err(|error| from_error(&error, &topic))
         })
         .await
+    }
+}
+
+/// Asks again while a partition is just getting a leader. Waits, so not for the runtime's own threads.
+pub(super) fn settled<T>(limit: Duration, ask: impl Fn() -> KafkaResult<T>) -> KafkaResult<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match ask() {
+            Err(error)
+                if Instant::now() < deadline
+                    && matches!(
+                        error.rdkafka_error_code(),
+                        Some(
+                            Code::NotLeaderForPartition
+                                | Code::LeaderNotAvailable
+                                | Code::FencedLeaderEpoch
+                                | Code::UnknownLeaderEpoch
+                        )
+                    ) =>
+            {
+                std::thread::sleep(SETTLING);
+            }
+            answer => return answer,
+        }
     }
 }
 
@@ -155,6 +188,8 @@ pub(super) struct Cursor {
     at: TopicPartition,
     /// `None` only while it is dropped.
     queue: Option<PartitionQueue<Context>>,
+    /// Taken from the queue, and not yet from here.
+    next: Option<Fetched>,
     position: u64,
 }
 
@@ -170,7 +205,7 @@ impl Cursor {
         let native = client.native()?;
         let queue = PartitionQueue::new(&native, &at.topic, native_partition(at.partition), filled)
             .ok_or_else(|| LogError::UnknownTopic(at.topic.to_string()))?;
-        let cursor = Self { client: Arc::clone(client), at: at.clone(), queue: Some(queue), position: offset };
+        let cursor = Self { client: Arc::clone(client), at: at.clone(), queue: Some(queue), next: None, position: offset };
         cursor.assign(offset)?;
         Ok(cursor)
     }
@@ -178,6 +213,7 @@ impl Cursor {
     /// Goes to another offset.
     pub(super) fn reposition(&mut self, offset: u64) -> Result<(), LogError> {
         self.unassign();
+        self.next = None;
         self.position = offset;
         self.assign(offset)
     }
@@ -213,7 +249,10 @@ impl Cursor {
 
     /// What has arrived, without waiting. The position moves past it.
     pub(super) fn take(&mut self) -> Option<Fetched> {
-        let fetched = self.queue.as_ref()?.take()?;
+        let fetched = match self.next.take() {
+            Some(fetched) => fetched,
+            None => self.queue.as_ref()?.take()?,
+        };
         match &fetched {
             Fetched::Record(record) => self.position = record.offset + 1,
             // An end behind the position is an old one; one beyond it says that there is only a gap.
@@ -221,6 +260,14 @@ impl Cursor {
             Fetched::Failed(_) => {}
         }
         Some(fetched)
+    }
+
+    /// Whether something has arrived. Looked at by taking it: a queue also holds entries of librdkafka's own.
+    pub(super) fn has_some(&mut self) -> bool {
+        if self.next.is_none() {
+            self.next = self.queue.as_ref().and_then(PartitionQueue::take);
+        }
+        self.next.is_some()
     }
 
     /// Tells of arrivals; to be armed before [`Self::take`].

@@ -8,11 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rdkafka::{
-    consumer::Consumer as _,
-    error::KafkaError,
-    types::RDKafkaErrorCode as Code,
-};
+use rdkafka::{consumer::Consumer as _, error::KafkaError, types::RDKafkaErrorCode as Code};
 use tokio::{
     sync::{Notify, oneshot},
     task::spawn_blocking,
@@ -38,10 +34,26 @@ use crate::{
 const MAX_DELIVERY_BYTES: usize = 4 * 1024 * 1024;
 /// How long the broker holds back an answer when there is nothing new.
 const HOLD: Duration = Duration::from_millis(100);
+/// How long the others wait for a partition that was just started.
+const COLD: Duration = Duration::from_secs(2);
 /// What leaving may take in all.
 const LEAVING: Duration = Duration::from_secs(15);
 /// Stands in for waits that no clock can express.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A started partition.
+struct Started {
+    cursor: Cursor,
+    since: Instant,
+    /// Something has come from the broker.
+    warm: bool,
+}
+
+impl Started {
+    fn is_cold(&self, now: Instant) -> bool {
+        !self.warm && now.duration_since(self.since) < COLD
+    }
+}
 
 /// One life of a member.
 pub(super) struct Member {
@@ -55,12 +67,12 @@ pub(super) struct Member {
     topic: Arc<str>,
     out_of_range: OutOfRange,
     max_batch: usize,
-    cursors: BTreeMap<u32, Cursor>,
+    cursors: BTreeMap<u32, Started>,
     paused: BTreeSet<u32>,
     /// Partitions whose position is gone: said at every look until they are started elsewhere.
     broken: BTreeMap<u32, LogError>,
     /// The partition served last: the next look begins behind it, so that a busy one starves no other.
-    served: u32,
+    served: Option<u32>,
 }
 
 impl Member {
@@ -90,7 +102,7 @@ impl Member {
             cursors: BTreeMap::new(),
             paused: BTreeSet::new(),
             broken: BTreeMap::new(),
-            served: 0,
+            served: None,
         })
     }
 
@@ -122,18 +134,28 @@ impl Member {
         if let Some((_, error)) = self.broken.iter().find(|(partition, _)| !self.paused.contains(partition)) {
             return Err(error.clone());
         }
-        let behind = self.cursors.range(self.served.saturating_add(1)..);
-        let before = self.cursors.range(..=self.served);
-        let order: Vec<u32> = behind.chain(before).map(|(partition, _)| *partition).collect();
+        let next = self.served.map_or(0, |served| served.saturating_add(1));
+        let order: Vec<u32> =
+            self.cursors.range(next..).chain(self.cursors.range(..next)).map(|(partition, _)| *partition).collect();
+        for started in self.cursors.values_mut() {
+            if !started.warm && started.cursor.has_some() {
+                started.warm = true;
+                let (partition, took) = (started.cursor.at().partition, started.since.elapsed());
+                tracing::debug!(topic = %self.topic, partition, ?took, "kafka.flows");
+            }
+        }
+        if self.thaw(Instant::now()).is_some() {
+            return Ok(None);
+        }
         for partition in order {
             // Nothing is delivered from a partition that is known to be lost, also not what came before.
             if self.paused.contains(&partition) || !self.shared.ownership.holds(partition) {
                 continue;
             }
-            let Some(cursor) = self.cursors.get_mut(&partition) else { continue };
-            let (records, failed) = take(cursor, self.max_batch);
+            let Some(started) = self.cursors.get_mut(&partition) else { continue };
+            let (records, failed) = take(started, self.max_batch);
             if !records.is_empty() {
-                self.served = partition;
+                self.served = Some(partition);
                 if let Some(code) = failed {
                     self.repair(partition, code).await?;
                 }
@@ -146,9 +168,18 @@ impl Member {
         Ok(None)
     }
 
+    /// Until when everybody waits for partitions that were just started: what is quick to begin must not use up the turns
+    /// of the others.
+    fn thaw(&self, now: Instant) -> Option<Instant> {
+        let awaited = |(partition, started): &(&u32, &Started)| {
+            started.is_cold(now) && !self.paused.contains(partition) && self.shared.ownership.holds(**partition)
+        };
+        self.cursors.iter().filter(awaited).map(|(_, started)| started.since + COLD).max()
+    }
+
     /// A partition cannot be read on where it stands.
     async fn repair(&mut self, partition: u32, code: Code) -> Result<(), LogError> {
-        let Some(cursor) = self.cursors.get_mut(&partition) else { return Ok(()) };
+        let Some(Started { cursor, .. }) = self.cursors.get_mut(&partition) else { return Ok(()) };
         let at = cursor.at().clone();
         let offset = cursor.position();
         if !matches!(code, Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset) {
@@ -207,10 +238,10 @@ impl Member {
 }
 
 /// What has come from a partition, at most one delivery, and why nothing more comes, if so.
-fn take(cursor: &mut Cursor, max_batch: usize) -> (Vec<Record>, Option<Code>) {
+fn take(started: &mut Started, max_batch: usize) -> (Vec<Record>, Option<Code>) {
     let (mut records, mut bytes) = (Vec::new(), 0_usize);
     while records.len() < max_batch && bytes < MAX_DELIVERY_BYTES {
-        match cursor.take() {
+        match started.cursor.take() {
             None => break,
             Some(Fetched::Record(record)) => {
                 bytes += record.key.as_ref().map_or(0, bytes::Bytes::len);
@@ -244,7 +275,9 @@ impl GroupMember for Member {
                 return Ok(event);
             }
             // A change that comes in between leaves its mark in the notification: it is not missed.
-            if timeout_at(deadline, self.changed.notified()).await.is_err() {
+            let now = Instant::now();
+            let wake = self.thaw(now).map_or(deadline, |thaw| thaw.min(deadline));
+            if timeout_at(wake, self.changed.notified()).await.is_err() && Instant::now() >= deadline {
                 return Ok(GroupEvent::Idle);
             }
         }
@@ -266,11 +299,10 @@ impl GroupMember for Member {
             return Err(self.not_owned(partition));
         }
         self.broken.remove(&partition);
-        if let Some(cursor) = self.cursors.get_mut(&partition) {
-            return cursor.reposition(position);
-        }
+        // A cursor that stands elsewhere is let go first: a client has one a partition.
+        drop(self.cursors.remove(&partition));
         let cursor = Cursor::open(&self.fetch, &at, position, Arc::clone(&self.changed))?;
-        self.cursors.insert(partition, cursor);
+        self.cursors.insert(partition, Started { cursor, since: Instant::now(), warm: false });
         Ok(())
     }
 

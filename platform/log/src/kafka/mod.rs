@@ -38,14 +38,8 @@ pub use self::{
     options::{GroupProtocol, KafkaOptions, OptionsError, Places, Settings, StaticMembers},
 };
 use self::{
-    context::Context,
-    error::from_error,
-    faults::FaultState,
-    fetch::native_partition,
-    member::Member,
-    producer::Producer,
-    reads::Reads,
-    topics::Topics,
+    context::Context, error::from_error, faults::FaultState, fetch::{native_partition, settled}, member::Member,
+    producer::Producer, reads::Reads, topics::Topics,
 };
 use crate::seam::{
     Appended, Batch, Bounds, GroupMember, JoinGroup, Log, LogError, NewRecord, NewTopic, ReadFrom, Record,
@@ -280,10 +274,12 @@ impl Log for KafkaLog {
         let client = self.inner.reads.any()?;
         client
             .ask(&at.topic, move |native, limit| {
-                let mut list = TopicPartitionList::with_capacity(1);
-                let found = list
-                    .add_partition_offset(&topic, partition, Offset::Offset(time.ms().max(0)))
-                    .and_then(|()| native.offsets_for_times(list, limit))
+                let asked = || {
+                    let mut list = TopicPartitionList::with_capacity(1);
+                    list.add_partition_offset(&topic, partition, Offset::Offset(time.ms().max(0)))?;
+                    native.offsets_for_times(list, limit)
+                };
+                let found = settled(limit, asked)
                     .map_err(|error| from_error(&error, &topic))?;
                 let rows = found.elements();
                 let Some(row) = rows.first() else { return Ok(None) };

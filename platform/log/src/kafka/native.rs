@@ -154,9 +154,8 @@ unsafe fn headers(message: *mut c::rd_kafka_message_t) -> Headers {
     loop {
         let (mut name, mut value, mut size): (*const c_char, *const c_void, usize) = (ptr::null(), ptr::null(), 0);
         // SAFETY: the list lives as long as the message; an index beyond its end is answered with an error.
-        let answer = unsafe {
-            c::rd_kafka_header_get_all(list, all.len(), &raw mut name, &raw mut value, &raw mut size)
-        };
+        let answer =
+            unsafe { c::rd_kafka_header_get_all(list, all.len(), &raw mut name, &raw mut value, &raw mut size) };
         if answer != c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
             return all;
         }

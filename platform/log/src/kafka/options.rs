@@ -297,8 +297,9 @@ mod tests {
 
     #[test]
     fn every_setting_passes_and_names_may_be_nested() {
-        let options = read(r#"{"settings": {"sasl": {"password": "x"}, "linger.ms": 3, "socket.keepalive.enable": true}}"#)
-            .unwrap();
+        let options =
+            read(r#"{"settings": {"sasl": {"password": "x"}, "linger.ms": 3, "socket.keepalive.enable": true}}"#)
+                .unwrap();
         let all = options.common().unwrap();
         let pairs: Vec<_> = all.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         assert_eq!(pairs, [("linger.ms", "3"), ("sasl.password", "x"), ("socket.keepalive.enable", "true")]);

@@ -116,7 +116,8 @@ impl Side {
         if let Some(index) = state.idle.iter().position(|idle| here(idle) && idle.cursor.position() == offset) {
             return Ok(Some(self.lease(&mut state, index)));
         }
-        let oldest = (0..state.idle.len()).filter(|index| here(&state.idle[*index])).min_by_key(|i| state.idle[*i].since);
+        let oldest =
+            (0..state.idle.len()).filter(|index| here(&state.idle[*index])).min_by_key(|i| state.idle[*i].since);
         // A cursor nobody goes on with is better moved than kept.
         if let Some(index) = oldest.filter(|index| now - state.idle[*index].since > STEADY) {
             let mut lease = self.lease(&mut state, index);

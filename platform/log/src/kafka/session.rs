@@ -179,8 +179,9 @@ impl Shared {
     fn revoked(&self, native: &Native, partitions: &[u32]) {
         let lost = native.assignment_lost();
         // First of all: nobody sends anything for them any more (DESIGN §5, hand-over).
-        let told: Vec<u32> =
+        let mut told: Vec<u32> =
             partitions.iter().filter(|partition| self.ownership.holds(**partition)).copied().collect();
+        told.sort_unstable();
         self.ownership.withdraw(partitions);
         let mut state = self.state();
         state.waiting.retain(|partition, _| !partitions.contains(partition));
@@ -236,8 +237,7 @@ impl ClientContext for GroupContext {
 impl ConsumerContext for GroupContext {
     fn rebalance(&self, native: &BaseConsumer<Self>, kind: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let rows = list.elements();
-        let partitions: Vec<u32> =
-            rows.iter().filter_map(|row| u32::try_from(row.partition()).ok()).collect();
+        let partitions: Vec<u32> = rows.iter().filter_map(|row| u32::try_from(row.partition()).ok()).collect();
         tracing::debug!(topic = %self.shared.topic, ?kind, ?partitions, "kafka.rebalance");
         match kind {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.shared.assigned(native, &partitions),

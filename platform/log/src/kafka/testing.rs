@@ -32,7 +32,10 @@ use super::{
     KafkaLog, KafkaOptions,
     fetch::{native_offset, native_partition},
 };
-use crate::{conformance::Faults, seam::TopicPartition};
+use crate::{
+    conformance::Faults,
+    seam::{Log as _, TopicPartition},
+};
 
 /// Longest wait of an administrator's call.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -201,8 +204,13 @@ impl KafkaFaults {
 #[async_trait]
 impl Faults for KafkaFaults {
     async fn gap(&self, at: &TopicPartition) {
-        let (brokers, at) = (self.brokers.clone(), at.clone());
-        spawn_blocking(move || abort_transaction(&brokers, &at)).await.unwrap();
+        let before = self.log.bounds(at).await.unwrap().next;
+        let (brokers, partition) = (self.brokers.clone(), at.clone());
+        spawn_blocking(move || abort_transaction(&brokers, &partition)).await.unwrap();
+        // The marker is written a little after the transaction's end: until then readers see no further.
+        while self.log.bounds(at).await.unwrap().next < before + 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     async fn delete_before(&self, at: &TopicPartition, offset: u64) {

@@ -94,9 +94,7 @@ impl Topics {
         let name = topic.to_owned();
         let found = client
             .ask(topic, move |native, limit| {
-                let metadata = native
-                    .fetch_metadata(Some(&name), limit)
-                    .map_err(|error| from_error(&error, &name))?;
+                let metadata = native.fetch_metadata(Some(&name), limit).map_err(|error| from_error(&error, &name))?;
                 let Some(found) = metadata.topics().iter().find(|found| found.name() == name) else {
                     return Err(LogError::UnknownTopic(name));
                 };

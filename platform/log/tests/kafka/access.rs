@@ -11,11 +11,8 @@ use waybill_log::{
 use crate::tools;
 
 fn options(broker: &TestBroker) -> KafkaOptions {
-    let pairs = [
-        ("security.protocol", "SASL_PLAINTEXT"),
-        ("sasl.mechanisms", "SCRAM-SHA-512"),
-        ("sasl.username", SASL_USER),
-    ];
+    let pairs =
+        [("security.protocol", "SASL_PLAINTEXT"), ("sasl.mechanisms", "SCRAM-SHA-512"), ("sasl.username", SASL_USER)];
     let settings = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     KafkaOptions {
         brokers: broker.sasl_brokers(),

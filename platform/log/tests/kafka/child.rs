@@ -7,7 +7,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{BufRead as _, BufReader, Write as _},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc,
     time::Duration,
 };
@@ -52,6 +52,10 @@ impl Plan {
 /// A child that runs.
 pub(crate) struct Running {
     child: Child,
+    /// Open as long as the child shall live.
+    _stdin: ChildStdin,
+    log: PathBuf,
+    ready: bool,
     /// Lines it says: `+3` now owns partition 3, `-3` no longer.
     pub said: mpsc::Receiver<String>,
 }
@@ -70,12 +74,14 @@ impl Running {
         let (say, said) = mpsc::channel();
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                if let Some(text) = line.strip_prefix('@') {
+                // The harness writes its own words before the first.
+                if let Some((_, text)) = line.split_once('@') {
                     let _ended = say.send(text.to_owned());
                 }
             }
         });
-        Self { child, said }
+        let stdin = child.stdin.take().unwrap();
+        Self { child, _stdin: stdin, log: plan.log(), ready: false, said }
     }
 
     /// Ends it without a word.
@@ -86,9 +92,21 @@ impl Running {
 
     /// Asks it to end; it must do so by itself, well.
     pub(crate) fn terminate(&mut self) {
+        // Before it listens for the signal, the signal would simply kill it.
+        while !self.ready {
+            match self.said.recv_timeout(PATIENCE * 2) {
+                Ok(said) => self.ready = said == "ready",
+                Err(error) => panic!("a child does not get ready ({error}):\n{}", self.last_words()),
+            }
+        }
         signal_process(self.child.id(), Signal::TERM);
         let status = self.child.wait().unwrap();
-        assert!(status.success(), "a member that was asked to leave ended with {status}");
+        assert!(status.success(), "a member that was asked to leave ended with {status}:\n{}", self.last_words());
+    }
+
+    fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+        log.lines().skip(log.lines().count().saturating_sub(30)).collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -129,6 +147,7 @@ fn a_child() {
 
 async fn consume(plan: &Plan) {
     let mut terminated = signal(SignalKind::terminate()).unwrap();
+    say("ready");
     let options = KafkaOptions {
         brokers: plan.brokers.clone(),
         client_id: plan.member.clone(),
@@ -146,7 +165,6 @@ async fn consume(plan: &Plan) {
     };
     let mut member = log.join(join).await.unwrap();
     let mut output = OpenOptions::new().create(true).append(true).open(plan.output()).unwrap();
-    say("joined");
     loop {
         let event = tokio::select! {
             _ = terminated.recv() => break,
@@ -179,7 +197,6 @@ async fn consume(plan: &Plan) {
         }
     }
     member.leave().await;
-    say("left");
 }
 
 async fn start(member: &mut dyn GroupMember, partition: u32) {

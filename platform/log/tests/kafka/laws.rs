@@ -17,6 +17,7 @@ static NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// A log of its own on the shared broker.
 pub(crate) async fn instance(change: impl FnOnce(&mut KafkaOptions)) -> Instance {
+    crate::tools::logs();
     let broker = TestBroker::shared().await;
     let mut options = broker.options();
     options.clock_topic = "clock".to_owned();

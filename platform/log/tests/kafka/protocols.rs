@@ -68,7 +68,12 @@ enum After {
 }
 
 /// Reads what children say until the predicate holds of who owns what; answers how long it took.
-fn owned_within(members: &[&Running], owners: &mut BTreeMap<u32, usize>, limit: Duration, enough: usize) -> Option<Duration> {
+fn owned_within(
+    members: &[&Running],
+    owners: &mut BTreeMap<u32, usize>,
+    limit: Duration,
+    enough: usize,
+) -> Option<Duration> {
     let began = now();
     while owners.len() < enough {
         for (index, member) in members.iter().enumerate() {

@@ -45,7 +45,10 @@ fn form() -> Form {
 }
 
 fn seed() -> u64 {
-    std::env::var("WAYBILL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| rand::random_range(1..=u64::from(u32::MAX)))
+    std::env::var("WAYBILL_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| rand::random_range(1..=u64::from(u32::MAX)))
 }
 
 #[allow(clippy::disallowed_methods, reason = "the test's own time")]

@@ -6,6 +6,14 @@ use bytes::Bytes;
 use waybill_log::{KafkaLog, Log as _, NewRecord, NewTopic, TopicPartition};
 use waybill_schemas::topics::Cleanup;
 
+/// Shows what the backend logs when WAYBILL_TEST_LOG is set.
+pub(crate) fn logs() {
+    if std::env::var_os("WAYBILL_TEST_LOG").is_some() {
+        let shown = tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_test_writer();
+        let _installed_before = shown.try_init();
+    }
+}
+
 /// A topic that deletes.
 pub(crate) fn topic(name: &str, partitions: u32) -> NewTopic {
     NewTopic {
@@ -49,7 +57,9 @@ pub(crate) fn error_lines(dir: &Path) -> Vec<String> {
         let path = file.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "log") {
             let text = std::fs::read_to_string(path).unwrap();
-            found.extend(text.lines().filter(|line| line.contains(" ERROR ") || line.contains("panicked")).map(str::to_owned));
+            found.extend(
+                text.lines().filter(|line| line.contains(" ERROR ") || line.contains("panicked")).map(str::to_owned),
+            );
         }
     }
     found
