@@ -8,7 +8,8 @@
 //! still wanted: 32 × 4 MiB = 128 MiB at the very worst, whatever the lag. Readers outside groups keep few cursors besides.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock, Weak},
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
     time::Duration,
 };
 
@@ -24,6 +25,8 @@ use tokio::{
     task::spawn_blocking,
     time::{Instant, timeout},
 };
+
+use waybill_schemas::WallMs;
 
 use super::{
     context::Context,
@@ -52,6 +55,8 @@ pub(super) struct FetchClient {
     /// `None` only while it is dropped.
     native: RwLock<Option<Arc<Native>>>,
     request_timeout: Duration,
+    /// Topics of which this client knows the leaders.
+    known: Mutex<BTreeSet<Arc<str>>>,
 }
 
 impl FetchClient {
@@ -79,7 +84,8 @@ impl FetchClient {
         config.set("enable.partition.eof", "true").set("auto.offset.reset", "error");
         let native: Native =
             config.create_with_context(context).map_err(|error| from_error(&error, "the consumer cannot be made"))?;
-        let client = Arc::new(Self { native: RwLock::new(Some(Arc::new(native))), request_timeout });
+        let native = RwLock::new(Some(Arc::new(native)));
+        let client = Arc::new(Self { native, request_timeout, known: Mutex::default() });
         tokio::spawn(keep(Arc::downgrade(&client)));
         Ok(client)
     }
@@ -103,6 +109,21 @@ impl FetchClient {
         }
     }
 
+    /// Makes sure that this client knows a topic. Without it the first cursor on a topic would wait for librdkafka's next
+    /// look around, up to a second.
+    pub(super) async fn know(&self, topic: &Arc<str>) -> Result<(), LogError> {
+        if self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(topic) {
+            return Ok(());
+        }
+        let name = Arc::clone(topic);
+        self.ask(topic, move |native, limit| {
+            native.fetch_metadata(Some(&name), limit).map(drop).map_err(|error| from_error(&error, &name))
+        })
+        .await?;
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(topic));
+        Ok(())
+    }
+
     /// The partition's offsets, asked of the broker now.
     pub(super) async fn bounds(&self, at: &TopicPartition) -> Result<Bounds, LogError> {
         let (topic, partition) = (Arc::clone(&at.topic), native_partition(at.partition));
@@ -113,6 +134,40 @@ impl FetchClient {
                     next: u64::try_from(next).unwrap_or(0),
                 })
                 .map_err(|error| from_error(&error, &topic))
+        })
+        .await
+    }
+
+    /// The first offsets appended at or after a time, one a partition asked for, asked in one request of each leader.
+    pub(super) async fn offsets_for_time(
+        &self,
+        topic: &Arc<str>,
+        partitions: Vec<u32>,
+        time: WallMs,
+    ) -> Result<Vec<Option<u64>>, LogError> {
+        let name = Arc::clone(topic);
+        self.ask(topic, move |native, limit| {
+            let asked = || {
+                let mut list = TopicPartitionList::with_capacity(partitions.len());
+                for partition in &partitions {
+                    let time = Offset::Offset(time.ms().max(0));
+                    list.add_partition_offset(&name, native_partition(*partition), time)?;
+                }
+                let found = native.offsets_for_times(list, limit)?;
+                let mut offsets = Vec::with_capacity(partitions.len());
+                for partition in &partitions {
+                    let row = found.find_partition(&name, native_partition(*partition));
+                    offsets.push(match row {
+                        None => None,
+                        Some(row) => {
+                            row.error()?;
+                            if let Offset::Offset(offset) = row.offset() { u64::try_from(offset).ok() } else { None }
+                        }
+                    });
+                }
+                Ok(offsets)
+            };
+            settled(limit, asked).map_err(|error| from_error(&error, &name))
         })
         .await
     }
@@ -205,7 +260,8 @@ impl Cursor {
         let native = client.native()?;
         let queue = PartitionQueue::new(&native, &at.topic, native_partition(at.partition), filled)
             .ok_or_else(|| LogError::UnknownTopic(at.topic.to_string()))?;
-        let cursor = Self { client: Arc::clone(client), at: at.clone(), queue: Some(queue), next: None, position: offset };
+        let cursor =
+            Self { client: Arc::clone(client), at: at.clone(), queue: Some(queue), next: None, position: offset };
         cursor.assign(offset)?;
         Ok(cursor)
     }

@@ -295,6 +295,7 @@ impl GroupMember for Member {
                 None => self.log.reads.bounds(&at).await?.first,
             },
         };
+        self.fetch.know(&self.topic).await?;
         if !self.shared.ownership.holds(partition) {
             return Err(self.not_owned(partition));
         }

@@ -27,7 +27,6 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use rdkafka::{
-    Offset, TopicPartitionList,
     config::{ClientConfig, RDKafkaLogLevel},
     consumer::Consumer as _,
 };
@@ -38,8 +37,8 @@ pub use self::{
     options::{GroupProtocol, KafkaOptions, OptionsError, Places, Settings, StaticMembers},
 };
 use self::{
-    context::Context, error::from_error, faults::FaultState, fetch::{native_partition, settled}, member::Member,
-    producer::Producer, reads::Reads, topics::Topics,
+    context::Context, error::from_error, faults::FaultState, member::Member, producer::Producer, reads::Reads,
+    topics::Topics,
 };
 use crate::seam::{
     Appended, Batch, Bounds, GroupMember, JoinGroup, Log, LogError, NewRecord, NewTopic, ReadFrom, Record,
@@ -270,26 +269,9 @@ impl Log for KafkaLog {
 
     async fn offset_for_time(&self, at: &TopicPartition, time: WallMs) -> Result<Option<u64>, LogError> {
         self.exists(at).await?;
-        let (topic, partition) = (Arc::clone(&at.topic), native_partition(at.partition));
         let client = self.inner.reads.any()?;
-        client
-            .ask(&at.topic, move |native, limit| {
-                let asked = || {
-                    let mut list = TopicPartitionList::with_capacity(1);
-                    list.add_partition_offset(&topic, partition, Offset::Offset(time.ms().max(0)))?;
-                    native.offsets_for_times(list, limit)
-                };
-                let found = settled(limit, asked)
-                    .map_err(|error| from_error(&error, &topic))?;
-                let rows = found.elements();
-                let Some(row) = rows.first() else { return Ok(None) };
-                row.error().map_err(|error| from_error(&error, &topic))?;
-                Ok(match row.offset() {
-                    Offset::Offset(offset) => u64::try_from(offset).ok(),
-                    _ => None,
-                })
-            })
-            .await
+        let found = client.offsets_for_time(&at.topic, vec![at.partition], time).await?;
+        Ok(found.into_iter().next().flatten())
     }
 
     async fn record_at(&self, at: &TopicPartition, offset: u64) -> Result<Option<Record>, LogError> {

@@ -6,7 +6,7 @@
 //! Several readers of one partition each get a cursor; a client has one cursor a partition, so the pool grows by clients.
 
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -53,8 +53,8 @@ struct Idle {
 struct State {
     clients: Vec<Arc<FetchClient>>,
     idle: Vec<Idle>,
-    /// Cursors being read: how many on each partition of each client (by its place).
-    busy: BTreeMap<(usize, TopicPartition), ()>,
+    /// Partitions being read, of each client (by its place).
+    busy: BTreeSet<(usize, TopicPartition)>,
 }
 
 struct Side {
@@ -76,24 +76,23 @@ pub(super) struct Reads {
 /// A cursor in use; goes back to the pool when it is dropped, also in the middle of a read.
 struct Lease {
     side: Arc<Side>,
+    at: TopicPartition,
     client: usize,
+    /// Where the cursor is still to be made.
+    opens: Option<Arc<FetchClient>>,
     cursor: Option<Cursor>,
     keep: bool,
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(cursor) = self.cursor.take() else { return };
         let mut state = self.side.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.keep {
-            state.busy.remove(&(self.client, cursor.at().clone()));
-            state.idle.push(Idle { cursor, since: Instant::now() });
-        } else {
+        match self.cursor.take() {
+            Some(cursor) if self.keep => state.idle.push(Idle { cursor, since: Instant::now() }),
             // Let go before the place is free: a client has one cursor a partition.
-            let key = (self.client, cursor.at().clone());
-            drop(cursor);
-            state.busy.remove(&key);
+            other => drop(other),
         }
+        state.busy.remove(&(self.client, self.at.clone()));
         drop(state);
         self.side.returned.notify_waiters();
     }
@@ -126,7 +125,7 @@ impl Side {
             return Ok(Some(lease));
         }
         let taken = |state: &State, client: usize| {
-            state.busy.contains_key(&(client, at.clone()))
+            state.busy.contains(&(client, at.clone()))
                 || state.idle.iter().any(|idle| here(idle) && Arc::ptr_eq(idle.cursor.client(), &state.clients[client]))
         };
         let mut free = (0..state.clients.len()).find(|client| !taken(&state, *client));
@@ -141,9 +140,9 @@ impl Side {
             lease.cursor_mut()?.reposition(offset)?;
             return Ok(Some(lease));
         };
-        let cursor = Cursor::open(&state.clients[client], at, offset, Arc::default())?;
-        state.busy.insert((client, at.clone()), ());
-        Ok(Some(Lease { side: Arc::clone(self), client, cursor: Some(cursor), keep: true }))
+        state.busy.insert((client, at.clone()));
+        let opens = Some(Arc::clone(&state.clients[client]));
+        Ok(Some(Lease { side: Arc::clone(self), at: at.clone(), client, opens, cursor: None, keep: true }))
     }
 
     /// Whether a cursor stands ready exactly here.
@@ -155,8 +154,9 @@ impl Side {
     fn lease(self: &Arc<Self>, state: &mut State, index: usize) -> Lease {
         let cursor = state.idle.swap_remove(index).cursor;
         let client = state.clients.iter().position(|client| Arc::ptr_eq(client, cursor.client())).unwrap_or(0);
-        state.busy.insert((client, cursor.at().clone()), ());
-        Lease { side: Arc::clone(self), client, cursor: Some(cursor), keep: true }
+        let at = cursor.at().clone();
+        state.busy.insert((client, at.clone()));
+        Lease { side: Arc::clone(self), at, client, opens: None, cursor: Some(cursor), keep: true }
     }
 }
 
@@ -198,7 +198,11 @@ impl Reads {
             let returned = side.returned.notified();
             tokio::pin!(returned);
             returned.as_mut().enable();
-            if let Some(lease) = side.take(self, at, offset)? {
+            if let Some(mut lease) = side.take(self, at, offset)? {
+                if let Some(client) = lease.opens.take() {
+                    client.know(&at.topic).await?;
+                    lease.cursor = Some(Cursor::open(&client, at, offset, Arc::default())?);
+                }
                 return Ok(lease);
             }
             if timeout_at(deadline, returned).await.is_err() {

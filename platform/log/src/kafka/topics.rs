@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -14,7 +14,7 @@ use rdkafka::{
     types::RDKafkaErrorCode as Code,
 };
 use tokio::time::{Instant, sleep};
-use waybill_schemas::topics::Cleanup;
+use waybill_schemas::{WallMs, topics::Cleanup};
 
 use super::{
     context::Context,
@@ -164,7 +164,12 @@ impl Topics {
         let deadline = Instant::now() + self.request_timeout;
         loop {
             match self.look(client, &topic.name).await {
-                Ok((partitions, led)) if led == partitions => return same_shape(topic, partitions),
+                Ok((partitions, led)) if led == partitions => {
+                    // A leader that is named may not lead yet: it does once it answers.
+                    let name = Arc::from(topic.name.as_str());
+                    client.offsets_for_time(&name, (0..partitions).collect(), WallMs::ZERO).await?;
+                    return same_shape(topic, partitions);
+                }
                 Ok(_) | Err(LogError::UnknownTopic(_)) if Instant::now() < deadline => sleep(SETTLING).await,
                 Ok(_) => return Err(LogError::Unavailable(format!("topic {} has no leaders yet", topic.name))),
                 Err(error) => return Err(error),
