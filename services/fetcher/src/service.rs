@@ -188,6 +188,8 @@ impl Drop for Partition {
 enum State {
     Booting,
     Serving(Box<Serving>),
+    /// Its records cannot be read: held and shown, so that nobody else breaks on it in turn, until somebody looks.
+    Refused(String),
 }
 
 struct Serving {
@@ -262,7 +264,11 @@ impl Service {
             return Err(FetcherError::Poison(why));
         }
         let booting = self.partitions.values().any(|partition| matches!(partition.state, State::Booting));
-        match trouble {
+        let refused = self.partitions.values().find_map(|partition| match &partition.state {
+            State::Refused(why) => Some(why.clone()),
+            State::Booting | State::Serving(_) => None,
+        });
+        match trouble.or(refused) {
             Some(why) => self.component.not_ready(&why),
             None if booting => self.component.not_ready("restoring budgets"),
             None => self.component.ready(),

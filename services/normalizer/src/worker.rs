@@ -18,16 +18,22 @@ use std::{
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 use waybill_adapters::{Adapter, Catalog};
-use waybill_log::{ErrorClass, LogError, NewRecord, Record, SharedLog, offset_tracker::Ticket, records::JsonError};
+use waybill_log::{
+    ErrorClass, LogError, NewRecord, Record, SharedLog,
+    offset_tracker::Ticket,
+    records::{JsonError, dead_letter_headers},
+};
 use waybill_runtime::{
     Clocks, PoisonWatch, Pulse,
     poison::{Gate, quarantined_until},
     retry::RetryPolicy,
     telemetry::promise_violated,
+    trace::{self, Trail},
 };
 use waybill_schemas::{
     OutcomeClass, ShipmentKey,
     fetch::{FetchResult, RequestKind},
+    headers,
     layout::Layout,
 };
 
@@ -95,6 +101,8 @@ struct Piece {
     before: Vec<NewRecord>,
     outcomes: Vec<NewRecord>,
     bytes: usize,
+    /// Of what is sent, until it is acknowledged.
+    spans: Vec<tracing::Span>,
 }
 
 impl Worker {
@@ -128,7 +136,7 @@ impl Worker {
         for (ticket, record) in work.records {
             // Normalizing is work without waiting: let other partitions have their turn.
             tokio::task::consume_budget().await;
-            let outputs = self.outputs(&record);
+            let outputs = self.traced(&record, &mut piece.spans);
             if let Some(why) = self.shared.poison.must_stop() {
                 return Err(End::Poisoned(why));
             }
@@ -149,6 +157,20 @@ impl Worker {
         self.produce(piece.outcomes).await?;
         let _ = told.send(Told::Done(piece.tickets));
         Ok(())
+    }
+
+    /// What follows from a record; what is sent carries a context below the record's.
+    fn traced(&mut self, record: &Record, spans: &mut Vec<tracing::Span>) -> Outputs {
+        let results = Arc::clone(&self.shared.topics.results);
+        let place = trace::Place { topic: &results, partition: self.partition, offset: record.offset };
+        let trail = Trail::process(place, "waybill.normalizer", record.header(headers::TRACEPARENT));
+        let mut outputs = trail.span().in_scope(|| self.outputs(record));
+        let is_letter = |record: &NewRecord| record.headers.iter().any(|(name, _)| name == dead_letter_headers::REASON);
+        // A dead letter keeps the headers of what it is about.
+        for sent in outputs.before.iter_mut().chain(&mut outputs.outcome).filter(|record| !is_letter(record)) {
+            spans.push(trail.send(&sent.at.topic, &mut sent.headers));
+        }
+        outputs
     }
 
     fn outputs(&mut self, record: &Record) -> Outputs {
@@ -263,3 +285,7 @@ fn count(done: &Normalized) {
         promise_violated(id, "a normalized result");
     }
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

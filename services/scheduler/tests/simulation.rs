@@ -24,8 +24,9 @@ use tokio_util::sync::CancellationToken;
 use waybill_log::{
     EmbeddedLog, EmbeddedOptions, NewRecord, NewTopic, ReadFrom, Record, SharedLog, TopicPartition,
     claims::{self, ClaimTracker, Standing},
+    records::attempt_headers,
 };
-use waybill_runtime::{Clocks, Health, JourneyScale};
+use waybill_runtime::{Clocks, Health, JourneyScale, poison::PoisonLimits};
 use waybill_scheduler::{CarrierTerms, Carriers, Deps, SchedulerConfig, SchedulerError, Switch};
 use waybill_schemas::{
     CarrierSlug, JourneyMs, Memories, Memory, OutcomeClass, ShipmentKey, Status, SubStatus, WallMs,
@@ -166,11 +167,14 @@ impl World {
             sleep(Duration::from_millis(rng.random_range(5..400))).await;
         }
         let outcome = self.answer(&request, offset, late, &mut rng);
+        // Now and then nobody can read it; key and headers still name the attempt.
+        let garbled = late == Late::No && rng.random_bool(0.02);
+        let value = if garbled { b"{no json".to_vec() } else { serde_json::to_vec(&outcome).unwrap() };
         let record = NewRecord {
             at: at(names::OUTCOMES, self.layout.partition_of(&request.carrier)),
             key: Some(Bytes::from(request.key().record_key())),
-            value: Some(Bytes::from(serde_json::to_vec(&outcome).unwrap())),
-            headers: Vec::new(),
+            value: Some(Bytes::from(value)),
+            headers: attempt_headers(outcome.attempt, Some(outcome.request_offset)),
         };
         {
             let mut witness = self.witness.lock().unwrap();
@@ -180,7 +184,10 @@ impl World {
                     witness.answered += 1;
                     let seen = witness.numbers.entry(request.key()).or_default();
                     seen.open = None;
-                    seen.memory = outcome.memories.normalizer.0.clone();
+                    // Nothing that is remembered is lost with an outcome that cannot be read.
+                    if !garbled {
+                        seen.memory = outcome.memories.normalizer.0.clone();
+                    }
                 }
             }
         }
@@ -268,7 +275,11 @@ fn start(world: &World, group: &str, member: &str) -> Running {
         carriers: Arc::new(Terms),
         member: member.to_owned(),
         health: Health::default(),
-        config: SchedulerConfig { group: group.to_owned(), ..SchedulerConfig::default() },
+        config: SchedulerConfig {
+            group: group.to_owned(),
+            poison: PoisonLimits { records: 1_000_000, ..PoisonLimits::default() },
+            ..SchedulerConfig::default()
+        },
     };
     let task = tokio::spawn(waybill_scheduler::run(deps, shutdown.clone()));
     Running { task, shutdown }

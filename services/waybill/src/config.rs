@@ -194,6 +194,12 @@ impl Config {
             self.fetcher.carriers.insert(slug, carrier.clone());
         }
         let prefix: TopicPrefix = self.log.prefix.parse().context("log.prefix")?;
+        // Two installations on one Kafka differ by their prefix: in their groups too.
+        for group in [&mut self.scheduler.group, &mut self.normalizer.group] {
+            if group.starts_with("waybill-") {
+                *group = prefix.of(group);
+            }
+        }
         if let Some(kafka) = &mut self.log.kafka {
             // Where the broker's time is asked for, if nothing else was written lately: a topic of this prefix.
             if kafka.clock_topic == KafkaOptions::default().clock_topic {

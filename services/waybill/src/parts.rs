@@ -80,17 +80,16 @@ pub(crate) async fn settle(log: SharedLog, config: &Config, catalog: &Catalog) -
 /// Every topic is there, with the partitions of the layout.
 async fn present(log: &SharedLog, prefix: &TopicPrefix, partitions: u32) -> Result<()> {
     let mut missing = Vec::new();
-    for wanted in new_topics(prefix, partitions) {
-        match log.describe(&wanted.name).await {
-            Ok(found) if found.partitions != wanted.partitions && wanted.partitions > 1 => bail!(
-                "topic {} has {} partitions and this process is configured for {}; set log.partitions to {}",
-                wanted.name,
+    for spec in topics::all() {
+        let name = prefix.of(&spec.name);
+        match log.describe(&name).await {
+            Ok(found) if spec.partitioning == Partitioning::Budget && found.partitions != partitions => bail!(
+                "topic {name} has {} partitions and this process is configured for {partitions}; set log.partitions to {}",
                 found.partitions,
-                wanted.partitions,
                 found.partitions
             ),
             Ok(_) => {}
-            Err(LogError::UnknownTopic(_)) => missing.push(wanted.name),
+            Err(LogError::UnknownTopic(_)) => missing.push(name),
             Err(error) => return Err(error.into()),
         }
     }

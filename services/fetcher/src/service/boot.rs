@@ -87,6 +87,15 @@ impl Service {
             Ok(booted) => booted,
             // Somebody else is booting it: the revocation is on its way.
             Err(FetcherError::Claim(ClaimError::Superseded { .. })) => return Ok(()),
+            // Never passed over: what was spent would be spent again (POL-1, POL-2). The other partitions go on.
+            Err(FetcherError::Claim(error @ ClaimError::Unreadable { .. })) => {
+                let why = format!(
+                    "{error}: run a version of waybill that can read it, or replace that record after saving it"
+                );
+                tracing::error!(partition, why, "fetcher.partition_refused");
+                owned.state = State::Refused(why);
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
         debug_assert_eq!(booted.partition, partition);
