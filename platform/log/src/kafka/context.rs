@@ -56,10 +56,10 @@ impl Context {
     /// The token as it is in the file now.
     pub(super) fn token(&self) -> Result<OAuthToken, Box<dyn Error>> {
         let Some(path) = &self.oauth_token_file else {
-            return Err("kafka.oauth_token_file is not set, and OAUTHBEARER needs a token".into());
+            return Err("log.kafka.oauth_token_file is not set, and OAUTHBEARER needs a token".into());
         };
         let token = std::fs::read_to_string(path)
-            .map_err(|error| format!("kafka.oauth_token_file {} cannot be read: {error}", path.display()))?;
+            .map_err(|error| format!("log.kafka.oauth_token_file {} cannot be read: {error}", path.display()))?;
         let token = token.trim().to_owned();
         let claims = claims(&token).unwrap_or_default();
         #[allow(clippy::disallowed_methods, reason = "a token's life is counted on the wall clock, by both sides")]

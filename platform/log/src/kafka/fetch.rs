@@ -3,9 +3,11 @@
 //! A cursor holds a partition of its client from an offset on; its records come to a queue of its own, so a busy partition
 //! never hides another and a cursor that nobody reads holds back only itself.
 //!
-//! Memory of a process, with 32 partitions far behind: each partition's queue holds at most `QUEUED_KIB` + one fetch of
-//! `PARTITION_BYTES` = 2 MiB, and may keep alive one answer of at most `ANSWER_BYTES` = 2 MiB of which a last record is
-//! still wanted: 32 × 4 MiB = 128 MiB at the very worst, whatever the lag. Readers outside groups keep few cursors besides.
+//! Memory of a process with 32 partitions far behind. A partition's queue holds `QUEUED_KIB` (or `QUEUED_RECORDS`), plus what
+//! one more fetch brings: `PARTITION_BYTES` *as compressed*, so at a ratio of 10 some 1.25 MiB, plus the rest of a batch (at
+//! most 1 MiB, our producer's limit). That is 2.75 MiB; 32 of them are 88 MiB. Uncompressed records keep the answer alive
+//! in which they came: at most `ANSWER_BYTES` a partition, 32 MiB. Together 120 MiB, whatever the lag. (With fetches of
+//! 1 MiB a compressible backlog was seen to need 680 MiB.) Readers outside groups keep few cursors besides.
 
 use std::{
     collections::BTreeSet,
@@ -36,11 +38,13 @@ use super::{
 use crate::seam::{Bounds, LogError, TopicPartition};
 
 /// Records waiting in a partition's queue, in KiB.
-const QUEUED_KIB: u32 = 1_024;
-/// Most bytes of one partition in one answer.
-const PARTITION_BYTES: u32 = 1_048_576;
-/// Most bytes of one answer.
-const ANSWER_BYTES: u32 = 2 * 1_048_576;
+const QUEUED_KIB: u32 = 512;
+/// The same in records: each costs some hundred bytes beside its own.
+const QUEUED_RECORDS: u32 = 2_000;
+/// Most bytes of one partition in one answer, as compressed; one batch always passes.
+const PARTITION_BYTES: u32 = 131_072;
+/// Most bytes of one answer, as compressed.
+const ANSWER_BYTES: u32 = 1_048_576;
 /// How often a client's own events are looked at.
 const KEEPING: Duration = Duration::from_millis(100);
 /// How long a partition that is getting a leader is left alone.
@@ -74,6 +78,7 @@ impl FetchClient {
             ("fetch.queue.backoff.ms", "5".to_owned()),
             ("fetch.error.backoff.ms", "100".to_owned()),
             ("queued.max.messages.kbytes", QUEUED_KIB.to_string()),
+            ("queued.min.messages", QUEUED_RECORDS.to_string()),
             ("fetch.message.max.bytes", PARTITION_BYTES.to_string()),
             ("fetch.max.bytes", ANSWER_BYTES.to_string()),
         ] {

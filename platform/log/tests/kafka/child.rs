@@ -84,6 +84,21 @@ impl Running {
         Self { child, _stdin: stdin, log: plan.log(), ready: false, said }
     }
 
+    /// What it says next.
+    pub(crate) fn hear(&mut self) -> String {
+        let said =
+            self.said.recv_timeout(PATIENCE * 2).unwrap_or_else(|error| panic!("{error}:\n{}", self.last_words()));
+        self.ready |= said == "ready";
+        said
+    }
+
+    /// The most memory it ever had, in KiB.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Ends it without a word.
     pub(crate) fn kill(&mut self) {
         signal_process(self.child.id(), Signal::KILL);
@@ -94,10 +109,7 @@ impl Running {
     pub(crate) fn terminate(&mut self) {
         // Before it listens for the signal, the signal would simply kill it.
         while !self.ready {
-            match self.said.recv_timeout(PATIENCE * 2) {
-                Ok(said) => self.ready = said == "ready",
-                Err(error) => panic!("a child does not get ready ({error}):\n{}", self.last_words()),
-            }
+            self.hear();
         }
         signal_process(self.child.id(), Signal::TERM);
         let status = self.child.wait().unwrap();

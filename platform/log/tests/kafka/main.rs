@@ -10,6 +10,7 @@
 mod access;
 mod child;
 mod drift;
+mod lag;
 mod laws;
 mod outage;
 mod protocols;
