@@ -6,16 +6,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "reads what its own programs answer")]
 
+#[path = "support/chart.rs"]
+mod chart;
+#[path = "support/cluster.rs"]
+mod cluster;
 mod support;
 
 use std::time::Duration;
 
+use cluster::{Cluster, Plan, ROLES, tail};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rustix::process::{Pid, Signal, kill_process};
-use support::{
-    cluster::{Cluster, Plan, ROLES, tail},
-    embedded_clickhouse, eventually,
-};
+use support::{embedded_clickhouse, eventually};
 use tokio::time::{Instant, sleep};
 use waybill_carrier_sim::wall_now_ms;
 

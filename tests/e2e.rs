@@ -3,14 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "reads what its own programs answer")]
 
+#[path = "support/chart.rs"]
+mod chart;
+#[path = "support/cluster.rs"]
+mod cluster;
 mod support;
 
 use std::time::Duration;
 
-use support::{
-    cluster::{Cluster, Plan, tail},
-    embedded_clickhouse,
-};
+use cluster::{Cluster, Plan, tail};
+use support::embedded_clickhouse;
 use tokio::time::Instant;
 use waybill_carrier_sim::wall_now_ms;
 

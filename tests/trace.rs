@@ -168,9 +168,9 @@ async fn one_trace_leads_from_the_request_to_the_store_and_names_no_number() {
         let names: BTreeSet<&str> =
             spans.iter().filter(|span| span.trace == TRACE).map(|span| span.name.as_str()).collect();
         let walked = WALK.iter().all(|(name, _)| names.contains(name));
-        let linked = spans.iter().any(|span| {
-            span.name == "INSERT tracking_events" && span.links.iter().any(|trace| trace == TRACE)
-        });
+        let linked = spans
+            .iter()
+            .any(|span| span.name == "INSERT tracking_events" && span.links.iter().any(|trace| trace == TRACE));
         (walked && linked).then_some(spans)
     })
     .await;

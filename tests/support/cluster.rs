@@ -4,7 +4,14 @@
 //! What is true is known from outside: the simulator's ledger says what must be stored, its arrivals say whether a budget
 //! was ever exceeded. Services run at real time; the carriers' parcels live fast, and budgets bound the longest interval,
 //! so that each number is asked every few seconds.
-#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "each test uses a part of it; it fails by panicking and reads what its own programs answer"
+)]
 
 use std::{
     collections::BTreeMap,
@@ -27,10 +34,9 @@ use waybill_carrier_sim::{
 use waybill_clickhouse::embedded::{EmbeddedClickHouse, EmbeddedConfig, StoreState};
 use waybill_log::kafka::testing::TestBroker;
 
-use super::{
-    PATIENCE, PROGRAM,
+use crate::{
     chart::{Chart, Pod, root},
-    http_client,
+    support::{PATIENCE, PROGRAM, http_client},
 };
 
 /// The services, in the order in which they start.
@@ -260,10 +266,8 @@ impl Plan {
                 let path = root().join("loadtest/carriers").join(slug).join(name);
                 fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
             };
-            adapters.insert(
-                slug.to_owned(),
-                json!({ "adapter": file("adapter.yaml"), "mapping": file("mapping.yaml") }),
-            );
+            adapters
+                .insert(slug.to_owned(), json!({ "adapter": file("adapter.yaml"), "mapping": file("mapping.yaml") }));
         }
         json!({
             "kafka": { "brokers": brokers, "config": { "replication": 1 } },
@@ -443,7 +447,8 @@ impl Cluster {
     /// GET at one of the HTTP interfaces.
     pub async fn get(&mut self, ordinal: u32, path: &str) -> (u16, Value) {
         let api = self.service("api", ordinal).api;
-        let answer = self.http.get(format!("http://{api}{path}")).bearer_auth(KEY).send().await.expect("the API answers");
+        let answer =
+            self.http.get(format!("http://{api}{path}")).bearer_auth(KEY).send().await.expect("the API answers");
         let status = answer.status().as_u16();
         (status, answer.json().await.unwrap_or(Value::Null))
     }
@@ -528,9 +533,8 @@ impl Cluster {
     /// What the carriers have shown.
     pub fn shown(&self) -> Histories {
         let history = |truth: waybill_carrier_sim::Truth| {
-            let event = |shown: waybill_carrier_sim::Shown| {
-                (shown.time_raw, shown.text, shown.location.unwrap_or_default())
-            };
+            let event =
+                |shown: waybill_carrier_sim::Shown| (shown.time_raw, shown.text, shown.location.unwrap_or_default());
             let mut events: Vec<_> = truth.events.into_iter().map(event).collect();
             events.sort();
             ((truth.carrier, truth.number), events)
@@ -564,9 +568,9 @@ impl Cluster {
         loop {
             let truth = self.simulator.truth();
             // A carrier whose quota is used up shows no ends; what it has shown must be stored all the same.
-            let open = truth
-                .iter()
-                .filter(|truth| truth.sub_status.is_some() && !truth.end_shown && Some(truth.carrier.as_str()) != quota);
+            let open = truth.iter().filter(|truth| {
+                truth.sub_status.is_some() && !truth.end_shown && Some(truth.carrier.as_str()) != quota
+            });
             let (open, shown) = (open.count(), self.shown());
             if open == 0 && self.stored().await == shown && self.shown() == shown {
                 break;
@@ -578,9 +582,15 @@ impl Cluster {
                 let differ: Vec<_> = shown
                     .iter()
                     .filter(|(key, events)| stored.get(*key) != Some(events))
-                    .map(|(key, events)| format!("{key:?}: {} shown, {} stored", events.len(), stored.get(key).map_or(0, Vec::len)))
+                    .map(|(key, events)| {
+                        format!("{key:?}: {} shown, {} stored", events.len(), stored.get(key).map_or(0, Vec::len))
+                    })
                     .collect();
-                panic!("{open} parcels have not shown their end; {} histories differ: {:#?}", differ.len(), &differ[..differ.len().min(10)]);
+                panic!(
+                    "{open} parcels have not shown their end; {} histories differ: {:#?}",
+                    differ.len(),
+                    &differ[..differ.len().min(10)]
+                );
             }
             sleep(Duration::from_millis(500)).await;
         }
@@ -602,7 +612,8 @@ impl Cluster {
     }
 
     async fn check_ends(&self, without: Option<&str>) {
-        let sql = "SELECT toString(carrier) AS carrier, number, toString(sub_status) AS sub_status FROM waybill.v_shipments";
+        let sql =
+            "SELECT toString(carrier) AS carrier, number, toString(sub_status) AS sub_status FROM waybill.v_shipments";
         let ends: BTreeMap<(String, String), String> = self
             .sql(sql)
             .await

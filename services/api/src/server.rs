@@ -9,7 +9,7 @@ use std::{
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path, Request, State},
+    extract::{DefaultBodyLimit, Extension, MatchedPath, Path, Request, State},
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -19,8 +19,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use waybill_log::{LogError, NewRecord, ReadFrom, SharedLog, TopicPartition};
-use waybill_runtime::{Clocks, Component, Health};
+use waybill_runtime::{
+    Clocks, Component, Health,
+    trace::{TraceParent, Trail},
+};
 use waybill_schemas::{
     CarrierSlug, ShipmentKey, TrackingNumber,
     command::{Command, CommandKind},
@@ -158,7 +162,18 @@ fn router(shared: Arc<Shared>) -> Router {
 }
 
 /// Access, a bound on what is worked on at once, and a deadline for each call.
-async fn guard(State(shared): App, request: Request, next: Next) -> Response {
+async fn guard(State(shared): App, mut request: Request, next: Next) -> Response {
+    let incoming = request.headers().get(headers::TRACEPARENT).and_then(|value| TraceParent::read(value.as_bytes()));
+    let route = request.extensions().get::<MatchedPath>().map_or("", |path| path.as_str()).to_owned();
+    let trail = Trail::serve(request.method().as_str(), &route, incoming);
+    let span = trail.span().clone();
+    request.extensions_mut().insert(trail);
+    let response = answer(shared, request, next).instrument(span.clone()).await;
+    span.record("http.response.status_code", i64::from(response.status().as_u16()));
+    response
+}
+
+async fn answer(shared: Arc<Shared>, request: Request, next: Next) -> Response {
     match shared.access.check(request.headers()) {
         Ok(()) => {}
         Err(Refusal::Key) => {
@@ -200,13 +215,17 @@ struct Registrations {
     shipments: Vec<Entry>,
 }
 
-async fn post_shipments(State(shared): App, body: Bytes) -> Result<Json<Value>, Problem> {
+async fn post_shipments(
+    State(shared): App,
+    Extension(trail): Extension<Trail>,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
     let entries = parse::<Registrations>(&body)?.shipments;
     if entries.len() > MAX_NUMBERS_PER_POST {
         let detail = format!("at most {MAX_NUMBERS_PER_POST} numbers a call");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many", detail));
     }
-    let (accepted, rejected) = take(&shared, entries, CommandKind::Register).await?;
+    let (accepted, rejected) = take(&shared, entries, CommandKind::Register, &trail).await?;
     let accepted: Vec<Value> = accepted.into_iter().map(|taken| taken.answer).collect();
     Ok(Json(json!({ "accepted": accepted, "rejected": rejected })))
 }
@@ -218,7 +237,12 @@ struct Taken {
 }
 
 /// Turns entries into commands and appends them; all or, when the log fails, an error for the whole call.
-async fn take(shared: &Shared, entries: Vec<Entry>, kind: CommandKind) -> Result<(Vec<Taken>, Vec<Value>), Problem> {
+async fn take(
+    shared: &Shared,
+    entries: Vec<Entry>,
+    kind: CommandKind,
+    trail: &Trail,
+) -> Result<(Vec<Taken>, Vec<Value>), Problem> {
     let id = format!("{:x}", shared.deps.clocks.wall_us());
     let until = (kind == CommandKind::Lookup).then(|| shared.deps.clocks.journey().plus_ms(LOOKUP_MS));
     let order = Order { kind, id: &id, until };
@@ -245,7 +269,7 @@ async fn take(shared: &Shared, entries: Vec<Entry>, kind: CommandKind) -> Result
             Taken { key, existing, answer }
         })
         .collect();
-    send(shared, taken.into_iter().map(|(command, _)| command).collect()).await?;
+    send(shared, taken.into_iter().map(|(command, _)| command).collect(), trail).await?;
     Ok((answers, rejected))
 }
 
@@ -254,20 +278,27 @@ fn key_of(command: &Command) -> ShipmentKey {
 }
 
 /// Appends commands and remembers them as pending.
-async fn send(shared: &Shared, commands: Vec<Command>) -> Result<(), Problem> {
+async fn send(shared: &Shared, commands: Vec<Command>, trail: &Trail) -> Result<(), Problem> {
     let topic: Arc<str> = shared.deps.topics.of(names::COMMANDS).into();
     let mut records = Vec::with_capacity(commands.len());
+    // One span for the whole append, whose context every command carries.
+    let mut carried = Vec::new();
+    let sending = trail.send(&topic, &mut carried);
     for command in &commands {
         let value = serde_json::to_vec(command).map_err(|error| Problem::bad_request(error.to_string()))?;
         records.push(NewRecord {
             at: TopicPartition::new(Arc::clone(&topic), shared.deps.layout.partition_of(&command.carrier)),
             key: Some(key_of(command).record_key().into()),
             value: Some(value.into()),
-            headers: vec![(headers::CONTENT_TYPE.to_owned(), Bytes::from_static(b"application/json"))],
+            headers: [(headers::CONTENT_TYPE.to_owned(), Bytes::from_static(b"application/json"))]
+                .into_iter()
+                .chain(carried.iter().cloned())
+                .collect(),
         });
     }
     let places: Vec<u32> = records.iter().map(|record| record.at.partition).collect();
     let answers = shared.deps.log.produce(records).await;
+    drop(sending);
     for ((command, partition), answer) in commands.iter().zip(places).zip(answers) {
         let appended = answer.map_err(|error| Problem::log_unavailable(&error))?;
         let ordered = Ordered { partition, offset: appended.offset, at: appended.append_time, kind: command.kind };
@@ -290,7 +321,11 @@ struct Lookup {
 }
 
 /// Registers unknown numbers for a while and answers at once with what is known.
-async fn post_lookup(State(shared): App, body: Bytes) -> Result<Json<Value>, Problem> {
+async fn post_lookup(
+    State(shared): App,
+    Extension(trail): Extension<Trail>,
+    body: Bytes,
+) -> Result<Json<Value>, Problem> {
     let numbers = parse::<Lookup>(&body)?.numbers;
     if numbers.len() > MAX_LOOKUP {
         let detail = format!("at most {MAX_LOOKUP} numbers a look-up");
@@ -303,7 +338,7 @@ async fn post_lookup(State(shared): App, body: Bytes) -> Result<Json<Value>, Pro
             LookupEntry::Entry(entry) => entry,
         })
         .collect();
-    let (taken, rejected) = take(&shared, entries, CommandKind::Lookup).await?;
+    let (taken, rejected) = take(&shared, entries, CommandKind::Lookup, &trail).await?;
     let mut results = Vec::new();
     for one in taken {
         let shipment = if one.existing == Some(false) { None } else { shipments::find(&shared, &one.key).await? };
@@ -337,6 +372,7 @@ pub(crate) fn key_of_path(shared: &Shared, carrier: &str, number: &str) -> Resul
 
 async fn order(
     State(shared): App,
+    Extension(trail): Extension<Trail>,
     Path((carrier, number, what)): Path<(String, String, String)>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let kind = match what.as_str() {
@@ -345,21 +381,22 @@ async fn order(
         "refresh" => CommandKind::Refresh,
         _ => return Err(Problem::not_found("a shipment takes the orders stop, resume and refresh")),
     };
-    order_known(&shared, &carrier, &number, kind).await
+    order_known(&shared, (&carrier, &number), kind, &trail).await
 }
 
 async fn forget(
     State(shared): App,
+    Extension(trail): Extension<Trail>,
     Path((carrier, number)): Path<(String, String)>,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    order_known(&shared, &carrier, &number, CommandKind::Forget).await
+    order_known(&shared, (&carrier, &number), CommandKind::Forget, &trail).await
 }
 
 async fn order_known(
     shared: &Shared,
-    carrier: &str,
-    number: &str,
+    (carrier, number): (&str, &str),
     kind: CommandKind,
+    trail: &Trail,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let key = key_of_path(shared, carrier, number)?;
     if shipments::registered(shared, std::slice::from_ref(&key)).await.is_some_and(|known| known.is_empty()) {
@@ -378,7 +415,7 @@ async fn order_known(
         ordered_at: None,
         until: None,
     };
-    send(shared, vec![command]).await?;
+    send(shared, vec![command], trail).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "carrier": key.carrier, "number": key.number, "ordered": kind }))))
 }
 

@@ -15,7 +15,9 @@ use reqwest::{
     },
 };
 use tokio::time::timeout;
+use tracing::Instrument as _;
 use url::Url;
+use waybill_runtime::trace;
 use waybill_schemas::{WallMs, limits::MAX_ANSWER_BYTES};
 
 use crate::{
@@ -127,7 +129,14 @@ impl Exchange {
             let pass = turnstile.pass(bounds.deadline).await.map_err(Failure::Stopped)?;
             *spent += 1;
             // The client has its own deadlines; this one holds even if it misses them.
-            let answer = timeout(self.answer_timeout + Duration::from_secs(1), self.client.execute(request)).await;
+            let span = trace::client(outgoing.method.as_str(), outgoing.url.host_str().unwrap_or_default());
+            let executing = self.client.execute(request).instrument(span.clone());
+            let answer = timeout(self.answer_timeout + Duration::from_secs(1), executing).await;
+            match &answer {
+                Ok(Ok(response)) => span.record("http.response.status_code", i64::from(response.status().as_u16())),
+                Ok(Err(_)) => span.record("error.type", "connection"),
+                Err(_) => span.record("error.type", "timeout"),
+            };
             let response = match answer {
                 Ok(Ok(response)) => response,
                 Ok(Err(error)) => return Err(unavailable(&error)),

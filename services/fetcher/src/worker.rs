@@ -13,11 +13,13 @@ use tokio::{
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval},
 };
+use tracing::Instrument as _;
 use waybill_adapters::{SourceKind, sandbox};
 use waybill_log::offset_tracker::Ticket;
 use waybill_runtime::{
     PoisonWatch, Pulse,
     poison::{Gate, quarantined_until},
+    trace::Trail,
 };
 use waybill_schemas::{
     CarrierSlug, OutcomeClass, WallMs,
@@ -52,6 +54,7 @@ const USED_WINDOW_MS: i64 = 10_000;
 pub(crate) struct Job {
     pub(crate) ticket: Ticket,
     pub(crate) request: FetchRequest,
+    pub(crate) trail: Trail,
 }
 
 /// See the module.
@@ -297,7 +300,7 @@ impl Worker {
     async fn answer(&self, job: Job, short: Short) {
         let now = Now { wall: self.tools.clocks.wall(), journey: self.tools.clocks.journey() };
         let result = results::short(job.request, job.ticket.offset, short, now);
-        let answered = Answered { ticket: job.ticket, result, payload: None };
+        let answered = Answered { ticket: job.ticket, result, payload: None, trail: job.trail };
         // The writer may be waiting for the log.
         let _ = self.pulse.while_waiting(self.answers.send(answered)).await;
     }
@@ -318,11 +321,12 @@ impl Worker {
         let answers = self.answers.clone();
         self.running.spawn(async move {
             let begun = Instant::now();
-            let came_to = task.run(&job, &chosen, &memory).await;
+            let span = job.trail.span().clone();
+            let came_to = task.run(&job, &chosen, &memory).instrument(span).await;
             let took_ms = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
             let Some((result, payload)) = came_to else { return Finished { took_ms: 0, spent: 0, back: Some(job) } };
             let spent = result.spent;
-            let _ = answers.send(Answered { ticket: job.ticket, result, payload }).await;
+            let _ = answers.send(Answered { ticket: job.ticket, result, payload, trail: job.trail }).await;
             Finished { took_ms, spent, back: None }
         });
     }
@@ -458,3 +462,7 @@ pub(crate) fn closed_meanwhile(mut found: LookUp, turnstile: &Turnstile) -> Look
     }
     found
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

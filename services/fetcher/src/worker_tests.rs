@@ -65,7 +65,9 @@ async fn task(read: fn(&Adapter, &Answers<'_>) -> ReadOutcome) -> (Task, Chosen,
     let adapter = format!(
         "format: 1\nname: acme\nbasis: api\nlanguages: [en]\nzone: UTC\n\
          budget: {{rate_per_second: 100.0, burst: 20, concurrency: 4, min_interval_s: 1}}\nhosts: [127.0.0.1]\n\
-         sources:\n  - name: api\n    kind: api\n    steps:\n      - {{name: page, get: 'http://127.0.0.1:{}/{{number}}'}}\n",
+         sources:\n  - name: api\n    kind: api\n    steps:\n      - {{name: page, get: 'http://127.0.0.1:{}/{{number}}'}}\n\
+         readers:\n  - name: json\n    shape: json\n    accept: {{has: [$.nothing]}}\n    order: newest_first\n    \
+         times: {{formats: ['%Y-%m-%d']}}\n    tables:\n      - {{rows: '$.nothing[*]', time: time, text: text}}\n",
         door().await
     );
     fs::write(place.join("adapter.yaml"), adapter).unwrap();

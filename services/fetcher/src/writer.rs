@@ -7,7 +7,7 @@ use waybill_log::{
     ErrorClass, LogError, NewRecord, SharedLog, TopicPartition, json_record, offset_tracker::Ticket,
     records::attempt_headers,
 };
-use waybill_runtime::Pulse;
+use waybill_runtime::{Pulse, trace::Trail};
 use waybill_schemas::{
     OutcomeClass,
     fetch::FetchResult,
@@ -28,6 +28,7 @@ pub(crate) struct Answered {
     pub(crate) ticket: Ticket,
     pub(crate) result: FetchResult,
     pub(crate) payload: Option<Payload>,
+    pub(crate) trail: Trail,
 }
 
 /// Where results of one partition go.
@@ -66,10 +67,14 @@ impl Writer {
 
     async fn write(&self, mut part: Vec<Answered>) -> Result<(), LogError> {
         let mut payloads = Vec::new();
+        // Until what they send is acknowledged.
+        let mut spans = Vec::new();
         for (index, answered) in part.iter_mut().enumerate() {
             if let Some(payload) = answered.payload.take() {
                 let (carrier, at) = (&answered.result.request.carrier, answered.result.fetched_at);
-                payloads.push((index, payload.record(self.at(names::PAYLOADS), carrier, at)));
+                let mut record = payload.record(self.at(names::PAYLOADS), carrier, at);
+                spans.push(answered.trail.send(&record.at.topic, &mut record.headers));
+                payloads.push((index, record));
             }
         }
         for (index, kept) in self.append(payloads).await? {
@@ -80,7 +85,9 @@ impl Writer {
         }
         let mut results = Vec::new();
         for (index, answered) in part.iter().enumerate() {
-            results.push((index, self.result_record(&answered.result)?));
+            let mut record = self.result_record(&answered.result)?;
+            spans.push(answered.trail.send(&record.at.topic, &mut record.headers));
+            results.push((index, record));
         }
         let mut refused = Vec::new();
         let mut done = Vec::new();
@@ -94,7 +101,8 @@ impl Writer {
             result.detail = Some("too large for the log".to_owned());
             (result.events, result.facts) = Default::default();
             (result.unchanged, result.fetcher_memory) = (false, None);
-            let record = self.result_record(result)?;
+            let mut record = self.result_record(result)?;
+            spans.push(part[index].trail.send(&record.at.topic, &mut record.headers));
             if self.append(vec![(index, record)]).await?.iter().any(|(_, kept)| *kept) {
                 done.push(index);
             }

@@ -14,15 +14,19 @@
 use std::time::Duration;
 
 use waybill_log::{
-    Appended, DeadLetters, NewRecord, Record, SharedLog,
+    Appended, DeadLetters, NewRecord, Record, SharedLog, TopicPartition,
     claims::{Observed, observe_as_owner},
     records::{self, NamedAttempt, Reason},
 };
-use waybill_runtime::{Clocks, PoisonWatch};
+use waybill_runtime::{
+    Clocks, PoisonWatch,
+    trace::{self, Sender, Trail},
+};
 use waybill_schemas::{
     Memories, OutcomeClass, ShipmentKey, WallMs,
     command::Command,
     fetch::RequestKind,
+    headers,
     layout::Layout,
     outcome::{Feedback, Outcome},
     schedule::{POSITION_KEY, Position},
@@ -38,6 +42,7 @@ use crate::{
     codec::{self, Places},
     error::End,
     tail::{Tail, within},
+    traces::Traces,
 };
 
 /// Most records in one call to the log.
@@ -106,6 +111,12 @@ pub(crate) struct Desk {
     written: Option<Position>,
     position_extra: serde_json::Map<String, serde_json::Value>,
     dead: Vec<NewRecord>,
+    traces: Traces,
+}
+
+fn trail(at: &TopicPartition, record: &Record) -> Trail {
+    let place = trace::Place { topic: &at.topic, partition: at.partition, offset: record.offset };
+    Trail::process(place, "waybill.scheduler", record.header(headers::TRACEPARENT))
 }
 
 /// The epochs of one owner.
@@ -145,6 +156,7 @@ impl Desk {
             written: None,
             position_extra,
             dead: Vec::new(),
+            traces: Traces::default(),
         }
     }
 
@@ -174,6 +186,8 @@ impl Desk {
             return;
         }
         self.outcomes_next = record.offset + 1;
+        let trail = trail(&self.context.places.outcomes, record);
+        let _within = trail.span().enter();
         let parsed = serde_json::from_slice::<Outcome>(record.value.as_deref().unwrap_or_default());
         let outcome = match parsed {
             Ok(outcome) => Some(outcome),
@@ -229,13 +243,19 @@ impl Desk {
             return;
         }
         self.commands_next = record.offset + 1;
+        let trail = trail(&self.context.places.commands, record);
+        let _within = trail.span().enter();
         let at = now.scale.journey_at(record.append_time);
         let ordered = match read_command(record) {
             Ok(command) if self.context.layout.partition_of(&command.carrier) != self.context.partition => {
                 let reason = format!("numbers of `{}` live on another partition", command.carrier);
                 Ordered::Refused(Refusal { code: "wrong_partition", reason })
             }
-            Ok(command) => self.book.order(command, Place { offset: record.offset, at }, now),
+            Ok(command) => {
+                let key = ShipmentKey::new(command.carrier.clone(), command.number.clone());
+                self.traces.keep(key, trail.context());
+                self.book.order(command, Place { offset: record.offset, at }, now)
+            }
             Err(refusal) => Ordered::Refused(refusal),
         };
         self.counts.ordered += 1;
@@ -247,7 +267,7 @@ impl Desk {
         }
     }
 
-    fn bury(&mut self, from: &waybill_log::TopicPartition, record: &Record, refusal: &Refusal) {
+    fn bury(&mut self, from: &TopicPartition, record: &Record, refusal: &Refusal) {
         self.counts.refused += 1;
         let reason = Reason { code: refusal.code, detail: &refusal.reason, service: "scheduler" };
         self.dead.push(self.context.dead_letters.letter(from, record, &reason));
@@ -316,9 +336,18 @@ impl Desk {
         let handouts: Vec<Handout> = self.book.dispatch(now, most);
         let mut handed_out = 0;
         for chunk in handouts.chunks(CHUNK) {
-            let request =
-                |handout: &Handout| codec::request(&self.context.places, &handout.request, self.epochs.requests);
-            let appended = self.context.produce(chunk.iter().map(request).collect()).await?;
+            let mut sending = Vec::with_capacity(chunk.len());
+            let mut records = Vec::with_capacity(chunk.len());
+            for handout in chunk {
+                let mut record = codec::request(&self.context.places, &handout.request, self.epochs.requests);
+                let parent = self.traces.take(&handout.request.key());
+                let span = trace::send(&record.at.topic, 1, Sender::Context(parent));
+                record.headers.extend(trace::header(trace::forward(&span, parent)));
+                sending.push(span);
+                records.push(record);
+            }
+            let appended = self.context.produce(records).await?;
+            drop(sending);
             for (handout, answer) in chunk.iter().zip(appended) {
                 self.requests_tail.own(answer.offset);
                 self.requests_next = self.requests_next.max(answer.offset + 1);

@@ -20,6 +20,7 @@ mod partition;
 mod tail;
 mod takeover;
 pub mod terms;
+mod traces;
 pub mod wheel;
 mod why;
 

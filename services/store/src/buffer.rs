@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use waybill_log::Record;
+use waybill_runtime::trace::{MOST_LINKS, TraceParent};
 
 use crate::{
     columns::{Part, TableRow},
@@ -45,6 +46,7 @@ pub(crate) struct Filling {
     dead: Vec<Dead>,
     bytes: usize,
     rows: usize,
+    traces: Vec<TraceParent>,
 }
 
 impl Filling {
@@ -56,6 +58,7 @@ impl Filling {
             dead: Vec::new(),
             bytes: 0,
             rows: 0,
+            traces: Vec::new(),
         }
     }
 
@@ -83,6 +86,13 @@ impl Filling {
         self.bytes += std::mem::size_of::<Erasure>() + 64;
         self.rows += 1;
         self.erasures.push(erasure);
+    }
+
+    /// A record's trace, for the insert to link to; the first ones of a range are enough.
+    pub(crate) fn trace(&mut self, context: Option<TraceParent>) {
+        if self.traces.len() < MOST_LINKS {
+            self.traces.extend(context);
+        }
     }
 
     pub(crate) fn dead(&mut self, record: Record, reason: String) {
@@ -117,6 +127,7 @@ impl Filling {
             erasures: full.erasures,
             dead: full.dead,
             bytes: full.bytes,
+            traces: full.traces,
         })
     }
 }
@@ -130,6 +141,8 @@ pub(crate) struct Sealed {
     pub(crate) erasures: Vec<Erasure>,
     pub(crate) dead: Vec<Dead>,
     pub(crate) bytes: usize,
+    /// Traces that records of the range belong to.
+    pub(crate) traces: Vec<TraceParent>,
 }
 
 #[derive(Debug)]

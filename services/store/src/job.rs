@@ -3,7 +3,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tracing::Instrument as _;
 use waybill_log::{Record, TopicPartition};
+use waybill_runtime::trace;
 
 use crate::{
     buffer::{Sealed, Slice},
@@ -38,7 +40,9 @@ impl Job {
                 };
                 let rows = slice.rows();
                 let load = Load { at: self.at, span, table, own_rows: self.source.own_rows, slice };
-                match self.shared.inserter.insert(&load, self.earlier).await {
+                let traces = self.range.traces.iter().copied();
+                let span = trace::insert(table.name, usize::try_from(rows).unwrap_or(usize::MAX), traces);
+                match self.shared.inserter.insert(&load, self.earlier).instrument(span).await {
                     Inserted::Stored => {
                         metrics::counter!("waybill_store_rows_total", "table" => table.name).increment(rows);
                         Outcome::Done

@@ -201,8 +201,10 @@ async fn migrate(config: Config) -> Result<ExitCode> {
 
 async fn run_service(service: Service, common: Common) -> Result<ExitCode> {
     let config = Config::load(&common)?;
-    telemetry::init_logs(&config.telemetry)?;
-    cluster::run(service, config, process::signal()).await?;
+    let telemetry = telemetry::init(&config.telemetry, &format!("waybill-{}", service.name()), &config.member())?;
+    let ended = cluster::run(service, config, process::signal()).await;
+    telemetry.finish().await;
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -214,7 +216,7 @@ async fn run_standalone(order: cli::Standalone) -> Result<ExitCode> {
     if order.demo {
         return demo::run(config, order.common.data_dir.is_none(), order.run_for).await;
     }
-    telemetry::init_logs(&config.telemetry)?;
+    let telemetry = telemetry::init(&config.telemetry, "waybill-standalone", &config.member())?;
     standalone::check(&config)?;
     let catalog = Catalog::load(&config.adapters)?;
     let dir = DataDir::take(&config.data_dir)?;
@@ -226,7 +228,9 @@ async fn run_standalone(order: cli::Standalone) -> Result<ExitCode> {
         "waybill is running: API {}, SQL {}, health {}",
         running.holder.api, running.holder.sql, running.holder.admin
     )?;
-    running.run_until(until(order.run_for)).await?;
+    let ended = running.run_until(until(order.run_for)).await;
+    telemetry.finish().await;
+    ended?;
     Ok(ExitCode::SUCCESS)
 }
 

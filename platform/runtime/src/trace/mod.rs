@@ -11,12 +11,14 @@
 mod export;
 mod parent;
 
+use bytes::Bytes;
 use opentelemetry::{
     Context,
     trace::{SpanContext, TraceContextExt as _},
 };
 use tracing::{Span, field::Empty};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
+use waybill_schemas::headers;
 
 pub use export::{Exporter, OtlpConfig, OtlpError};
 pub use parent::TraceParent;
@@ -79,6 +81,53 @@ pub fn send(topic: &str, records: usize, within: Sender<'_>) -> Span {
     }
 }
 
+/// A span that works on a record, and the context that came in with it: what goes along with the work.
+#[derive(Debug, Clone)]
+pub struct Trail {
+    span: Span,
+    incoming: Option<TraceParent>,
+}
+
+impl Default for Trail {
+    /// Work that no record asked for.
+    fn default() -> Self {
+        Self { span: Span::none(), incoming: None }
+    }
+}
+
+impl Trail {
+    /// Taking a record that carries this header.
+    pub fn process(at: Place<'_>, group: &str, carried: Option<&Bytes>) -> Self {
+        let incoming = carried.and_then(|value| TraceParent::read(value));
+        Self { span: process(at, group, incoming), incoming }
+    }
+
+    /// Answering an HTTP request; `route` is the pattern, never the path that was asked.
+    pub fn serve(method: &str, route: &str, incoming: Option<TraceParent>) -> Self {
+        Self { span: server(method, route, incoming), incoming }
+    }
+
+    /// The span of the work.
+    pub fn span(&self) -> &Span {
+        &self.span
+    }
+
+    /// The context of the work, for what waits.
+    pub fn context(&self) -> Option<TraceParent> {
+        forward(&self.span, self.incoming)
+    }
+
+    /// Sends a record of the work: it carries the context of the span that is answered, to be kept until it is acknowledged.
+    pub fn send(&self, topic: &str, carrying: &mut Vec<(String, Bytes)>) -> Span {
+        let span = if self.span.is_disabled() { Span::none() } else { send(topic, 1, Sender::Span(&self.span)) };
+        if let Some(named) = header(forward(&span, self.incoming)) {
+            carrying.retain(|(name, _)| name != headers::TRACEPARENT);
+            carrying.push(named);
+        }
+        span
+    }
+}
+
 /// Under what something is sent.
 #[derive(Debug, Clone, Copy)]
 pub enum Sender<'a> {
@@ -104,7 +153,7 @@ pub fn server(method: &str, route: &str, parent: Option<TraceParent>) -> Span {
 }
 
 /// Asking a carrier; only the host is told, because the rest holds numbers. It is a child of the current span.
-pub fn client(method: &str, host: &str, carrier: &str, step: &str) -> Span {
+pub fn client(method: &str, host: &str) -> Span {
     tracing::info_span!(
         target: TARGET,
         "client",
@@ -115,8 +164,6 @@ pub fn client(method: &str, host: &str, carrier: &str, step: &str) -> Span {
         http.response.status_code = Empty,
         error.r#type = Empty,
         otel.status_code = Empty,
-        waybill.carrier = carrier,
-        waybill.step = step,
     )
 }
 
@@ -149,6 +196,11 @@ pub fn forward(span: &Span, incoming: Option<TraceParent>) -> Option<TraceParent
     let context = span.context();
     let own = context.span().span_context().clone();
     if own.is_valid() { Some(TraceParent::from(&own)) } else { incoming }
+}
+
+/// The header of a context, to be put among a record's.
+pub fn header(context: Option<TraceParent>) -> Option<(String, Bytes)> {
+    context.map(|context| (headers::TRACEPARENT.to_owned(), Bytes::from(context.to_string())))
 }
 
 fn below(span: Span, parent: Option<TraceParent>) -> Span {

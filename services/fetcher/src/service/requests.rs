@@ -9,11 +9,15 @@ use waybill_log::{
     offset_tracker::{Dispatch, Ticket},
     records::{NamedAttempt, Reason, read_json},
 };
-use waybill_runtime::Pulse;
+use waybill_runtime::{
+    Pulse,
+    trace::{self, Trail},
+};
 use waybill_schemas::{
     JourneyMs, Memories, OutcomeClass, ShipmentKey, WallMs,
     command::Registration,
     fetch::{FetchRequest, RequestKind},
+    headers,
     shipment::Tracking,
     topics::names,
 };
@@ -27,6 +31,11 @@ use crate::{
     worker::Job,
     writer::Answered,
 };
+
+fn trail(at: &TopicPartition, record: &Record) -> Trail {
+    let place = trace::Place { topic: &at.topic, partition: at.partition, offset: record.offset };
+    Trail::process(place, "waybill.fetcher", record.header(headers::TRACEPARENT))
+}
 
 impl Service {
     pub(super) async fn records(&mut self, partition: u32, records: Vec<Record>) -> Result<(), FetcherError> {
@@ -64,6 +73,7 @@ impl Service {
                 self.complete(vec![ticket]);
                 continue;
             }
+            let trail = trail(&at, &record);
             let (clocks, standing) = (self.deps.clocks, Arc::clone(standing));
             let now = Now { wall: clocks.wall(), journey: clocks.journey() };
             let short = if refused == Ok(true) {
@@ -73,14 +83,14 @@ impl Service {
             };
             let short = match short {
                 Some(short) => Some((request, short)),
-                None => self.hand_over(partition, &standing, Job { ticket, request }),
+                None => self.hand_over(partition, &standing, Job { ticket, request, trail: trail.clone() }),
             };
             if let Some((request, short)) = short
                 && let Some(Partition { state: State::Serving(serving), .. }) = self.partitions.get(&partition)
             {
                 let result = results::short(request, ticket.offset, short, now);
                 let answers = serving.answers.clone();
-                self.send(answers, Answered { ticket, result, payload: None }).await;
+                self.send(answers, Answered { ticket, result, payload: None, trail }).await;
             }
         }
         Ok(())
@@ -177,7 +187,8 @@ impl Service {
         let now = Now { wall: self.deps.clocks.wall(), journey: self.deps.clocks.journey() };
         let short = Short::new(OutcomeClass::Unreadable, "the request could not be read");
         let result = results::short(request, ticket.offset, short, now);
-        self.send(answers, Answered { ticket, result, payload: None }).await;
+        let trail = trail(at, record);
+        self.send(answers, Answered { ticket, result, payload: None, trail }).await;
         Ok(())
     }
 

@@ -18,8 +18,9 @@ mod words;
 
 use serde::de::DeserializeOwned;
 use waybill_log::Record;
+use waybill_runtime::trace::TraceParent;
 use waybill_schemas::{
-    ShipmentKey,
+    ShipmentKey, headers,
     time::Millis,
     topics::{self, names},
 };
@@ -130,6 +131,7 @@ impl Source {
     /// Reads one record into the buffer: all of its rows, or none and the reason.
     pub(crate) fn take(&self, record: &Record, partition: u32, into: &mut Filling) -> Read {
         into.begin(record.offset);
+        into.trace(record.header(headers::TRACEPARENT).and_then(|value| TraceParent::read(value)));
         let read = needed(record.append_time, "the append time")
             .map(|time| LogPlace { partition, offset: record.offset, time })
             .and_then(|place| (self.read)(record, place, into));
