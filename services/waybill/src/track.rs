@@ -39,6 +39,8 @@ use crate::{
     standalone,
 };
 
+/// Room for 1,000 events with their longest texts.
+const MAX_API_ANSWER_BYTES: usize = 32 << 20;
 /// How long one look-up may take, its waiting for the budget included.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -207,7 +209,7 @@ async fn ask(holder: &Holder, adapter: &Adapter, number: &TrackingNumber, order:
     if answer.status() == reqwest::StatusCode::UNAUTHORIZED {
         bail!("process {} holds the data directory and wants a key; ask its API at {}", holder.pid, holder.api);
     }
-    let answer: Value = answer.json().await?;
+    let answer = capped_json(answer).await?;
     let first = &answer["results"][0];
     if let Some(why) = first["error"]["message"].as_str() {
         bail!("{why}");
@@ -215,7 +217,7 @@ async fn ask(holder: &Holder, adapter: &Adapter, number: &TrackingNumber, order:
     let began = Instant::now();
     let path = format!("{}/v1/shipments/{}/{number}", holder.api, adapter.slug);
     loop {
-        let view: Value = http.get(&path).send().await?.json().await?;
+        let view = capped_json(http.get(&path).send().await?).await?;
         if view["shipment"].is_object() {
             return print_known(&view, order.json);
         }
@@ -227,6 +229,18 @@ async fn ask(holder: &Holder, adapter: &Adapter, number: &TrackingNumber, order:
         }
         sleep(Duration::from_millis(500)).await;
     }
+}
+
+/// An answer of the API as JSON: the longest history there can be, and no more.
+async fn capped_json(mut answer: reqwest::Response) -> Result<Value> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if body.len() + chunk.len() > MAX_API_ANSWER_BYTES {
+            bail!("the answer of the running process is larger than {MAX_API_ANSWER_BYTES} bytes");
+        }
+        body.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&body).context("what the running process answered is not JSON")
 }
 
 fn print_known(view: &Value, as_json: bool) -> Result<ExitCode> {
