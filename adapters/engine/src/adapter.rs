@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use regex::Regex;
 use waybill_schemas::{BudgetName, CarrierSlug, number::Hyphens, politeness::Budget};
 
 use crate::{
     charset::Charset,
+    detect::NumberPattern,
     error::{AdapterError, Fault},
-    field::regex,
     journey::PageOrder,
     mapping::{Mapping, Table},
     reader::{Reader, Shared},
@@ -54,17 +53,6 @@ pub struct Adapter {
     pub mapping: Mapping,
     pub(crate) readers: Vec<Reader>,
     pub(crate) charset: Charset,
-}
-
-/// What a carrier's numbers may look like.
-#[derive(Debug, Clone)]
-pub struct NumberPattern {
-    /// Matches a whole canonical number.
-    pub pattern: Regex,
-    /// The service that uses it.
-    pub service: Option<String>,
-    /// The name of its check digit's rule, where it has one.
-    pub check: Option<String>,
 }
 
 /// One way of asking a carrier.
@@ -179,10 +167,7 @@ impl Adapter {
             .collect::<Result<_, _>>()
             .map_err(placed)?;
         let sources = spec.sources.iter().map(|source| Source::compile(source, &spec.hosts, &spec.needs));
-        let numbers = spec.numbers.iter().map(|number| {
-            let whole = format!("^(?:{})$", number.pattern.trim_start_matches('^').trim_end_matches('$'));
-            Ok(NumberPattern { pattern: regex(&whole)?, service: number.service.clone(), check: number.check.clone() })
-        });
+        let numbers = spec.numbers.iter().map(NumberPattern::compile);
         let mapping_path = format!("{}/mapping.yaml", files.folder);
         let mapping_spec: MappingSpec = parse(&mapping_path, files.mapping)?;
         let in_mapping = |fault: Fault| fault.within(&mapping_path, files.mapping);
@@ -263,7 +248,8 @@ fn check(spec: &AdapterSpec) -> Result<(), Fault> {
     {
         return Err(Fault::new(country, format!("`{country}` is no country; write ISO 3166-1 alpha-2, such as KR")));
     }
-    if spec.readers.is_empty() && spec.basis != Basis::Builtin {
+    // A carrier without a source can be recognised and cannot be asked.
+    if spec.readers.is_empty() && spec.basis != Basis::Builtin && !spec.sources.is_empty() {
         return Err(Fault::new("readers", "an adapter needs at least one reader"));
     }
     let twice = |names: Vec<&str>| -> Option<String> {

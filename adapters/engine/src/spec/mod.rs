@@ -8,11 +8,13 @@ use waybill_schemas::{BudgetName, SubStatus, number::Hyphens, politeness::Budget
 
 mod asking;
 mod fields;
+mod numbers;
 mod words;
 
 pub use asking::{SourceKind, StepName};
 pub(crate) use asking::{SourceSpec, StepSpec, TakeSpec};
 pub(crate) use fields::{ConditionSpec, FieldSpec, Fill, LongField, Of};
+pub(crate) use numbers::{CheckRule, CheckSpec, DigitIs, LongCheck, NumberSpec, Side};
 pub(crate) use words::{MappingSpec, Meaning, PhrasesSpec};
 
 /// `adapter.yaml`.
@@ -79,16 +81,6 @@ impl Basis {
             Self::Builtin => "builtin",
         }
     }
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NumberSpec {
-    pub(crate) pattern: String,
-    #[serde(default)]
-    pub(crate) service: Option<String>,
-    #[serde(default)]
-    pub(crate) check: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
