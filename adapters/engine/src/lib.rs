@@ -15,6 +15,7 @@ pub mod detect;
 mod error;
 pub mod examples;
 mod field;
+mod fields;
 mod format;
 mod guard;
 pub mod journey;
@@ -37,9 +38,13 @@ mod xmlpath;
 pub use adapter::{Adapter, Source};
 pub use answer::{Answer, Answers, ReadOutcome};
 pub use assess::{ParsedEvent, ParsedMoment, ParsedView, assess, not_found};
-pub use catalog::Catalog;
+pub use catalog::{
+    Catalog,
+    live::{Exchanged, Generation, LiveCatalog, Refused, Reloaded},
+};
 pub use detect::{Candidate, CheckDigit, Choice, Confidence, Detected, Detector, NumberPattern};
 pub use error::AdapterError;
+pub use fields::KnownFields;
 pub use mapping::{Mapped, Mapping};
 pub use spec::{Basis, Shape, SourceKind, StepName};
 pub use step::{HttpRequest, Method, RequestError, Step};
