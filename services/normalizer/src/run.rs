@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use waybill_adapters::Catalog;
+use waybill_adapters::LiveCatalog;
 use waybill_log::{
     Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, JoinGroup, LogError, OffsetTracker, OutOfRange, ReadFrom,
     Record, SharedLog, TopicPartition, offset_tracker::Dispatch,
@@ -45,8 +45,8 @@ pub struct Deps {
     pub layout: Layout,
     /// Clocks; no public record is made of them.
     pub clocks: Clocks,
-    /// Adapters of all carriers.
-    pub catalog: Arc<Catalog>,
+    /// Adapters of all carriers; may be exchanged while running.
+    pub catalog: LiveCatalog,
     /// This member's stable name.
     pub member: String,
     /// Where it tells how it is.
@@ -80,7 +80,7 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), Normaliz
     let shared = Arc::new(Shared {
         log: Arc::clone(&deps.log),
         topics,
-        catalog: Arc::clone(&deps.catalog),
+        catalog: deps.catalog.clone(),
         clocks: deps.clocks,
         request_timeout: deps.config.request_timeout(),
         flush_bytes: deps.config.flush_bytes,

@@ -8,13 +8,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
-use waybill_adapters::Catalog;
+use waybill_adapters::LiveCatalog;
 use waybill_log::{ErrorClass, LogError, NewRecord, Record, SharedLog, offset_tracker::Ticket};
 use waybill_runtime::{Clocks, retry::RetryPolicy, telemetry::promise_violated};
 use waybill_schemas::{ShipmentKey, fetch::FetchResult};
 
 use crate::{
-    Normalized, normalize,
+    Normalized, normalize_read_by,
     records::{Outputs, Topics, read_result, weight},
     repeats::{Arrival, Repeats},
 };
@@ -38,7 +38,7 @@ pub(crate) enum Told {
 pub(crate) struct Shared {
     pub(crate) log: SharedLog,
     pub(crate) topics: Topics,
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) catalog: LiveCatalog,
     pub(crate) clocks: Clocks,
     pub(crate) request_timeout: Duration,
     pub(crate) flush_bytes: usize,
@@ -143,8 +143,13 @@ impl Worker {
     }
 
     fn normalized(&self, key: &ShipmentKey, result: &FetchResult) -> Normalized {
-        let adapter = self.shared.catalog.get(&key.carrier);
-        let done = normalize(result, adapter.as_deref());
+        let source = &result.source;
+        let now = self.shared.catalog.now();
+        let reader = self.shared.catalog.version(&key.carrier, &source.adapter_version);
+        // A candidate's words are mapped by the candidate; every other reading by the mapping in force, which is recorded.
+        let candidate = now.candidates.get(&key.carrier).filter(|other| other.version == source.adapter_version);
+        let adapter = candidate.cloned().or_else(|| now.catalog.get(&key.carrier));
+        let done = normalize_read_by(result, adapter.as_deref(), reader.as_deref());
         count(&done);
         done
     }

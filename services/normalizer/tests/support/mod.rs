@@ -121,6 +121,7 @@ pub(crate) fn result(class: OutcomeClass, events: Vec<RawEvent>) -> FetchResult 
             adapter_version: "a1".into(),
             source: "api".into(),
             reader: "r".into(),
+            ..ReadSource::default()
         },
         payload: None,
         fetched_at: WallMs::new(1_773_000_000_000),
