@@ -4,7 +4,7 @@ use waybill_adapters::ReadOutcome;
 use waybill_schemas::{
     JourneyMs, OutcomeClass, WallMs,
     event::ShipmentFacts,
-    fetch::{FetchRequest, FetchResult, ReadSource},
+    fetch::{FetchRequest, FetchResult, ReadSource, RequestKind},
     limits::{MAX_EVENTS, MAX_RESULT_BYTES, MAX_TEXT_BYTES},
 };
 use xxhash_rust::xxh3::xxh3_64;
@@ -76,6 +76,8 @@ pub(crate) fn of_look_up(
         _ if not_modified => false,
         OutcomeClass::Unreadable => true,
         _ if reading => !same || sampled,
+        // Of a number that may be anybody's nothing is kept.
+        _ if request.kind == RequestKind::Probe => false,
         OutcomeClass::NeedsData | OutcomeClass::Blocked => sampled,
         _ => false,
     };

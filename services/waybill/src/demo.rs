@@ -144,6 +144,7 @@ fn record(topic: &Arc<str>, layout: &Layout, parcel: &Parcel) -> Result<NewRecor
         destination: None,
         ordered_at: None,
         until: None,
+        settling: None,
     };
     Ok(NewRecord {
         at: TopicPartition::new(Arc::clone(topic), partition),

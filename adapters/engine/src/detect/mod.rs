@@ -3,7 +3,8 @@
 //! Every form of every carrier (`numbers` in its `adapter.yaml`, and S10 for postal operators) that fits is a candidate.
 //! **Order**: by how likely a number of that form is to be just this one: a form that admits less says more, a right check
 //! digit narrows it down tenfold, a wrong one makes it a slip (one in a hundred), and `weight` says how common a form is
-//! beside others that admit as much. A form that is `shared_with` another carrier stands behind that one.
+//! beside others that admit as much. Digits that nothing verifies stand behind digits that are verified, and a form that is
+//! `shared_with` another carrier behind that one.
 //! **Confidence**:
 //! - `low`: the check digit is wrong; or digits only, without a check digit; or others are a hundred times as likely.
 //! - `high`: the check digit is right, or the form's letters admit less than one in 300 of what looks alike; and no other
@@ -31,6 +32,8 @@ use crate::adapter::Adapter;
 
 /// A form with letters is distinctive when it admits less than one in about 300 of what looks alike.
 const DISTINCT: f64 = 2.5;
+/// By how much a candidate stands at least behind another, in powers of ten.
+const LEAST_STEP: f64 = 0.001;
 /// Others that fit leave a candidate high when they are together less likely than this.
 const DOUBT: f64 = 0.01;
 
@@ -173,6 +176,14 @@ fn best_of_each(mut fits: Vec<Fit<'_>>) -> Vec<Fit<'_>> {
     fits.sort_by(by_score);
     let mut seen = HashSet::new();
     fits.retain(|fit| seen.insert(fit.form.carrier.clone()));
+    // A run of digits that nothing verifies never goes before one whose check digit is right.
+    let right = fits.iter().filter(|fit| fit.reading.verdict == CheckDigit::Valid);
+    let right = right.map(|fit| fit.reading.score).fold(f64::NEG_INFINITY, f64::max);
+    for fit in &mut fits {
+        if right.is_finite() && fit.reading.verdict == CheckDigit::None && fit.reading.digits_only {
+            fit.reading.score = fit.reading.score.min(right - LEAST_STEP);
+        }
+    }
     // Behind the carrier that they share the number with.
     let scores: Vec<(CarrierSlug, f64)> = fits
         .iter()
@@ -182,7 +193,7 @@ fn best_of_each(mut fits: Vec<Fit<'_>>) -> Vec<Fit<'_>> {
     for fit in &mut fits {
         let shared = fit.form.pattern.shared_with.as_ref();
         if let Some((_, score)) = scores.iter().find(|(carrier, _)| Some(carrier) == shared) {
-            fit.reading.score = fit.reading.score.min(score - f64::EPSILON.sqrt());
+            fit.reading.score = fit.reading.score.min(score - LEAST_STEP);
         }
     }
     fits.sort_by(by_score);
