@@ -9,19 +9,22 @@ use bytes::Bytes;
 use reqwest::{cookie::Jar, header};
 use tokio::sync::Semaphore;
 use url::Url;
-use waybill_adapters::{Answer, Answers, Context, Method, ReadOutcome, RequestError, SourceKind, Step, StepName};
+use waybill_adapters::{
+    Adapter, Answer, Answers, Context, Method, ReadOutcome, RequestError, SourceKind, Step, StepName,
+};
 use waybill_politeness::breaker::Signal;
 use waybill_runtime::Clocks;
-use waybill_schemas::{JourneyMs, OutcomeClass, WallMs, fetch::FetchRequest};
+use waybill_schemas::{JourneyMs, OutcomeClass, WallMs, fetch::FetchRequest, politeness::RobotsVerdict};
 
 use crate::{
     admission::closed_because,
+    beside::{Beside, Examples, MOST_FIELDS, compared},
     budget::Closed,
     choose::Chosen,
     classify,
     config::Route,
     exchange::{Bounds, Exchange, Failure, Incoming, Outgoing},
-    memory::FetcherMemory,
+    memory::{FetcherMemory, Validators},
     payload::Kept,
     robots_cache::RobotsCache,
     turnstile::{Stop, Turnstile},
@@ -38,7 +41,8 @@ pub(crate) struct LookUp {
     pub(crate) outcome: ReadOutcome,
     /// 304 to a conditional request: the same as at the last reading.
     pub(crate) not_modified: bool,
-    pub(crate) etag: Option<String>,
+    /// What a later request may ask with, whether anything has changed.
+    pub(crate) validators: Validators,
     pub(crate) answers: Vec<Kept>,
     pub(crate) spent: u32,
     pub(crate) not_before: Option<WallMs>,
@@ -46,6 +50,8 @@ pub(crate) struct LookUp {
     pub(crate) seen_at: JourneyMs,
     /// What it taught about the carrier.
     pub(crate) signal: Option<Signal>,
+    /// What was found beside the reading.
+    pub(crate) beside: Beside,
 }
 
 /// How a look-up ended.
@@ -65,6 +71,7 @@ pub(crate) struct Tools {
     pub(crate) robots: Arc<RobotsCache>,
     tokens: Arc<Mutex<HashMap<TokenKey, KeptToken>>>,
     readers: Arc<Semaphore>,
+    examples: Examples,
 }
 
 type TokenKey = (String, String, StepName);
@@ -76,13 +83,14 @@ struct KeptToken {
 }
 
 impl Tools {
-    pub(crate) fn new(exchange: Exchange, clocks: Clocks) -> Self {
+    pub(crate) fn new(exchange: Exchange, clocks: Clocks, examples: Examples) -> Self {
         Self {
             exchange,
             clocks,
             robots: Arc::new(RobotsCache::default()),
             tokens: Arc::default(),
             readers: Arc::new(Semaphore::new(READERS)),
+            examples,
         }
     }
 
@@ -208,16 +216,20 @@ impl Run<'_> {
     async fn step(&mut self, step: &Step, conditional: bool) -> Progress {
         let mut outgoing = self.outgoing(step)?;
         let source = self.chosen.source();
-        let etag = self.memory.etag_for(&self.chosen.adapter.version, &source.name);
+        let validators = self.memory.validators_for(&self.chosen.adapter.version, &source.name);
         // Without the normalizer's memory, "the same as before" would mean nothing to it.
         let useful = conditional && !self.request.memories.normalizer.is_empty();
-        let asked_if_changed = match etag.filter(|_| useful && outgoing.method == reqwest::Method::GET) {
-            Some(etag) => {
-                outgoing.headers.push((header::IF_NONE_MATCH.as_str().to_owned(), etag.to_owned()));
-                true
+        let mut asked_if_changed = false;
+        if let Some(validators) = validators.filter(|_| useful && outgoing.method == reqwest::Method::GET) {
+            let conditions = [
+                (header::IF_NONE_MATCH, validators.etag.clone()),
+                (header::IF_MODIFIED_SINCE, validators.last_modified.clone()),
+            ];
+            for (name, value) in conditions.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+                outgoing.headers.push((name.as_str().to_owned(), value));
+                asked_if_changed = true;
             }
-            None => false,
-        };
+        }
         let bounds = self.bounds(&outgoing.url);
         if source.kind == SourceKind::Page {
             self.ask_robots(&outgoing.url, &bounds).await?;
@@ -311,15 +323,25 @@ impl Run<'_> {
             }
         };
         let robots = self.tools.robots.clone();
+        let host = url.host_str().unwrap_or_default().to_owned();
         let found = robots.get(self.tools, self.turnstile, place, bounds, &mut self.spent).await;
-        let robots = found.map_err(|failure| match failure {
-            Failure::Stopped(stop) => self.stopped(stop),
-            Failure::Unavailable(detail) | Failure::Unreadable(detail, _) => {
-                verdict(OutcomeClass::CarrierDown, format!("robots.txt: {detail}"), Some(Signal::Unavailable))
+        let at = self.tools.clocks.wall();
+        let known = match found {
+            Ok(known) => known,
+            Err(Failure::Stopped(stop)) => return Err(self.stopped(stop)),
+            // RFC 9309, 2.3.1.4: a file that cannot be had forbids everything.
+            Err(Failure::Unavailable(detail) | Failure::Unreadable(detail, _)) => {
+                let because = format!("robots.txt: {detail}");
+                let told = RobotsVerdict { allowed: false, because: because.clone(), at, until: None };
+                self.turnstile.note_robots(&host, told).await;
+                return Err(verdict(OutcomeClass::CarrierDown, because, Some(Signal::Unavailable)));
             }
-        })?;
+        };
         let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
-        if robots.allows(path) {
+        let allowed = known.robots.allows(path);
+        let told = RobotsVerdict { allowed, because: known.because.clone(), at: known.since, until: Some(known.until) };
+        self.turnstile.note_robots(&host, told).await;
+        if allowed {
             return Ok(());
         }
         Err(verdict(OutcomeClass::RefusesAutomation, "robots.txt disallows this page to programs", None))
@@ -403,8 +425,13 @@ impl Run<'_> {
     async fn finish(self, came_to: Progress) -> Ended {
         let (fetched_at, seen_at) = (self.tools.clocks.wall(), self.tools.clocks.journey());
         let (mut not_modified, mut known_signal, mut later) = (false, None, None);
+        let mut beside = Beside::default();
         let outcome = match came_to.map_err(|end| *end) {
-            Ok(()) => self.read().await,
+            Ok(()) => {
+                let (outcome, found) = self.read().await;
+                beside = found;
+                outcome
+            }
             Err(Verdict::Abandoned) => return Ended::Abandoned,
             Err(Verdict::NotModified) => {
                 not_modified = true;
@@ -422,43 +449,75 @@ impl Run<'_> {
         };
         let spoke = self.answers.last().is_some();
         let signal = known_signal.or_else(|| classify::signal_of(outcome.class).filter(|_| spoke || not_modified));
-        let etag = match outcome.class {
-            OutcomeClass::Tracked if not_modified => self.memory.etag.clone(),
+        let validators = match outcome.class {
+            OutcomeClass::Tracked if not_modified => self.memory.validators.clone(),
             OutcomeClass::Tracked if self.answers.iter().filter(|answer| answer.speaks).count() == 1 => {
-                let last = self.headers.last();
-                last.and_then(|all| all.iter().find(|(name, _)| name == "etag")).map(|(_, value)| value.clone())
+                let value = |name: &str| {
+                    let last = self.headers.last()?;
+                    last.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone())
+                };
+                Validators { etag: value("etag"), last_modified: value("last-modified") }
             }
-            _ => None,
+            _ => Validators::default(),
         };
         Ended::Result(Box::new(LookUp {
             outcome,
             not_modified,
-            etag,
+            validators,
             answers: self.answers,
             spent: self.spent,
             not_before: later,
             fetched_at,
             seen_at,
             signal,
+            beside,
         }))
     }
 
-    async fn read(&self) -> ReadOutcome {
+    /// Reads the answers; beside that, what a candidate would have read, and which fields are new.
+    async fn read(&self) -> (ReadOutcome, Beside) {
         let Ok(_permit) = self.tools.readers.clone().acquire_owned().await else {
-            return bare(OutcomeClass::Unreadable, Some("the readers have been closed".to_owned()), Vec::new());
+            let closed = "the readers have been closed".to_owned();
+            return (bare(OutcomeClass::Unreadable, Some(closed), Vec::new()), Beside::default());
         };
-        let adapter = Arc::clone(&self.chosen.adapter);
-        let number = self.request.number.clone();
+        let stable = &self.chosen.adapter;
+        // A reader that panics is a fault of ours; the attempt still ends, and the bytes are kept.
+        let outcome = self.read_with(stable).await.unwrap_or_else(|| {
+            bare(OutcomeClass::Unreadable, Some("the reader failed on this answer".to_owned()), Vec::new())
+        });
+        let mut beside = Beside::default();
+        if outcome.class.is_reading() {
+            beside.unknown_fields = self.unknown_fields().await;
+        }
+        if let Some(candidate) = self.chosen.shadow(&self.request.key().record_key()) {
+            let tried = self.read_with(candidate).await;
+            beside.trial = Some(compared((stable, &outcome), (candidate, tried.as_ref())));
+        }
+        (outcome, beside)
+    }
+
+    async fn read_with(&self, adapter: &Arc<Adapter>) -> Option<ReadOutcome> {
+        let (adapter, number) = (Arc::clone(adapter), self.request.number.clone());
         let (answers, headers) = (self.answers.clone(), self.headers.clone());
         let reading = tokio::task::spawn_blocking(move || {
             let list: Vec<Answer<'_>> =
                 answers.iter().zip(&headers).map(|(kept, headers)| answer_of(kept, headers)).collect();
             adapter.read(&Answers { number: Some(number.as_str()), list: &list })
         });
-        // A reader that panics is a fault of ours; the attempt still ends, and the bytes are kept.
-        let panicked =
-            |_| bare(OutcomeClass::Unreadable, Some("the reader failed on this answer".to_owned()), Vec::new());
-        reading.await.unwrap_or_else(panicked)
+        reading.await.ok()
+    }
+
+    async fn unknown_fields(&self) -> Vec<String> {
+        let (examples, adapter) = (self.tools.examples.clone(), Arc::clone(&self.chosen.adapter));
+        let bodies: Vec<Bytes> =
+            self.answers.iter().filter(|answer| answer.speaks).map(|answer| answer.body.clone()).collect();
+        let looking = tokio::task::spawn_blocking(move || {
+            let Some(known) = examples.fields(&adapter) else { return Vec::new() };
+            let mut found: Vec<String> = bodies.iter().flat_map(|body| known.unknown(body, MOST_FIELDS)).collect();
+            found.truncate(MOST_FIELDS);
+            found
+        });
+        looking.await.unwrap_or_default()
     }
 }
 
@@ -492,12 +551,13 @@ pub(crate) fn builtin(outcome: ReadOutcome, clocks: &Clocks, body: Bytes) -> Loo
     LookUp {
         outcome,
         not_modified: false,
-        etag: None,
+        validators: Validators::default(),
         answers,
         spent: 0,
         not_before: None,
         fetched_at: clocks.wall(),
         seen_at: clocks.journey(),
         signal: None,
+        beside: Beside::default(),
     }
 }
