@@ -6,6 +6,8 @@
 pub mod auth;
 pub mod carriers;
 pub mod config;
+mod detection;
+mod lookups;
 pub mod pending;
 pub mod problem;
 pub mod register;
@@ -13,6 +15,6 @@ pub mod server;
 mod shipments;
 pub mod views;
 
-pub use carriers::{CarrierDirectory, CarrierInfo};
+pub use carriers::{CarrierDirectory, CarrierInfo, DetectedNumber, Offer};
 pub use config::ApiConfig;
 pub use server::{ApiError, Deps, run};

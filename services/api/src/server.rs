@@ -36,14 +36,16 @@ use crate::{
     auth::{Access, AuthError, Refusal},
     carriers::CarrierDirectory,
     config::ApiConfig,
+    detection,
+    lookups::{self, Kept},
     pending::{Ordered, Pending},
     problem::Problem,
     register::{self, Entry, Order},
     shipments,
 };
 
-/// Most numbers in one look-up.
-const MAX_LOOKUP: usize = 40;
+/// Most streams of server-sent events at once.
+const MAX_STREAMS: usize = 256;
 /// How long a look-up's number stays registered: 7 days, in ms of journey time.
 const LOOKUP_MS: i64 = 7 * 86_400_000;
 
@@ -93,12 +95,18 @@ pub(crate) struct Shared {
     pub(crate) room: Semaphore,
 }
 
+    pub(crate) lookups: Mutex<Kept>,
+    pub(crate) streams: Arc<Semaphore>,
 impl Shared {
     pub(crate) fn pending<T>(&self, look: impl FnOnce(&mut Pending) -> T) -> T {
         look(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
+
+    pub(crate) fn lookups<T>(&self, look: impl FnOnce(&mut Kept) -> T) -> T {
+        look(&mut self.lookups.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 pub(crate) type App = State<Arc<Shared>>;
 
 /// Serves until shutdown.
@@ -114,6 +122,8 @@ pub async fn run(deps: Deps, listener: TcpListener, shutdown: CancellationToken)
         room: Semaphore::new(deps.config.concurrency.max(1)),
         deps,
     });
+        lookups: Mutex::default(),
+        streams: Arc::new(Semaphore::new(MAX_STREAMS)),
     component.ready();
     let followers = follow_commands(Arc::clone(&shared), component, shutdown.clone());
     let stop = shutdown.clone();
@@ -132,7 +142,10 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/shipments/{carrier}/{number}", delete(forget))
         .route("/v1/shipments/{carrier}/{number}/{order}", post(order))
         .route("/v1/shipments/{carrier}/{number}/payloads/{hash}", get(shipments::payload))
-        .route("/v1/lookup", post(post_lookup))
+        .route("/v1/lookup", post(lookups::post))
+        .route("/v1/lookups/{id}", get(lookups::one))
+        .route("/v1/lookups/{id}/events", get(lookups::events))
+        .route("/v1/detect", post(detection::post_detect))
         .route("/v1/carriers", get(carriers))
         .route("/v1/carriers/{slug}", get(carrier).patch(patch_carrier))
         .route("/v1/analytics/transit-times", get(shipments::transit_times))
@@ -179,7 +192,7 @@ async fn openapi() -> impl IntoResponse {
 }
 
 /// Reads a JSON body; an error names the place.
-fn parse<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Result<T, Problem> {
+pub(crate) fn parse<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| Problem::bad_request(format!("the body is not as expected: {error}")))
 }
 
@@ -195,19 +208,24 @@ async fn post_shipments(State(shared): App, body: Bytes) -> Result<Json<Value>, 
         let detail = format!("at most {MAX_NUMBERS_PER_POST} numbers a call");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many", detail));
     }
-    let (accepted, rejected) = take(&shared, entries, CommandKind::Register).await?;
+    let (_, accepted, rejected) = take(&shared, entries, CommandKind::Register).await?;
     let accepted: Vec<Value> = accepted.into_iter().map(|taken| taken.answer).collect();
     Ok(Json(json!({ "accepted": accepted, "rejected": rejected })))
 }
 
-struct Taken {
-    key: ShipmentKey,
-    existing: Option<bool>,
+/// A number that was accepted.
+pub(crate) struct Taken {
+    pub(crate) key: ShipmentKey,
     answer: Value,
 }
 
-/// Turns entries into commands and appends them; all or, when the log fails, an error for the whole call.
-async fn take(shared: &Shared, entries: Vec<Entry>, kind: CommandKind) -> Result<(Vec<Taken>, Vec<Value>), Problem> {
+/// Turns entries into commands and appends them; all or, when the log fails, an error for the whole call. Also answers the
+/// id of the call, under which the commands are numbered.
+pub(crate) async fn take(
+    shared: &Shared,
+    entries: Vec<Entry>,
+    kind: CommandKind,
+) -> Result<(String, Vec<Taken>, Vec<Value>), Problem> {
     let id = format!("{:x}", shared.deps.clocks.wall_us());
     let until = (kind == CommandKind::Lookup).then(|| shared.deps.clocks.journey().plus_ms(LOOKUP_MS));
     let order = Order { kind, id: &id, until };
@@ -231,11 +249,11 @@ async fn take(shared: &Shared, entries: Vec<Entry>, kind: CommandKind) -> Result
                 "number": command.number, "carrier": command.carrier, "ref": command.reference,
                 "existing": existing, "detection": detection,
             });
-            Taken { key, existing, answer }
+            Taken { key, answer }
         })
         .collect();
     send(shared, taken.into_iter().map(|(command, _)| command).collect()).await?;
-    Ok((answers, rejected))
+    Ok((id, answers, rejected))
 }
 
 fn key_of(command: &Command) -> ShipmentKey {
@@ -263,55 +281,6 @@ async fn send(shared: &Shared, commands: Vec<Command>) -> Result<(), Problem> {
         shared.pending(|pending| pending.ordered(key_of(command), ordered));
     }
     Ok(())
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum LookupEntry {
-    Number(String),
-    Entry(Entry),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Lookup {
-    numbers: Vec<LookupEntry>,
-}
-
-/// Registers unknown numbers for a while and answers at once with what is known.
-async fn post_lookup(State(shared): App, body: Bytes) -> Result<Json<Value>, Problem> {
-    let numbers = parse::<Lookup>(&body)?.numbers;
-    if numbers.len() > MAX_LOOKUP {
-        let detail = format!("at most {MAX_LOOKUP} numbers a look-up");
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many", detail));
-    }
-    let entries = numbers
-        .into_iter()
-        .map(|entry| match entry {
-            LookupEntry::Number(number) => Entry { number, ..Entry::default() },
-            LookupEntry::Entry(entry) => entry,
-        })
-        .collect();
-    let (taken, rejected) = take(&shared, entries, CommandKind::Lookup).await?;
-    let mut results = Vec::new();
-    for one in taken {
-        let shipment = if one.existing == Some(false) { None } else { shipments::find(&shared, &one.key).await? };
-        let state = if shipment.is_some() { "known" } else { "queued" };
-        results.push(json!({
-            "number": one.key.number, "carrier": one.key.carrier, "state": state, "shipment": shipment,
-        }));
-    }
-    results.extend(rejected.into_iter().map(|entry| {
-        let state = match entry["error"]["code"].as_str() {
-            Some("needs_data") => "needs_data",
-            Some("carrier_ambiguous") => "ambiguous",
-            Some("carrier_disabled") => "adapter_disabled",
-            _ => "invalid",
-        };
-        let (needs, candidates) = (&entry["error"]["fields"], &entry["error"]["candidates"]);
-        json!({ "number": entry["number"], "state": state, "needs": needs, "candidates": candidates, "error": entry["error"] })
-    }));
-    Ok(Json(json!({ "results": results })))
 }
 
 /// The carrier and number of a path.
@@ -368,6 +337,7 @@ async fn order_known(
         until: None,
     };
     send(shared, vec![command]).await?;
+        settling: None,
     Ok((StatusCode::ACCEPTED, Json(json!({ "carrier": key.carrier, "number": key.number, "ordered": kind }))))
 }
 
@@ -470,6 +440,8 @@ async fn follow_commands(
                 None => {
                     let bounds = shared.deps.log.bounds(&at).await.map_err(failed)?;
                     let stored = stored.get(&partition).copied().unwrap_or(bounds.first);
+            // Between owners of numbers: nobody registered anything by them.
+            let command = command.filter(|one| !matches!(one.kind, CommandKind::Probe | CommandKind::Probed));
                     stored.clamp(bounds.first, bounds.next)
                 }
             };

@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Standalone(Standalone),
     /// Look one number up, once, within the carrier's politeness budget.
     Track(Track),
-    /// Name the carriers whose number formats fit.
+    /// Say whose a number may be, and on what evidence.
     Detect(Detect),
     /// Work with carriers' adapters.
     #[command(subcommand)]
@@ -86,11 +86,13 @@ pub(crate) struct Track {
 /// `waybill detect`.
 #[derive(Debug, Args)]
 pub(crate) struct Detect {
-    /// Numbers, as typed.
-    #[arg(required = true)]
+    /// Numbers, as typed; without any, lines of standard input are read.
     pub numbers: Vec<String>,
     /// Print a JSON object a line.
     #[arg(long)]
+    /// Look for numbers in what is given, as in a pasted text.
+    #[arg(long)]
+    pub text: bool,
     pub json: bool,
     #[command(flatten)]
     pub common: Common,

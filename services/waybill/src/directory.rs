@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use waybill_adapters::{Adapter, Catalog, NumberPattern};
-use waybill_api::{CarrierDirectory, CarrierInfo, carriers::Candidate};
+use waybill_adapters::{Adapter, Candidate, Catalog, Detected};
+use waybill_api::{CarrierDirectory, CarrierInfo, DetectedNumber, Offer};
 use waybill_fetcher::{Policies, requests_of_a_look};
 use waybill_log::{Headers, LogError, NewRecord, SharedLog, TopicPartition};
 use waybill_scheduler::{CarrierTerms, Carriers, Switch};
 use waybill_schemas::{
-    BudgetName, CarrierSlug, TrackingNumber,
+    BudgetName, CarrierSlug,
     layout::{CARRIER_POLICY_PREFIX, Layout},
+    number::NumberError,
     politeness::{Budget, CarrierPolicy},
     topics::{TopicPrefix, names},
 };
@@ -57,6 +58,15 @@ impl Directory {
         self.requests(&adapter.slug).is_ok()
     }
 
+    fn offered(&self, detected: Detected, carrier: Option<CarrierSlug>) -> DetectedNumber {
+        let offer = |candidate: Candidate| Offer { enabled: self.requests(&candidate.carrier).is_ok(), candidate };
+        DetectedNumber {
+            number: detected.number,
+            candidates: detected.candidates.into_iter().map(offer).collect(),
+            carrier,
+        }
+    }
+
     fn info(&self, adapter: &Adapter) -> CarrierInfo {
         CarrierInfo {
             slug: adapter.slug.clone(),
@@ -78,25 +88,6 @@ pub(crate) fn enabled(config: &Config, catalog: &Catalog, carrier: &CarrierSlug)
     requests_of_a_look(catalog, &config.fetcher, carrier, &CarrierPolicy::default()).is_ok()
 }
 
-/// Carriers whose number formats fit, with the format; those whose format admits less come first.
-pub(crate) fn formats_that_fit<'a>(
-    catalog: &'a Catalog,
-    number: &TrackingNumber,
-) -> Vec<(&'a Adapter, &'a NumberPattern)> {
-    let mut found: Vec<(&Adapter, &NumberPattern)> = catalog
-        .all()
-        .filter_map(|adapter| {
-            let format = adapter.numbers.iter().find(|format| format.pattern.is_match(number.as_str()))?;
-            Some((adapter.as_ref(), format))
-        })
-        .collect();
-    // A format that states letters or a check digit says more than a run of digits.
-    found.sort_by_key(|(adapter, format)| {
-        (format.check.is_none(), std::cmp::Reverse(format.pattern.as_str().len()), adapter.slug.clone())
-    });
-    found
-}
-
 #[async_trait]
 impl CarrierDirectory for Directory {
     fn find(&self, carrier: &CarrierSlug) -> Option<CarrierInfo> {
@@ -107,15 +98,15 @@ impl CarrierDirectory for Directory {
         self.catalog.all().map(|adapter| self.info(adapter)).collect()
     }
 
-    fn candidates(&self, number: &TrackingNumber) -> Vec<Candidate> {
-        let fitting = formats_that_fit(&self.catalog, number).into_iter();
-        fitting
-            .filter(|(adapter, _)| self.is_enabled(adapter))
-            .map(|(adapter, format)| {
-                let service = format.service.as_deref().map(|service| format!(" of {service}")).unwrap_or_default();
-                Candidate { carrier: adapter.slug.clone(), reason: format!("its number format{service} fits") }
-            })
-            .collect()
+    fn detect(&self, typed: &str) -> Result<DetectedNumber, NumberError> {
+        let choice = self.catalog.detector().choose(typed, |carrier| self.requests(carrier).is_ok())?;
+        Ok(self.offered(choice.detected, choice.carrier))
+    }
+
+    fn extract(&self, text: &str) -> Vec<DetectedNumber> {
+        let found = self.catalog.detector().extract(text).into_iter();
+        // Each again by itself, for which of its carriers may be taken at once.
+        found.filter_map(|detected| self.detect(detected.number.as_str()).ok()).collect()
     }
 
     fn state(&self, carrier: &CarrierSlug) -> Value {

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod datadir;
 mod demo;
+mod detect_cmd;
 mod directory;
 mod follow;
 mod layout;
@@ -14,7 +15,7 @@ mod track;
 
 use std::{
     ffi::OsString,
-    io::{Write, stdout},
+    io::{Write, stdin, stdout},
     process::ExitCode,
     time::Duration,
 };
@@ -74,7 +75,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Track(order) => return block_on(track::run(order)),
         Command::Detect(order) => {
             let config = Config::load(&order.common)?;
-            adapter_cmd::detect(&Catalog::load(&config.adapters)?, &order.numbers, order.json, &mut out)
+            detect_cmd::run(&Catalog::load(&config.adapters)?, &order, &mut stdin().lock(), &mut out)
         }
         Command::Adapter(Adapter::List { json, common }) => {
             let config = Config::load(&common)?;

@@ -17,6 +17,9 @@ const MOST_TOGETHER: usize = 400;
 /// A run of digits shorter than this is a date, a price or a house number unless its check digit is right.
 const LEAST_DIGITS: usize = 9;
 
+/// Longest group of letters alone in a number whose form is not sure by itself; longer ones are words of the text.
+const LONGEST_LETTERS: usize = 4;
+
 /// See [`Detector::extract`].
 pub(super) fn extract(detector: &Detector, text: &str) -> Vec<Detected> {
     let mut end = text.len().min(MOST_BYTES);
@@ -59,7 +62,7 @@ fn of_words(detector: &Detector, words: &[&str]) -> Vec<Detected> {
             if joined.len() > 64 {
                 break;
             }
-            let Some((detected, own)) = reading(detector, &joined, count + 1) else { continue };
+            let Some((detected, own)) = reading(detector, &joined, &words[begin..=begin + count]) else { continue };
             let total = own + worth[begin + count + 1];
             if total > best.worth {
                 best = Piece { words: count + 1, worth: total, detected: Some(detected) };
@@ -80,7 +83,7 @@ fn of_words(detector: &Detector, words: &[&str]) -> Vec<Detected> {
 }
 
 /// Joined words as a number, and what that reading is worth.
-fn reading(detector: &Detector, joined: &str, words: usize) -> Option<(Detected, f64)> {
+fn reading(detector: &Detector, joined: &str, words: &[&str]) -> Option<(Detected, f64)> {
     if joined.len() < 6 || !joined.bytes().any(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -91,6 +94,12 @@ fn reading(detector: &Detector, joined: &str, words: usize) -> Option<(Detected,
     if digits_only && !sure && detected.number.as_str().len() < LEAST_DIGITS {
         return None;
     }
+    let has_digit = |word: &str| word.bytes().any(|byte| byte.is_ascii_digit());
+    let ends_in_prose = words.last().is_some_and(|word| !has_digit(word));
+    let holds_prose = words.iter().any(|word| !has_digit(word) && word.len() > LONGEST_LETTERS);
+    if !sure && (ends_in_prose || holds_prose) {
+        return None;
+    }
     let each = match (best.check_digit, best.confidence) {
         (_, Confidence::High) => 10.0,
         (CheckDigit::Valid, _) => 8.0,
@@ -99,6 +108,6 @@ fn reading(detector: &Detector, joined: &str, words: usize) -> Option<(Detected,
         (CheckDigit::Invalid, _) => 0.5,
     };
     // One word that is a number beats a sum of words that happens to be one.
-    let whole = if words == 1 { 1.2 } else { 1.0 };
+    let whole = if words.len() == 1 { 1.2 } else { 1.0 };
     Some((detected.clone(), each * whole * joined.len() as f64))
 }
