@@ -70,6 +70,8 @@ pub struct Source {
     pub needs: Vec<String>,
     /// Its steps, in order.
     pub steps: Vec<Step>,
+    /// Most numbers that one look-up may ask for; 1 unless the carrier takes batches.
+    pub batch: u16,
 }
 
 impl Source {
@@ -83,7 +85,12 @@ impl Source {
     }
 
     fn compile(spec: &SourceSpec, hosts: &[String], needs: &[String]) -> Result<Self, Fault> {
-        let steps: Vec<Step> = spec.steps.iter().map(|step| Step::compile(step, hosts)).collect::<Result<_, _>>()?;
+        let batch = spec.batch.as_ref();
+        let steps = spec.steps.iter().map(|step| Step::compile(step, hosts, batch));
+        let steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
+        if batch.is_some_and(|batch| batch.max == 0) {
+            return Err(Fault::new("batch", "a batch of at most 0 numbers asks for nothing; write max: 2 or more"));
+        }
         if steps.is_empty() && !spec.retired && spec.kind != SourceKind::Builtin {
             return Err(Fault::new(
                 &spec.name,
@@ -110,11 +117,19 @@ impl Source {
                     Value::Take(name) => {
                         (taken.contains(&name.as_str()), format!("`{name}`, which no earlier step takes"))
                     }
+                    Value::Numbers => (batch.is_some(), "`{numbers}`; say batch: {max: …} on its source".to_owned()),
+                    Value::Number if step.keep_s.is_some() => {
+                        (false, "the number, although it keeps what it takes for others".to_owned())
+                    }
                     Value::Number | Value::Lang => (true, String::new()),
                 };
                 if !known {
                     return Err(Fault::new(step.name.as_str(), format!("step `{}` uses {what}", step.name)));
                 }
+            }
+            if batch.is_some() && step.asks_for_one() {
+                let what = "uses `{number}` although its source asks for several; write `{numbers}`, or a list of one";
+                return Err(Fault::new(step.name.as_str(), format!("step `{}` {what}", step.name)));
             }
             taken.extend(step.takes());
         }
@@ -125,6 +140,7 @@ impl Source {
             secrets: spec.secrets.clone(),
             needs: spec.needs.iter().chain(needs).cloned().collect(),
             steps,
+            batch: batch.map_or(1, |batch| batch.max),
         })
     }
 }

@@ -14,10 +14,12 @@ mod countries;
 pub mod detect;
 mod error;
 pub mod examples;
+pub mod explain;
 mod field;
 mod fields;
 mod format;
 mod guard;
+mod html;
 pub mod journey;
 mod jsonpath;
 mod mapping;
@@ -36,7 +38,7 @@ mod unwrap;
 mod xmlpath;
 
 pub use adapter::{Adapter, Source};
-pub use answer::{Answer, Answers, ReadOutcome};
+pub use answer::{Answer, Answers, Asked, ReadOutcome, Reading};
 pub use assess::{ParsedEvent, ParsedMoment, ParsedView, assess, not_found};
 pub use catalog::{
     Catalog,
