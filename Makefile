@@ -9,7 +9,7 @@ export CARGO_TARGET_DIR ?= $(WAYBILL_CACHE)/target
 export WAYBILL_CHDB_LIB ?= $(WAYBILL_CACHE)/chdb-26.7.3/libchdb.so
 BIN := $(CARGO_TARGET_DIR)/debug/waybill
 
-.PHONY: help setup build demo check test test-pipeline test-kill kubernetes chart-test dist bench deny fmt clean
+.PHONY: help setup build demo check test test-pipeline e2e chaos kubernetes chart-test dist bench deny fmt clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,13 @@ test: setup kubernetes ## The whole proof: everything in check, then the real pa
 
 test-pipeline: setup ## Only the whole-pipeline tests
 	cargo test --locked -p waybill --test '*' -- --nocapture
+
+e2e: setup kubernetes ## Only the cluster on a real broker: three processes of each service, with the chart's command lines
+	cargo test --locked -p waybill --test e2e -- --show-output
+
+chaos: setup kubernetes ## The long form of every fault, on a real broker (about 20 minutes); WAYBILL_SEED=N replays one
+	WAYBILL_CHAOS=long cargo test --locked -p waybill --test chaos -- --show-output --test-threads 1
+	WAYBILL_CHAOS=long cargo test --locked -p waybill-log --test kafka -- --show-output
 
 # Without Go the chart's tests skip, aloud; in CI they fail.
 kubernetes: ## Build helm and the Kubernetes API server that the chart is tested with, once (says so first)

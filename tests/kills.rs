@@ -1,5 +1,6 @@
 //! kill -9 of the whole standalone process, five times in the middle, against the simulator's ledger.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "reads what its own program answers")]
 
 mod support;
 

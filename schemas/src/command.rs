@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{carrier::CarrierSlug, number::TrackingNumber, time::JourneyMs};
+use crate::{carrier::CarrierSlug, detection::Settling, number::TrackingNumber, time::JourneyMs};
 
 /// What is ordered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -24,6 +24,10 @@ pub enum CommandKind {
     Forget,
     /// Publish its history again from kept payloads.
     Replay,
+    /// Look once whether the carrier knows this number; publishes nothing. Sent by the owner of an undecided number.
+    Probe,
+    /// The answer to a probe, to the owner of the undecided number.
+    Probed,
 }
 
 /// A command. Present fields replace, absent ones stay.
@@ -58,6 +62,9 @@ pub struct Command {
     /// A temporary registration ends here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<JourneyMs>,
+    /// With an undecided number, a probe and its answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settling: Option<Box<Settling>>,
 }
 
 /// What registration told of a shipment; travels with every request.

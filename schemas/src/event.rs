@@ -1,6 +1,6 @@
 //! A tracking event, from what a reader took out of an answer to the published record.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,9 @@ pub struct ReadTime {
     pub precision: TimePrecision,
     /// Where the zone came from.
     pub zone_source: ZoneSource,
+    /// No year was printed: it is the latest in which the day is not after the look (NRM-5).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub year_inferred: bool,
 }
 
 /// One event as a reader found it; strings are verbatim in the sense of NRM-1. Order in a list: the page's own.
@@ -134,6 +137,9 @@ pub struct ShipmentFacts {
     /// Partners.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub legs: Vec<Leg>,
+    /// What tells of people, by the adapter's names, as far as the operator asked for it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub private: BTreeMap<String, String>,
 }
 
 /// Identity of an event (NRM-2): hash of (carrier, number, instance), then hash of (raw fields, ordinal among equals);

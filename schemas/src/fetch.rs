@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     carrier::CarrierSlug,
     command::Registration,
+    drift::TrialFacts,
     event::{RawEvent, ShipmentFacts},
     memory::{Memories, Memory},
     number::{ShipmentKey, TrackingNumber},
@@ -15,7 +16,7 @@ use crate::{
     time::{JourneyMs, WallMs},
 };
 
-/// What a request is for. All but `poll` are answered by the fetcher without the network and without credit, even when
+/// What a request is for. All but `poll` and `probe` are answered by the fetcher without the network and without credit, even when
 /// the carrier is blocked or disabled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -32,6 +33,15 @@ pub enum RequestKind {
     Replay,
     /// Publish the erasure.
     Forget,
+    /// Ask the carrier whether it knows the number; nothing of the answer is published.
+    Probe,
+}
+
+impl RequestKind {
+    /// Whether the carrier is asked: under its budget, and only while it may be.
+    pub const fn asks_the_carrier(self) -> bool {
+        matches!(self, Self::Poll | Self::Probe)
+    }
 }
 
 /// A request: one attempt of one number.
@@ -89,6 +99,15 @@ pub struct ReadSource {
     pub source: String,
     /// The reader whose recogniser accepted the answer; empty when none did.
     pub reader: String,
+    /// Paths of JSON fields that the adapter's examples do not have; a few of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_fields: Vec<String>,
+    /// That version is a candidate, asked for its share of the numbers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub candidate: bool,
+    /// How a candidate version read the same bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<TrialFacts>,
 }
 
 /// One terminal result per attempt (FET-1).

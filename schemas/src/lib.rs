@@ -6,6 +6,8 @@
 
 pub mod carrier;
 pub mod command;
+pub mod detection;
+pub mod drift;
 pub mod event;
 pub mod fetch;
 pub mod forgotten;

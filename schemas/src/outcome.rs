@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     carrier::CarrierSlug,
+    detection::Evidence,
+    drift::{LookFacts, TrialFacts},
     memory::Memories,
     number::TrackingNumber,
     status::{Status, SubStatus},
@@ -100,6 +102,21 @@ pub struct Feedback {
     /// The budget is blocked until then (Retry-After, back-off).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget_not_before: Option<WallMs>,
+    /// What the look showed of the adapter that read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub look: Option<LookFacts>,
+    /// How a candidate version read the same bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<TrialFacts>,
+}
+
+/// What a probe showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probed {
+    /// As far as deciding goes.
+    pub evidence: Evidence,
+    /// Events that the carrier has.
+    pub events: u32,
 }
 
 /// The outcome of one attempt, keyed `carrier:number`.
@@ -131,6 +148,9 @@ pub struct Outcome {
     pub sub_status: Option<SubStatus>,
     /// Whether events or status changed.
     pub changed: bool,
+    /// Of a probe: what it showed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probed: Option<Probed>,
     /// When the carrier answered, by the journey clock.
     pub seen_at: JourneyMs,
     /// This number alone may not be tried before (deferral).

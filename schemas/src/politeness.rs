@@ -5,9 +5,15 @@
 
 pub mod strict;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use crate::time::{JourneyMs, WallMs};
+use crate::{
+    carrier::CarrierSlug,
+    drift::{CarrierWatch, TrialMode},
+    time::{JourneyMs, WallMs},
+};
 
 /// A daily quota of requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,9 +160,41 @@ pub struct CarrierPolicy {
     /// A person lifted the mark `refuses_automation` at this instant; marks older than it are void.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifted_at: Option<WallMs>,
+    /// How a candidate version is tried; absent: as configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryPolicy>,
     /// Fields of a later version, written back as they came.
     #[serde(flatten)]
     pub extra: serde_json::Map<String, serde_json::Value>,
+}
+
+/// How a candidate version of an adapter is tried.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct CanaryPolicy {
+    /// Share of the carrier's numbers, from 0 (not tried) to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+    /// Beside the version in force, or alone for its share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<TrialMode>,
+    /// The candidate of this version is in force for every number; an empty text takes that back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promote: Option<String>,
+}
+
+/// What robots.txt said of a carrier's page, found at run time.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RobotsVerdict {
+    /// Whether the page that was to be asked may be asked for by programs.
+    pub allowed: bool,
+    /// Why: the file's status, or that it could not be had.
+    pub because: String,
+    /// When.
+    pub at: WallMs,
+    /// Until when it is believed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<WallMs>,
 }
 
 /// Why a budget is blocked.
@@ -206,6 +244,12 @@ pub struct FetcherBudgetRecord {
     /// When `refuses_automation` was marked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_at: Option<WallMs>,
+    /// What robots.txt said when it was last asked, by host.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub robots: BTreeMap<String, RobotsVerdict>,
+    /// Digest of the adapters' versions that the streak of unreadable answers is about.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub fitted: String,
     /// The budget in force, for whoever asks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
@@ -244,4 +288,18 @@ pub struct SchedulerBudgetRecord {
     /// When this was written.
     #[serde(default)]
     pub at: WallMs,
+    /// Whether adapters still fit their carriers, where anything has been seen.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "readable_watches")]
+    pub carriers: BTreeMap<CarrierSlug, CarrierWatch>,
+}
+
+/// What a later version counts otherwise is left out; the windows then begin anew.
+fn readable_watches<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<CarrierSlug, CarrierWatch>, D::Error> {
+    let all = BTreeMap::<String, serde_json::Value>::deserialize(deserializer)?;
+    let read = |(slug, watch): (String, serde_json::Value)| {
+        Some((slug.parse().ok()?, serde_json::from_value::<CarrierWatch>(watch).ok()?))
+    };
+    Ok(all.into_iter().filter_map(read).collect())
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     command::Registration,
+    detection::Settlement,
     memory::Memories,
     shipment::{StopReason, Tracking},
     status::{Status, SubStatus},
@@ -79,6 +80,12 @@ pub struct ScheduleRecord {
     /// A temporary registration ends here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<JourneyMs>,
+    /// Of an undecided number: where settling it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settlement: Option<Box<Settlement>>,
+    /// Of a number that is only probed: the round that asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<u32>,
     /// Offset after the last command that this record contains: a command read again is not applied again.
     #[serde(default)]
     pub commands_applied: u64,

@@ -40,6 +40,8 @@ pub enum StopReason {
     Ordered,
     /// A temporary registration ran out.
     Until,
+    /// An undecided number's carrier was found; it goes on there.
+    Settled,
 }
 
 /// A moment as printed, with its instant where the zone is known.

@@ -173,6 +173,7 @@ impl Looks {
                 adapter_version: self.adapter.version.clone(),
                 source: "page".to_owned(),
                 reader: self.read.reader.clone(),
+                ..ReadSource::default()
             },
             payload: None,
             fetched_at: WallMs::new(SEEN_AT),

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use anyhow::{Result, ensure};
+use waybill_adapters::Catalog;
 use waybill_normalizer::normalize;
 use waybill_scheduler::wheel::DueWheel;
 use waybill_schemas::{Memories, WallMs, event::RawEvent, fetch::FetchResult};
@@ -13,13 +14,14 @@ use crate::{
 };
 
 /// What is measured here.
-pub(crate) const FIGURES: [Name; 7] = [
+pub(crate) const FIGURES: [Name; 8] = [
     ("events_normalized_first_look", "events/s/core"),
     ("events_normalized_repeated_look", "events/s/core"),
     ("events_normalized_first_look_with_json", "events/s/core"),
     ("mapping_lookups_by_text", "lookups/s/core"),
     ("mapping_lookups_by_code", "lookups/s/core"),
     ("mapping_lookups_unmatched", "lookups/s/core"),
+    ("detections", "detections/s/core"),
     ("wheel_operations_among_1m_numbers", "operations/s/core"),
 ];
 
@@ -33,6 +35,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
     }
     normalizing(report)?;
     mapping(report)?;
+    detecting(report)?;
     wheel(report)
 }
 
@@ -99,6 +102,37 @@ fn mapping(report: &mut Report) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Numbers of all sorts against every form of every carrier.
+fn detecting(report: &mut Report) -> Result<()> {
+    const NAME: &str = "detections";
+    if !report.wants(NAME) {
+        return Ok(());
+    }
+    let catalog = Catalog::embedded()?;
+    let detector = catalog.detector();
+    let digits = |n: usize, length: usize| {
+        format!("{:0length$}", (n as u128 + 1) * 7_919_000_000_000_007 % 10_u128.pow(length.min(38) as u32))
+    };
+    let numbers: Vec<String> = (0..PARCELS)
+        .map(|n| match n % 6 {
+            0 => format!("1Z{:06}{:02}{}", n, n % 90, digits(n, 8)),
+            1 => digits(n, 12),
+            2 => format!("9400 1{}", digits(n, 17)),
+            3 => format!("RB{}GB", digits(n, 9)),
+            4 => format!("TBA{}", digits(n, 12)),
+            _ => digits(n, 10),
+        })
+        .collect();
+    let found: usize =
+        numbers.iter().filter_map(|typed| detector.detect(typed).ok()).map(|one| one.candidates.len()).sum();
+    ensure!(found >= PARCELS, "{found} candidates of {PARCELS} numbers");
+    report.per_second(NAME, numbers.len(), || {
+        for typed in &numbers {
+            let _ = black_box(detector.detect(black_box(typed)));
+        }
+    })
 }
 
 /// A full wheel at work: the oldest due number is taken and put back for later, and a number elsewhere is moved, as a

@@ -100,6 +100,8 @@ fn record(clocks: Clocks) -> Result<ScheduleRecord> {
         failures: 0,
         pending: None,
         until: None,
+        settlement: None,
+        probe: None,
         commands_applied: 1,
         memories: done.outcome.memories,
         extra: serde_json::Map::new(),

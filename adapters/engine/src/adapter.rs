@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use regex::Regex;
 use waybill_schemas::{BudgetName, CarrierSlug, number::Hyphens, politeness::Budget};
 
 use crate::{
     charset::Charset,
+    detect::NumberPattern,
     error::{AdapterError, Fault},
-    field::regex,
     journey::PageOrder,
     mapping::{Mapping, Table},
     reader::{Reader, Shared},
@@ -56,17 +55,6 @@ pub struct Adapter {
     pub(crate) charset: Charset,
 }
 
-/// What a carrier's numbers may look like.
-#[derive(Debug, Clone)]
-pub struct NumberPattern {
-    /// Matches a whole canonical number.
-    pub pattern: Regex,
-    /// The service that uses it.
-    pub service: Option<String>,
-    /// The name of its check digit's rule, where it has one.
-    pub check: Option<String>,
-}
-
 /// One way of asking a carrier.
 #[derive(Debug)]
 pub struct Source {
@@ -82,6 +70,8 @@ pub struct Source {
     pub needs: Vec<String>,
     /// Its steps, in order.
     pub steps: Vec<Step>,
+    /// Most numbers that one look-up may ask for; 1 unless the carrier takes batches.
+    pub batch: u16,
 }
 
 impl Source {
@@ -95,7 +85,12 @@ impl Source {
     }
 
     fn compile(spec: &SourceSpec, hosts: &[String], needs: &[String]) -> Result<Self, Fault> {
-        let steps: Vec<Step> = spec.steps.iter().map(|step| Step::compile(step, hosts)).collect::<Result<_, _>>()?;
+        let batch = spec.batch.as_ref();
+        let steps = spec.steps.iter().map(|step| Step::compile(step, hosts, batch));
+        let steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
+        if batch.is_some_and(|batch| batch.max == 0) {
+            return Err(Fault::new("batch", "a batch of at most 0 numbers asks for nothing; write max: 2 or more"));
+        }
         if steps.is_empty() && !spec.retired && spec.kind != SourceKind::Builtin {
             return Err(Fault::new(
                 &spec.name,
@@ -122,11 +117,19 @@ impl Source {
                     Value::Take(name) => {
                         (taken.contains(&name.as_str()), format!("`{name}`, which no earlier step takes"))
                     }
+                    Value::Numbers => (batch.is_some(), "`{numbers}`; say batch: {max: …} on its source".to_owned()),
+                    Value::Number if step.keep_s.is_some() => {
+                        (false, "the number, although it keeps what it takes for others".to_owned())
+                    }
                     Value::Number | Value::Lang => (true, String::new()),
                 };
                 if !known {
                     return Err(Fault::new(step.name.as_str(), format!("step `{}` uses {what}", step.name)));
                 }
+            }
+            if batch.is_some() && step.asks_for_one() {
+                let what = "uses `{number}` although its source asks for several; write `{numbers}`, or a list of one";
+                return Err(Fault::new(step.name.as_str(), format!("step `{}` {what}", step.name)));
             }
             taken.extend(step.takes());
         }
@@ -137,6 +140,7 @@ impl Source {
             secrets: spec.secrets.clone(),
             needs: spec.needs.iter().chain(needs).cloned().collect(),
             steps,
+            batch: batch.map_or(1, |batch| batch.max),
         })
     }
 }
@@ -179,10 +183,7 @@ impl Adapter {
             .collect::<Result<_, _>>()
             .map_err(placed)?;
         let sources = spec.sources.iter().map(|source| Source::compile(source, &spec.hosts, &spec.needs));
-        let numbers = spec.numbers.iter().map(|number| {
-            let whole = format!("^(?:{})$", number.pattern.trim_start_matches('^').trim_end_matches('$'));
-            Ok(NumberPattern { pattern: regex(&whole)?, service: number.service.clone(), check: number.check.clone() })
-        });
+        let numbers = spec.numbers.iter().map(NumberPattern::compile);
         let mapping_path = format!("{}/mapping.yaml", files.folder);
         let mapping_spec: MappingSpec = parse(&mapping_path, files.mapping)?;
         let in_mapping = |fault: Fault| fault.within(&mapping_path, files.mapping);
@@ -263,7 +264,8 @@ fn check(spec: &AdapterSpec) -> Result<(), Fault> {
     {
         return Err(Fault::new(country, format!("`{country}` is no country; write ISO 3166-1 alpha-2, such as KR")));
     }
-    if spec.readers.is_empty() && spec.basis != Basis::Builtin {
+    // A carrier without a source can be recognised and cannot be asked.
+    if spec.readers.is_empty() && spec.basis != Basis::Builtin && !spec.sources.is_empty() {
         return Err(Fault::new("readers", "an adapter needs at least one reader"));
     }
     let twice = |names: Vec<&str>| -> Option<String> {

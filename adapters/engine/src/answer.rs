@@ -1,7 +1,7 @@
 //! What a carrier answered, and what reading it came to.
 
 use waybill_schemas::{
-    OutcomeClass,
+    OutcomeClass, UtcMs,
     event::{RawEvent, ShipmentFacts},
 };
 
@@ -38,10 +38,31 @@ pub struct Answers<'a> {
     pub list: &'a [Answer<'a>],
 }
 
+/// What a reading may depend on beside the answers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reading<'a> {
+    /// When the carrier answered; times without a year are understood only if it is known.
+    pub seen_at: Option<UtcMs>,
+    /// Names of the private fields that the operator wants.
+    pub private: &'a [String],
+    /// Whether the request asked for several numbers.
+    pub asked: Asked,
+}
+
+/// What a request asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Asked {
+    /// One number: an answer about one shipment is about that.
+    #[default]
+    One,
+    /// Several: what does not bear the number is about another.
+    Several,
+}
+
 /// What reading the answers came to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReadOutcome {
-    /// `tracked`, `not_found`, `registered_no_scan`, `unreadable`, `needs_data` or `blocked`.
+    /// `tracked`, `not_found`, `registered_no_scan`, `unreadable`, `needs_data`, `blocked`, `throttled` or `carrier_down`.
     pub class: OutcomeClass,
     /// One sentence where there is something to say; never contains the number.
     pub detail: Option<String>,

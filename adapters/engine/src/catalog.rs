@@ -1,10 +1,12 @@
 //! All carriers: those embedded in the program, and folders that replace or add some.
 
+pub(crate) mod live;
+
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use include_dir::{Dir, include_dir};
@@ -12,6 +14,7 @@ use waybill_schemas::CarrierSlug;
 
 use crate::{
     adapter::{Adapter, Files, Phrases, parse},
+    detect::{Detector, operators},
     error::AdapterError,
     examples::Example,
     mapping::Mapping,
@@ -25,6 +28,7 @@ static PHRASES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../phrases");
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
     adapters: BTreeMap<CarrierSlug, Arc<Adapter>>,
+    detector: OnceLock<Arc<Detector>>,
 }
 
 impl Catalog {
@@ -117,12 +121,24 @@ impl Catalog {
         })?;
         let adapter = Adapter::compile(slug.clone(), files, phrases)?;
         self.adapters.insert(slug, Arc::new(adapter));
+        self.detector = OnceLock::new();
         Ok(())
     }
 
-    /// The carrier of this slug.
+    /// The carrier of this slug, postal operators that can only be recognised included.
     pub fn get(&self, slug: &CarrierSlug) -> Option<Arc<Adapter>> {
-        self.adapters.get(slug).cloned()
+        self.adapters.get(slug).cloned().or_else(|| operators::carrier(slug))
+    }
+
+    /// Whose a number may be; made with the first question.
+    pub fn detector(&self) -> &Arc<Detector> {
+        self.detector.get_or_init(|| Arc::new(Detector::new(self.adapters.values())))
+    }
+
+    /// Postal operators that can be recognised by their country's numbers and have no adapter here.
+    pub fn operators(&self) -> impl Iterator<Item = Arc<Adapter>> {
+        let without = operators::all().iter().filter(|one| !self.adapters.contains_key(&one.slug));
+        without.filter_map(|one| operators::carrier(&one.slug))
     }
 
     /// All carriers, by slug.

@@ -32,25 +32,35 @@ impl Charset {
         })
     }
 
-    /// Decodes an answer. Order: the adapter's `force`; a byte order mark; what the transport or the document declares
-    /// (corrected by the adapter's `declared`); UTF-8; the adapter's `fallback`.
-    pub(crate) fn decode(&self, body: &[u8], transport: Option<&str>) -> Result<String, Undecodable> {
+    /// The name of the charset that [`Self::decode`] takes.
+    pub(crate) fn name_for(&self, body: &[u8], transport: Option<&str>) -> &'static str {
+        self.choose(body, transport).0.name()
+    }
+
+    /// The charset, and the length of a byte order mark to leave out.
+    fn choose(&self, body: &[u8], transport: Option<&str>) -> (&'static Encoding, usize) {
         if let Some(encoding) = self.force {
-            return strictly(encoding, body);
+            return (encoding, 0);
         }
-        if let Some((encoding, length)) = Encoding::for_bom(body) {
-            return strictly(encoding, &body[length..]);
+        if let Some(marked) = Encoding::for_bom(body) {
+            return marked;
         }
         let stated = transport.and_then(|name| Encoding::for_label(name.trim().trim_matches('"').as_bytes()));
         if let Some(stated) = stated.or_else(|| in_document(body)) {
             let actual = self.declared.iter().find(|(from, _)| *from == stated).map_or(stated, |(_, to)| *to);
-            return strictly(actual, body);
+            return (actual, 0);
         }
-        match (std::str::from_utf8(body), self.fallback) {
-            (Ok(text), _) => Ok(text.to_owned()),
-            (Err(_), Some(fallback)) => strictly(fallback, body),
-            (Err(_), None) => Err(Undecodable(UTF_8.name())),
+        match self.fallback {
+            Some(fallback) if std::str::from_utf8(body).is_err() => (fallback, 0),
+            _ => (UTF_8, 0),
         }
+    }
+
+    /// Decodes an answer. Order: the adapter's `force`; a byte order mark; what the transport or the document declares
+    /// (corrected by the adapter's `declared`); UTF-8; the adapter's `fallback`.
+    pub(crate) fn decode(&self, body: &[u8], transport: Option<&str>) -> Result<String, Undecodable> {
+        let (encoding, mark) = self.choose(body, transport);
+        strictly(encoding, &body[mark..])
     }
 }
 

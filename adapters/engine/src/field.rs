@@ -5,6 +5,7 @@ use std::{cell::RefCell, collections::BTreeMap};
 use regex::Regex;
 
 use crate::{
+    answer::Reading,
     error::Fault,
     node::{Direction, Ignored, Node, Path},
     spec::{ConditionSpec, FieldSpec, Fill, LongField, Of, Shape},
@@ -22,12 +23,14 @@ pub(crate) struct Place<'d, 'c> {
     /// The decoded text of the answer, before anything was unwrapped.
     pub(crate) body: &'c str,
     pub(crate) status: u16,
+    pub(crate) reading: Reading<'c>,
 }
 
 impl<'d, 'c> Place<'d, 'c> {
     /// A place for conditions and facts of the whole document.
     pub(crate) fn whole(document: Node<'d>, ignored: &'c Ignored, body: &'c str, status: u16) -> Self {
-        Self { row: document.clone(), group: None, heading: None, document, ignored, body, status }
+        let reading = Reading::default();
+        Self { row: document.clone(), group: None, heading: None, document, ignored, body, status, reading }
     }
 }
 
@@ -226,8 +229,9 @@ pub(crate) struct Condition {
     contains: Vec<String>,
     body: Option<Regex>,
     status: Vec<u16>,
-    has: Vec<Path>,
-    lacks: Vec<Path>,
+    /// Each with its text as written.
+    has: Vec<(String, Path)>,
+    lacks: Vec<(String, Path)>,
     root: Option<String>,
     text: Option<Box<Field>>,
     matches: Option<Regex>,
@@ -241,7 +245,7 @@ pub(crate) struct Condition {
 impl Condition {
     pub(crate) fn compile(shape: Shape, spec: &ConditionSpec) -> Result<Self, Fault> {
         let paths =
-            |items: &[String]| items.iter().map(|item| Path::compile(shape, item)).collect::<Result<Vec<_>, _>>();
+            |items: &[String]| items.iter().map(|item| Ok((item.clone(), Path::compile(shape, item)?))).collect::<Result<Vec<_>, Fault>>();
         let each = |specs: &[ConditionSpec]| {
             specs.iter().map(|spec| Self::compile(shape, spec)).collect::<Result<Vec<_>, _>>()
         };
@@ -280,13 +284,58 @@ impl Condition {
         self.possible(place.body)
             && (self.status.is_empty() || self.status.contains(&place.status))
             && self.root.as_deref().is_none_or(|name| root_is(&place.document, name))
-            && self.has.iter().all(|path| place.row.first(path).is_some())
-            && self.lacks.iter().all(|path| place.row.first(path).is_none())
+            && self.has.iter().all(|(_, path)| place.row.first(path).is_some())
+            && self.lacks.iter().all(|(_, path)| place.row.first(path).is_none())
             && self.text.as_ref().is_none_or(|field| self.text_holds(field.read(place)))
             && self.blank.as_ref().is_none_or(|field| field.read(place).is_none())
             && self.all.iter().all(|condition| condition.holds(place))
             && (self.any.is_empty() || self.any.iter().any(|condition| condition.holds(place)))
             && self.not.as_ref().is_none_or(|condition| !condition.holds(place))
+    }
+
+    /// Which part does not hold, in words; for people who write adapters.
+    pub(crate) fn failing(&self, place: &Place<'_, '_>) -> Option<String> {
+        if let Some(text) = self.contains.iter().find(|text| !place.body.contains(text.as_str())) {
+            return Some(format!("the answer does not contain `{text}`"));
+        }
+        if let Some(regex) = self.body.as_ref().filter(|regex| !regex.is_match(place.body)) {
+            return Some(format!("the answer does not match `{regex}`"));
+        }
+        if !self.status.is_empty() && !self.status.contains(&place.status) {
+            return Some(format!("the status is {}", place.status));
+        }
+        if let Some(name) = self.root.as_deref().filter(|name| !root_is(&place.document, name)) {
+            return Some(format!("the root element is not `{name}`"));
+        }
+        if let Some((path, _)) = self.has.iter().find(|(_, path)| place.row.first(path).is_none()) {
+            return Some(format!("nothing is found at `{path}`"));
+        }
+        if let Some((path, _)) = self.lacks.iter().find(|(_, path)| place.row.first(path).is_some()) {
+            return Some(format!("something is found at `{path}`"));
+        }
+        if let Some(field) = &self.text {
+            let found = field.read(place);
+            if !self.text_holds(found.clone()) {
+                let wanted = match (&self.matches, &self.equals) {
+                    (Some(regex), _) => format!(" which does not match `{regex}`"),
+                    (None, Some(text)) => format!(" which is not `{text}`"),
+                    (None, None) => String::new(),
+                };
+                let found: String = found.unwrap_or_default().chars().take(60).collect();
+                return Some(format!("a text is `{found}`{wanted}"));
+            }
+        }
+        if self.blank.as_ref().is_some_and(|field| field.read(place).is_some()) {
+            return Some("a field that must be blank is not".to_owned());
+        }
+        if let Some(why) = self.all.iter().find_map(|condition| condition.failing(place)) {
+            return Some(why);
+        }
+        if !self.any.is_empty() && !self.any.iter().any(|condition| condition.holds(place)) {
+            let whys: Vec<String> = self.any.iter().filter_map(|condition| condition.failing(place)).collect();
+            return Some(whys.join(", and "));
+        }
+        self.not.as_ref().filter(|condition| condition.holds(place)).map(|_| "what it excludes (`not`) holds".to_owned())
     }
 
     fn text_holds(&self, found: Option<String>) -> bool {

@@ -10,8 +10,10 @@ const MAX_DATA_BYTES: usize = waybill_schemas::limits::MAX_ANSWER_BYTES;
 const MAX_OPEN: i32 = 1_500;
 /// Most formatting elements left open: each is opened again in every later block.
 const MAX_FORMATTING: i32 = 200;
+/// Most comparisons of attributes with each other, over all tags.
+const MAX_COMPARISONS: u64 = 100_000_000;
 /// Most XML nodes.
-pub(crate) const MAX_XML_NODES: u32 = 500_000;
+const MAX_XML_NODES: u32 = 500_000;
 /// Deepest XML nesting.
 const MAX_XML_DEPTH: usize = 256;
 
@@ -41,17 +43,45 @@ fn starts(text: &[u8], head: &[u8]) -> bool {
     text.get(..head.len()).is_some_and(|start| start.eq_ignore_ascii_case(head))
 }
 
+const fn most_bytes(shape: Shape) -> usize {
+    match shape {
+        Shape::Html => MAX_HTML_BYTES,
+        Shape::Json | Shape::Xml => MAX_DATA_BYTES,
+    }
+}
+
+/// Whether a document is not even looked at.
+pub(crate) fn too_large(shape: Shape, text: &str) -> bool {
+    text.len() > most_bytes(shape)
+}
+
+/// A JSON document within the caps.
+pub(crate) fn json(text: &str) -> Option<serde_json::Value> {
+    if too_large(Shape::Json, text) {
+        return None;
+    }
+    // serde_json stops at a depth of 128 by itself.
+    serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()
+}
+
+/// An XML document within the caps; document types, and with them entities of their own, are refused.
+pub(crate) fn xml_document(text: &str) -> Option<roxmltree::Document<'_>> {
+    if refusal(Shape::Xml, text).is_some() {
+        return None;
+    }
+    let options = roxmltree::ParsingOptions { nodes_limit: MAX_XML_NODES, ..Default::default() };
+    roxmltree::Document::parse_with_options(text, options).ok()
+}
+
 /// Why a document is not parsed, if so.
 pub(crate) fn refusal(shape: Shape, text: &str) -> Option<String> {
-    let most = if shape == Shape::Html { MAX_HTML_BYTES } else { MAX_DATA_BYTES };
-    if text.len() > most {
-        return Some(format!("the answer is larger than {most} bytes"));
+    if too_large(shape, text) {
+        return Some(format!("the answer is larger than {} bytes", most_bytes(shape)));
     }
     match shape {
-        Shape::Html => html(text.as_bytes()),
-        // serde_json stops at a depth of 128 by itself.
+        Shape::Html => html(text.as_bytes()).or_else(|| crowded(text.as_bytes())),
         Shape::Json => None,
-        Shape::Xml => xml(text.as_bytes()),
+        Shape::Xml => xml(text.as_bytes()).or_else(|| crowded(text.as_bytes())),
     }
 }
 
@@ -97,23 +127,96 @@ fn tags(text: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn xml(text: &[u8]) -> Option<String> {
     let mut depth = 0usize;
     let mut at = 0;
-    while let Some(found) = text[at..].iter().position(|byte| *byte == b'<') {
+    while let Some(found) = text.get(at..)?.iter().position(|byte| *byte == b'<') {
         let start = at + found + 1;
-        match text.get(start) {
-            Some(b'/') => depth = depth.saturating_sub(1),
-            Some(b'!' | b'?') | None => {}
-            Some(_) => {
-                let end =
-                    text[start..].iter().position(|byte| *byte == b'>').map_or(text.len(), |length| start + length);
-                if end == start || text[end - 1] != b'/' {
-                    depth += 1;
-                }
-            }
+        let rest = text.get(start..)?;
+        // Comments and character data may hold what looks like elements.
+        let (length, kind) = if rest.starts_with(b"!--") {
+            (end_of(rest, b"-->"), b'!')
+        } else if rest.starts_with(b"![CDATA[") {
+            (end_of(rest, b"]]>"), b'!')
+        } else {
+            (end_of(rest, b">"), rest.first().copied().unwrap_or(b'!'))
+        };
+        match kind {
+            b'/' => depth = depth.saturating_sub(1),
+            b'!' | b'?' => {}
+            _ if rest[..length].ends_with(b"/>") => {}
+            _ => depth += 1,
         }
         if depth > MAX_XML_DEPTH {
             return Some("the answer nests elements deeper than any real one".to_owned());
         }
-        at = start;
+        // Within a tag no other begins in well-formed text, and a parser stops where it is not.
+        at = start + length;
     }
     None
+}
+
+/// The length up to and with `end`, else all.
+fn end_of(text: &[u8], end: &[u8]) -> usize {
+    memchr::memmem::find(text, end).map_or(text.len(), |at| at + end.len())
+}
+
+/// Parsers compare each attribute with all before it in its tag: what that comes to is bounded.
+fn crowded(text: &[u8]) -> Option<String> {
+    let mut comparisons = 0u64;
+    let mut at = 0;
+    while let Some(found) = memchr::memchr(b'<', &text[at..]) {
+        at += found + 1;
+        if !text.get(at).is_some_and(u8::is_ascii_alphabetic) {
+            continue;
+        }
+        let mut attributes = 0u64;
+        let mut separated = false;
+        while let Some(byte) = text.get(at).copied() {
+            at += 1;
+            match byte {
+                b'>' => break,
+                b'=' => {
+                    let value = at + text[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+                    if let Some(quote @ (b'"' | b'\'')) = text.get(value).copied() {
+                        at = value + 1 + end_of(&text[(value + 1).min(text.len())..], &[quote]);
+                        // A name may follow a closing quote at once.
+                        separated = true;
+                    }
+                }
+                b'/' => separated = true,
+                byte if byte.is_ascii_whitespace() => separated = true,
+                _ if separated => {
+                    separated = false;
+                    attributes += 1;
+                }
+                _ => {}
+            }
+        }
+        comparisons += attributes * attributes;
+        if comparisons > MAX_COMPARISONS {
+            return Some("the page has elements with more attributes than any real page".to_owned());
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn what_would_cost_too_much_is_refused_and_what_is_usual_is_not() {
+        let cheap = |shape, text: &str| refusal(shape, text).is_none();
+        assert!(cheap(Shape::Html, &"<div class='a' id=b data-x=\"1 2 3 4\"><br></div>".repeat(20_000)));
+        assert!(cheap(Shape::Html, &format!("<path d=\"{}\">", "M 1 2 L ".repeat(50_000))));
+        assert!(!cheap(Shape::Html, &format!("<p {}>", "a ".repeat(50_000))));
+        assert!(!cheap(Shape::Html, &format!("<p {}>", "/a".repeat(50_000))));
+        assert!(!cheap(Shape::Html, &format!("<p {}>", "a='1'".repeat(50_000))));
+        assert!(!cheap(Shape::Html, &format!("<p {}>", "a ".repeat(5_000)).repeat(50)));
+        assert!(cheap(Shape::Xml, &format!("<a><!-- {} --><![CDATA[{}]]></a>", "<b>".repeat(999), "<br>".repeat(999))));
+        assert!(!cheap(Shape::Xml, &"<a>".repeat(300)));
+        assert!(!cheap(Shape::Xml, &format!("<a {}/>", (0..50_000).map(|n| format!("a{n}='' ")).collect::<String>())));
+        // Found in one pass, however it ends.
+        assert!(cheap(Shape::Xml, &"<a".repeat(2_000_000)));
+        assert!(cheap(Shape::Html, &"<".repeat(4_000_000)));
+    }
 }

@@ -11,11 +11,15 @@ mod assess;
 mod catalog;
 mod charset;
 mod countries;
+pub mod detect;
 mod error;
 pub mod examples;
+pub mod explain;
 mod field;
+mod fields;
 mod format;
 mod guard;
+mod html;
 pub mod journey;
 mod jsonpath;
 mod mapping;
@@ -33,11 +37,16 @@ mod times;
 mod unwrap;
 mod xmlpath;
 
-pub use adapter::{Adapter, NumberPattern, Source};
-pub use answer::{Answer, Answers, ReadOutcome};
+pub use adapter::{Adapter, Source};
+pub use answer::{Answer, Answers, Asked, ReadOutcome, Reading};
 pub use assess::{ParsedEvent, ParsedMoment, ParsedView, assess, not_found};
-pub use catalog::Catalog;
+pub use catalog::{
+    Catalog,
+    live::{Exchanged, Generation, LiveCatalog, Refused, Reloaded},
+};
+pub use detect::{Candidate, CheckDigit, Choice, Confidence, Detected, Detector, NumberPattern};
 pub use error::AdapterError;
+pub use fields::KnownFields;
 pub use mapping::{Mapped, Mapping};
 pub use spec::{Basis, Shape, SourceKind, StepName};
 pub use step::{HttpRequest, Method, RequestError, Step};

@@ -115,6 +115,28 @@ impl Table {
         whole.or_else(|| self.code_prefixes.iter().find(|(head, _)| code.starts_with(head)).map(|(_, m)| *m))
     }
 
+    /// The rule that decides, as it is written.
+    fn code_rule(&self, code: &str) -> Option<String> {
+        let code = fold_code(code);
+        if self.codes.contains_key(&code) {
+            return Some(format!("codes: {code}"));
+        }
+        let head = self.code_prefixes.iter().find(|(head, _)| code.starts_with(head));
+        head.map(|(head, _)| format!("codes: {head}*"))
+    }
+
+    fn text_rule(&self, folded: &str) -> Option<String> {
+        if self.exact.contains_key(folded) {
+            return Some(format!("exact: {folded}"));
+        }
+        let prefix = self.prefix.iter().find(|(head, _)| folded.starts_with(head)).map(|(head, _)| ("prefix", head));
+        let contains = || self.contains.iter().find(|(part, _)| folded.contains(part.as_str()));
+        if let Some((kind, text)) = prefix.or_else(|| contains().map(|(part, _)| ("contains", part))) {
+            return Some(format!("{kind}: {text}"));
+        }
+        self.regex.iter().find(|(regex, _)| regex.is_match(folded)).map(|(regex, _)| format!("regex: {regex}"))
+    }
+
     fn by_text(&self, folded: &str) -> Option<(Meaning, MatchedBy)> {
         if let Some(meaning) = self.exact.get(folded) {
             return Some((*meaning, MatchedBy::Exact));
@@ -181,6 +203,23 @@ impl Mapping {
             Some(meaning) => mapped(*meaning, MatchedBy::Code),
             None => Mapped { sub_status: None, matched_by: MatchedBy::None },
         }
+    }
+
+    /// The rule that decides what an event means, as it is written; `None` when nothing matches.
+    pub fn rule(&self, event: &RawEvent) -> Option<String> {
+        let by_code = event.code.as_deref().and_then(|code| self.events.code_rule(code));
+        let folded = fold(&event.text);
+        let by_text = || (!folded.is_empty()).then(|| self.events.text_rule(&folded)).flatten();
+        let by_phrase = || {
+            let phrase = |table: &Arc<Table>| table.text_rule(&folded);
+            let found = (!folded.is_empty()).then(|| self.phrases.iter().find_map(phrase)).flatten();
+            found.map(|rule| format!("phrases, {rule}"))
+        };
+        let general = || {
+            let code = fold_code(event.code.as_deref()?);
+            self.otherwise.contains_key(&code).then(|| format!("otherwise: {code}"))
+        };
+        by_code.or_else(by_text).or_else(by_phrase).or_else(general)
     }
 
     /// What the headline means: by its code, then by its words; the rules for events serve as well unless told otherwise.

@@ -2,18 +2,24 @@
 
 use std::{collections::HashSet, rc::Rc};
 
-use ego_tree::{NodeId, NodeRef};
-use scraper::{ElementRef, Selector};
 use serde_json::Value;
 
-use crate::{error::Fault, jsonpath, jsonpath::JsonPath, spec::Shape, text, xmlpath, xmlpath::XmlPath};
+use crate::{
+    error::Fault,
+    html::{At, Id, Selector},
+    jsonpath,
+    jsonpath::JsonPath,
+    spec::Shape,
+    text, xmlpath,
+    xmlpath::XmlPath,
+};
 
 /// A place in a document.
 #[derive(Debug, Clone)]
 pub(crate) enum Node<'d> {
-    Html(ElementRef<'d>),
+    Html(At<'d>),
     /// Sibling nodes between two separators.
-    Block(Rc<[NodeRef<'d, scraper::Node>]>),
+    Block(Rc<[At<'d>]>),
     Json(&'d Value),
     Xml(roxmltree::Node<'d, 'd>),
 }
@@ -37,13 +43,13 @@ impl Path {
 }
 
 pub(crate) fn css(text: &str) -> Result<Selector, Fault> {
-    Selector::parse(text).map_err(|error| {
-        Fault::new(text, format!("`{text}` is no CSS selector ({error}); only standard selectors are understood"))
+    Selector::parse(text).map_err(|why| {
+        Fault::new(text, format!("`{text}` is no CSS selector ({why}); only standard selectors are understood"))
     })
 }
 
 /// Nodes of an HTML document whose text is left out.
-pub(crate) type Ignored = HashSet<NodeId>;
+pub(crate) type Ignored = HashSet<Id>;
 
 impl<'d> Node<'d> {
     /// The nodes at `path` below this one, in the document's order.
@@ -52,9 +58,9 @@ impl<'d> Node<'d> {
             (Self::Html(element), Path::Css(css)) => element.select(css).map(Node::Html).collect(),
             (Self::Block(nodes), Path::Css(css)) => {
                 let mut found = Vec::new();
-                for element in nodes.iter().filter_map(|node| ElementRef::wrap(*node)) {
-                    if css.matches(&element) {
-                        found.push(Node::Html(element));
+                for element in nodes.iter().filter(|node| node.is_element()) {
+                    if css.matches(*element) {
+                        found.push(Node::Html(*element));
                     }
                     found.extend(element.select(css).map(Node::Html));
                 }
@@ -77,7 +83,7 @@ impl<'d> Node<'d> {
     /// This node's text; `path` is the one that led here.
     pub(crate) fn text(&self, path: Option<&Path>, ignored: &Ignored) -> Option<String> {
         match self {
-            Self::Html(element) => Some(text::of_node(**element, ignored)),
+            Self::Html(element) => Some(text::of_node(*element, ignored)),
             Self::Block(nodes) => Some(text::of_nodes(nodes, ignored)),
             Self::Json(value) => jsonpath::text_of(value),
             Self::Xml(node) => match path {
@@ -90,7 +96,7 @@ impl<'d> Node<'d> {
     /// The text in this node itself.
     pub(crate) fn own_text(&self) -> Option<String> {
         match self {
-            Self::Html(element) => Some(text::own(**element)),
+            Self::Html(element) => Some(text::own(*element)),
             Self::Xml(node) => Some(node.children().filter_map(|c| c.is_text().then(|| c.text()).flatten()).collect()),
             Self::Block(_) | Self::Json(_) => None,
         }
@@ -99,7 +105,7 @@ impl<'d> Node<'d> {
     /// The n-th line, from 1.
     pub(crate) fn line(&self, n: usize, ignored: &Ignored) -> Option<String> {
         let lines = match self {
-            Self::Html(element) => text::lines(&[**element], ignored),
+            Self::Html(element) => text::lines(&[*element], ignored),
             Self::Block(nodes) => text::lines(nodes, ignored),
             Self::Json(value) => return jsonpath::text_of(value)?.lines().nth(n.checked_sub(1)?).map(str::to_owned),
             Self::Xml(node) => return xmlpath::text_of(*node).lines().nth(n.checked_sub(1)?).map(str::to_owned),
@@ -110,13 +116,13 @@ impl<'d> Node<'d> {
     /// The n-th cell of a table row, from 1.
     pub(crate) fn cell(&self, n: usize) -> Option<Node<'d>> {
         let Self::Html(row) = self else { return None };
-        let cells = row.child_elements().filter(|child| matches!(child.value().name(), "td" | "th"));
+        let cells = row.child_elements().filter(|child| matches!(child.name(), "td" | "th"));
         cells.map(Node::Html).nth(n.checked_sub(1)?)
     }
 
     pub(crate) fn attribute(&self, name: &str) -> Option<String> {
         match self {
-            Self::Html(element) => element.attr(name).map(str::to_owned),
+            Self::Html(element) => element.attribute(name).map(str::to_owned),
             Self::Xml(node) => node.attributes().find(|a| a.name() == name).map(|a| a.value().to_owned()),
             Self::Block(_) | Self::Json(_) => None,
         }
@@ -126,14 +132,14 @@ impl<'d> Node<'d> {
     pub(crate) fn sibling(&self, direction: Direction) -> Option<Node<'d>> {
         match self {
             Self::Html(element) => {
-                let mut at = **element;
+                let mut at = *element;
                 loop {
                     at = match direction {
-                        Direction::Next => at.next_sibling()?,
-                        Direction::Previous => at.prev_sibling()?,
+                        Direction::Next => at.next()?,
+                        Direction::Previous => at.previous()?,
                     };
-                    if let Some(found) = ElementRef::wrap(at) {
-                        return Some(Node::Html(found));
+                    if at.is_element() {
+                        return Some(Node::Html(at));
                     }
                 }
             }
@@ -149,7 +155,7 @@ impl<'d> Node<'d> {
     /// Whether an HTML element is what a selector asks for.
     pub(crate) fn is(&self, path: &Path) -> bool {
         match (self, path) {
-            (Self::Html(element), Path::Css(css)) => css.matches(element),
+            (Self::Html(element), Path::Css(css)) => css.matches(*element),
             (_, path) => !self.select(path).is_empty(),
         }
     }
@@ -158,9 +164,9 @@ impl<'d> Node<'d> {
     pub(crate) fn split(&self, container: &Path, at: &Path) -> Vec<Node<'d>> {
         let (Some(Node::Html(container)), Path::Css(at)) = (self.first(container), at) else { return Vec::new() };
         let mut blocks = Vec::new();
-        let mut block: Vec<NodeRef<'d, scraper::Node>> = Vec::new();
+        let mut block: Vec<At<'d>> = Vec::new();
         for child in container.children() {
-            if ElementRef::wrap(child).is_some_and(|element| at.matches(&element)) {
+            if at.matches(child) {
                 blocks.push(Node::Block(std::mem::take(&mut block).into()));
             } else {
                 block.push(child);

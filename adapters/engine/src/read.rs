@@ -2,15 +2,16 @@
 
 use std::cell::OnceCell;
 
-use scraper::Html;
 use waybill_schemas::{OutcomeClass, SubStatus, limits::MAX_ANSWER_BYTES};
 
 use crate::{
     adapter::Adapter,
-    answer::{Answer, Answers, ReadOutcome},
+    answer::{Answer, Answers, ReadOutcome, Reading},
     charset,
-    field::Place,
+    explain::{ExplainedAnswer, ExplainedReader, ExplainedTable},
+    field::{Condition, Place},
     guard,
+    html::Document,
     node::Node,
     reader::{self, Entry, Reader},
     spec::{Shape, StepName},
@@ -32,8 +33,9 @@ const CHALLENGES: [&str; 9] = [
 /// An answer on its way through the readers.
 struct Opened<'a> {
     answer: &'a Answer<'a>,
+    reading: Reading<'a>,
     text: Result<String, String>,
-    html: OnceCell<Html>,
+    html: OnceCell<Option<Document>>,
 }
 
 impl Adapter {
@@ -42,7 +44,12 @@ impl Adapter {
     /// The first reader whose recogniser accepts an answer reads it, the latest answer being tried first. No reader, or
     /// no rows without an explicit message, is `unreadable`: never "no result".
     pub fn read(&self, answers: &Answers<'_>) -> ReadOutcome {
-        let opened: Vec<Opened<'_>> = answers.list.iter().map(|answer| self.open(answer)).collect();
+        self.read_with(answers, Reading::default())
+    }
+
+    /// The same, with what a reading may depend on beside the answers.
+    pub fn read_with(&self, answers: &Answers<'_>, reading: Reading<'_>) -> ReadOutcome {
+        let opened: Vec<Opened<'_>> = answers.list.iter().map(|answer| self.open(answer, reading)).collect();
         for reader in &self.readers {
             for (index, candidate) in opened.iter().enumerate().rev() {
                 if let Some(outcome) = self.try_reader(reader, candidate, &opened, index, answers.number) {
@@ -53,15 +60,48 @@ impl Adapter {
         unknown(&opened).sealed()
     }
 
-    fn open<'a>(&self, answer: &'a Answer<'a>) -> Opened<'a> {
-        let stated = answer.charset.or_else(|| answer.content_type.and_then(charset::of_content_type));
+    /// Which readers were tried on which answers, and what the one that accepted finds.
+    pub(crate) fn tried(
+        &self,
+        answers: &Answers<'_>,
+        reading: Reading<'_>,
+    ) -> (Vec<ExplainedAnswer>, Vec<ExplainedReader>, Vec<ExplainedTable>) {
+        let opened: Vec<Opened<'_>> = answers.list.iter().map(|answer| self.open(answer, reading)).collect();
+        let shown = opened.iter().map(|opened| ExplainedAnswer {
+            step: opened.answer.step.to_owned(),
+            status: opened.answer.status,
+            bytes: opened.answer.body.len(),
+            content_type: opened.answer.content_type.map(str::to_owned),
+            charset: match &opened.text {
+                Ok(_) => self.charset.name_for(opened.answer.body, opened.stated()).to_owned(),
+                Err(why) => why.clone(),
+            },
+        });
+        let mut tried = Vec::new();
+        for reader in &self.readers {
+            for candidate in opened.iter().rev() {
+                let refused = candidate.refused_by(&reader.entry);
+                let accepted = refused.is_none();
+                let step = candidate.answer.step.to_owned();
+                tried.push(ExplainedReader { reader: reader.name.clone(), step, refused });
+                if accepted {
+                    let tables = candidate.with(&reader.entry, |place| reader.explain(place, answers.number));
+                    return (shown.collect(), tried, tables.unwrap_or_default());
+                }
+            }
+        }
+        (shown.collect(), tried, Vec::new())
+    }
+
+    fn open<'a>(&self, answer: &'a Answer<'a>, reading: Reading<'a>) -> Opened<'a> {
+        let stated = stated(answer);
         let text = if answer.body.len() > MAX_ANSWER_BYTES {
             Err(format!("the answer is larger than {MAX_ANSWER_BYTES} bytes"))
         } else {
             let decoded = self.charset.decode(answer.body, stated);
             decoded.map_err(|wrong| format!("the answer is not valid {}", wrong.0))
         };
-        Opened { answer, text, html: OnceCell::new() }
+        Opened { answer, reading, text, html: OnceCell::new() }
     }
 
     fn try_reader(
@@ -105,44 +145,84 @@ impl Adapter {
     }
 }
 
+/// The charset that came beside an answer.
+fn stated<'a>(answer: &Answer<'a>) -> Option<&'a str> {
+    answer.charset.or_else(|| answer.content_type.and_then(charset::of_content_type))
+}
+
 impl Opened<'_> {
+    fn stated(&self) -> Option<&str> {
+        stated(self.answer)
+    }
+
+    /// Why an entry does not take this answer, in words; `None` when it does.
+    fn refused_by(&self, entry: &Entry) -> Option<String> {
+        if self.with(entry, |_| ()).is_some() {
+            return None;
+        }
+        let body = match &self.text {
+            Ok(body) => body.as_str(),
+            Err(why) => return Some(why.clone()),
+        };
+        if !entry.steps.is_empty() && !StepName::parse(self.answer.step).is_some_and(|step| entry.steps.contains(&step)) {
+            let wanted: Vec<&str> = entry.steps.iter().map(|step| step.as_str()).collect();
+            return Some(format!("it reads only {}", wanted.join(", ")));
+        }
+        // The condition itself, asked of the whole document where that can be opened at all.
+        let failing = self.with_if(entry, &Condition::default(), |place| entry.accept.failing(place));
+        Some(failing.flatten().unwrap_or_else(|| match guard::refusal(entry.shape, body) {
+            Some(why) => why,
+            None if !entry.unwrap.is_empty() => "what it unwraps is not there".to_owned(),
+            None => "the answer is not of its shape".to_owned(),
+        }))
+    }
+
     /// Opens the document an entry describes and, if its recogniser accepts it, hands it on.
     fn with<R>(&self, entry: &Entry, then: impl FnOnce(&Place<'_, '_>) -> R) -> Option<R> {
+        self.with_if(entry, &entry.accept, then)
+    }
+
+    fn with_if<R>(
+        &self,
+        entry: &Entry,
+        accept: &Condition,
+        then: impl FnOnce(&Place<'_, '_>) -> R,
+    ) -> Option<R> {
         let body = self.text.as_deref().ok()?;
         let step = StepName::parse(self.answer.step);
         if !entry.steps.is_empty() && !step.is_some_and(|step| entry.steps.contains(&step)) {
             return None;
         }
-        if !entry.accept.possible(body) {
+        if !accept.possible(body) {
             return None;
         }
         let mut inner = std::borrow::Cow::Borrowed(body);
         for stage in &entry.unwrap {
             inner = std::borrow::Cow::Owned(stage.apply(&inner)?.into_owned());
         }
-        if !guard::plausible(entry.shape, &inner) || guard::refusal(entry.shape, &inner).is_some() {
+        if !guard::plausible(entry.shape, &inner) {
             return None;
         }
         let run = |document: Node<'_>| {
             let ignored = reader::ignored(&document, &entry.ignore);
             let place = Place::whole(document, &ignored, body, self.answer.status);
-            entry.accept.holds(&place).then(|| then(&place))
+            let place = Place { reading: self.reading, ..place };
+            accept.holds(&place).then(|| then(&place))
         };
         match entry.shape {
             Shape::Html if entry.unwrap.is_empty() => {
-                run(Node::Html(self.html.get_or_init(|| Html::parse_document(body)).root_element()))
+                run(Node::Html(self.html.get_or_init(|| Document::parse(body)).as_ref()?.root()))
             }
             Shape::Html => {
-                let html = Html::parse_document(&inner);
-                run(Node::Html(html.root_element()))
+                let html = Document::parse(&inner)?;
+                run(Node::Html(html.root()))
             }
             Shape::Json => {
-                let value: serde_json::Value = serde_json::from_str(inner.trim_start_matches('\u{feff}')).ok()?;
+                let value = guard::json(&inner)?;
                 run(Node::Json(&value))
             }
             Shape::Xml => {
-                let options = roxmltree::ParsingOptions { nodes_limit: guard::MAX_XML_NODES, ..Default::default() };
-                let document = roxmltree::Document::parse_with_options(&inner, options).ok()?;
+                let document = guard::xml_document(&inner)?;
                 run(Node::Xml(document.root_element()))
             }
         }

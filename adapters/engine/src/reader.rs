@@ -7,14 +7,15 @@ use waybill_schemas::{
 };
 
 use crate::{
-    answer::ReadOutcome,
+    answer::{Asked, ReadOutcome},
     countries,
     error::Fault,
+    explain::{ExplainedField, ExplainedTable},
     field::{Carried, Condition, Field, Place},
     journey::PageOrder,
     node::{Ignored, Node, Path},
     spec::{
-        FactsSpec, MarkerSpec, Midnight, PartSpec, Pick, ReaderSpec, ScopeSpec, Shape, StepName, TableSpec, TimesSpec,
+        Absent, FactsSpec, MarkerSpec, Midnight, PartSpec, Pick, ReaderSpec, ScopeSpec, Shape, StepName, TableSpec, TimesSpec,
     },
     times::{Shown, Times},
     unwrap::Stage,
@@ -45,6 +46,8 @@ pub(crate) struct Reader {
     blocked: Vec<Marker>,
     unreadable: Vec<Marker>,
     needs_data: Vec<Marker>,
+    throttled: Vec<Marker>,
+    down: Vec<Marker>,
     pub(crate) also: Vec<Part>,
     pub(crate) may_lack_end: bool,
 }
@@ -62,6 +65,7 @@ struct Scope {
     each: Path,
     number: Option<Field>,
     pick: Pick,
+    absent: Absent,
 }
 
 #[derive(Debug)]
@@ -104,6 +108,7 @@ struct Facts {
     service: Option<Field>,
     weight: Option<Field>,
     legs: Vec<(Field, Field)>,
+    private: Vec<(String, Field)>,
 }
 
 #[derive(Debug)]
@@ -125,7 +130,15 @@ pub(crate) type TooMuch = String;
 impl Reader {
     pub(crate) fn compile(spec: &ReaderSpec, shared: &Shared<'_>) -> Result<Self, Fault> {
         let shape = spec.shape;
-        let markers = [&spec.not_found, &spec.no_scan, &spec.blocked, &spec.unreadable, &spec.needs_data];
+        let markers = [
+            &spec.not_found,
+            &spec.no_scan,
+            &spec.blocked,
+            &spec.unreadable,
+            &spec.needs_data,
+            &spec.throttled,
+            &spec.down,
+        ];
         if spec.tables.is_empty() && markers.iter().all(|markers| markers.is_empty()) {
             return Err(Fault::new(
                 &spec.name,
@@ -153,6 +166,8 @@ impl Reader {
             blocked: markers(&spec.blocked)?,
             unreadable: markers(&spec.unreadable)?,
             needs_data: markers(&spec.needs_data)?,
+            throttled: markers(&spec.throttled)?,
+            down: markers(&spec.down)?,
             also: spec.also.iter().map(|part| Part::compile(part, &spec.times, shared)).collect::<Result<_, _>>()?,
             may_lack_end: spec.may_lack_end,
         })
@@ -160,7 +175,7 @@ impl Reader {
 
     /// Reads a document that this reader accepted. Other parts are merged by the caller.
     pub(crate) fn read(&self, place: &Place<'_, '_>, number: Option<&str>) -> ReadOutcome {
-        let place = self.entry.scoped(place, number);
+        let Some(place) = self.entry.scoped(place, number) else { return self.absent(place) };
         if let Some(outcome) = self.refused(&place) {
             return outcome;
         }
@@ -172,9 +187,15 @@ impl Reader {
         outcome
     }
 
+    /// What each selector finds, for people who write adapters.
+    pub(crate) fn explain(&self, place: &Place<'_, '_>, number: Option<&str>) -> Vec<ExplainedTable> {
+        let Some(place) = self.entry.scoped(place, number) else { return Vec::new() };
+        self.tables.iter().map(|table| table.explain(&place)).collect()
+    }
+
     /// What markers say when no row was found; without one, nothing is known.
     pub(crate) fn without_rows(&self, place: &Place<'_, '_>, number: Option<&str>, outcome: &mut ReadOutcome) {
-        let place = self.entry.scoped(place, number);
+        let Some(place) = self.entry.scoped(place, number) else { return };
         let kinds = [(&self.not_found, OutcomeClass::NotFound), (&self.no_scan, OutcomeClass::RegisteredNoScan)];
         for (markers, class) in kinds {
             if let Some(marker) = markers.iter().find(|marker| marker.when.holds(&place)) {
@@ -188,10 +209,28 @@ impl Reader {
         outcome.detail = Some("the answer shows neither events nor a known message".to_owned());
     }
 
+    /// What an answer comes to that does not speak of the number, or cannot be told to.
+    fn absent(&self, whole: &Place<'_, '_>) -> ReadOutcome {
+        if let Some(outcome) = self.refused(whole) {
+            return outcome;
+        }
+        match &self.entry.scope {
+            Some(Scope { absent: Absent::NotFound, .. }) => {
+                let mut outcome = ReadOutcome::new(OutcomeClass::NotFound, &self.name);
+                outcome.detail = Some("the answer leaves the number out".to_owned());
+                outcome
+            }
+            Some(_) => ReadOutcome::unreadable(&self.name, "the answer does not speak of the number"),
+            None => ReadOutcome::unreadable(&self.name, "the answer to several numbers cannot be told apart"),
+        }
+    }
+
     fn refused(&self, place: &Place<'_, '_>) -> Option<ReadOutcome> {
         let kinds = [
             (&self.blocked, OutcomeClass::Blocked, "the carrier refuses automated requests"),
             (&self.needs_data, OutcomeClass::NeedsData, "the carrier wants more than the number"),
+            (&self.throttled, OutcomeClass::Throttled, "the carrier says that it is asked too often"),
+            (&self.down, OutcomeClass::CarrierDown, "the carrier says that it cannot answer"),
             (&self.unreadable, OutcomeClass::Unreadable, "the carrier answered with an error"),
         ];
         kinds.into_iter().find_map(|(markers, class, detail)| {
@@ -228,7 +267,7 @@ impl Part {
         number: Option<&str>,
         outcome: &mut ReadOutcome,
     ) -> Result<(), TooMuch> {
-        let place = self.entry.scoped(place, number);
+        let Some(place) = self.entry.scoped(place, number) else { return Ok(()) };
         take_tables(&self.tables, &place, true, &mut outcome.events)?;
         let more = self.facts.read(&place);
         let facts = &mut outcome.facts;
@@ -245,14 +284,19 @@ impl Part {
         or(&mut facts.weight, more.weight);
         facts.estimated_delivery = facts.estimated_delivery.take().or(more.estimated_delivery);
         facts.legs.extend(more.legs);
+        for (name, text) in more.private {
+            facts.private.entry(name).or_insert(text);
+        }
         Ok(())
     }
 }
 
 impl Entry {
-    /// The shipment in the answer that bears the number asked, else the one the adapter picks.
-    fn scoped<'d, 'c>(&self, place: &Place<'d, 'c>, number: Option<&str>) -> Place<'d, 'c> {
-        let Some(scope) = &self.scope else { return place.clone() };
+    /// The shipment in the answer that bears the number asked, else the one the adapter picks; `None` where only the one
+    /// asked will do and is not there.
+    fn scoped<'d, 'c>(&self, place: &Place<'d, 'c>, number: Option<&str>) -> Option<Place<'d, 'c>> {
+        let several = place.reading.asked == Asked::Several;
+        let Some(scope) = &self.scope else { return (!several).then(|| place.clone()) };
         let candidates = place.document.select(&scope.each);
         let at = |node: &Node<'d>| Place { row: node.clone(), document: node.clone(), ..place.clone() };
         let canonical = |text: &str| -> String {
@@ -266,8 +310,12 @@ impl Entry {
         let picked = match scope.pick {
             Pick::First => candidates.first(),
             Pick::Last => candidates.last(),
+            Pick::None => None,
         };
-        named.or(picked).map_or_else(|| place.clone(), at)
+        if several || scope.pick == Pick::None {
+            return named.map(at);
+        }
+        Some(named.or(picked).map_or_else(|| place.clone(), at))
     }
 }
 
@@ -277,6 +325,7 @@ impl Scope {
             each: Path::compile(shape, &spec.each)?,
             number: Field::compile_optional(shape, spec.number.as_ref())?,
             pick: spec.pick,
+            absent: spec.absent,
         })
     }
 }
@@ -360,10 +409,26 @@ impl Table {
     }
 
     fn take(&self, whole: &Place<'_, '_>, events: &mut Vec<RawEvent>) -> Result<(), TooMuch> {
+        let carried = Carried::default();
+        self.each_row(whole, &mut |place, index| {
+            let Some(event) = self.event(place, &carried, index)? else { return Ok(()) };
+            if events.len() == MAX_EVENTS {
+                return Err(format!("the answer has more than {MAX_EVENTS} events"));
+            }
+            events.push(event);
+            Ok(())
+        })
+    }
+
+    /// Shows each row that is not skipped, with its number from 1 (headings are not counted, skipped rows are).
+    fn each_row<'d, 'c>(
+        &self,
+        whole: &Place<'d, 'c>,
+        see: &mut impl FnMut(&Place<'d, 'c>, usize) -> Result<(), TooMuch>,
+    ) -> Result<(), TooMuch> {
         if self.when.as_ref().is_some_and(|when| !when.holds(whole)) {
             return Ok(());
         }
-        let carried = Carried::default();
         let mut index = 0;
         let groups: Vec<(Node<'_>, Option<Node<'_>>)> = match &self.each {
             None => vec![(whole.row.clone(), None)],
@@ -385,14 +450,34 @@ impl Table {
                 if self.skip.as_ref().is_some_and(|skip| skip.holds(&place)) {
                     continue;
                 }
-                let Some(event) = self.event(&place, &carried, index)? else { continue };
-                if events.len() == MAX_EVENTS {
-                    return Err(format!("the answer has more than {MAX_EVENTS} events"));
-                }
-                events.push(event);
+                see(&place, index)?;
             }
         }
         Ok(())
+    }
+
+    /// What each selector of this table finds.
+    fn explain(&self, whole: &Place<'_, '_>) -> ExplainedTable {
+        const NAMES: [&str; 7] = ["time", "offset", "year", "text", "code", "location", "country"];
+        let carried = Carried::default();
+        let mut explained = ExplainedTable { rows: self.selector.clone(), ..ExplainedTable::default() };
+        let mut found: [(usize, Option<String>); 7] = Default::default();
+        // Too many rows end it; what was seen so far is shown.
+        let _ = self.each_row(whole, &mut |place, _| {
+            explained.found += 1;
+            for (slot, field) in self.fields.iter().enumerate() {
+                if let Some(text) = field.as_ref().and_then(|field| field.read_carrying(place, &carried, slot)) {
+                    found[slot].0 += 1;
+                    found[slot].1.get_or_insert(text);
+                }
+            }
+            if explained.found > MAX_EVENTS { Err(String::new()) } else { Ok(()) }
+        });
+        let written = self.fields.iter().zip(NAMES).zip(found).filter(|((field, _), _)| field.is_some());
+        explained.fields = written
+            .map(|((_, name), (filled, first))| ExplainedField { name, filled, first: first.unwrap_or_default() })
+            .collect();
+        explained
     }
 
     fn event(&self, place: &Place<'_, '_>, carried: &Carried, index: usize) -> Result<Option<RawEvent>, TooMuch> {
@@ -412,6 +497,8 @@ impl Table {
             offset: offset.as_deref(),
             year: year.as_deref(),
             location: location.as_deref(),
+            seen_at: place.reading.seen_at,
+            ahead: false,
         };
         let read = time.as_ref().and_then(|_| self.times.read(shown));
         Ok(Some(RawEvent {
@@ -457,6 +544,7 @@ impl Facts {
                 zone: Some("unknown".to_owned()),
                 midnight: Midnight::Date,
                 languages: eta.languages.clone(),
+                year: eta.year,
                 ..TimesSpec::default()
             };
             Ok::<_, Fault>(Eta {
@@ -467,6 +555,7 @@ impl Facts {
         });
         let legs =
             spec.legs.iter().map(|leg| Ok((Field::compile(shape, &leg.carrier)?, Field::compile(shape, &leg.number)?)));
+        let private = spec.private.iter().map(|(name, field)| Ok((name.clone(), Field::compile(shape, field)?)));
         Ok(Self {
             status: field(&spec.status)?,
             status_code: field(&spec.status_code)?,
@@ -476,18 +565,20 @@ impl Facts {
             service: field(&spec.service)?,
             weight: field(&spec.weight)?,
             legs: legs.collect::<Result<_, Fault>>()?,
+            private: private.collect::<Result<_, Fault>>()?,
         })
     }
 
     fn read(&self, place: &Place<'_, '_>) -> ShipmentFacts {
-        let text = |field: &Option<Field>| {
-            let found = field.as_ref().and_then(|field| field.read(place));
-            found.filter(|text| text.len() <= MAX_TEXT_BYTES)
-        };
+        let text_of = |field: &Field| field.read(place).filter(|text| text.len() <= MAX_TEXT_BYTES);
+        let text = |field: &Option<Field>| field.as_ref().and_then(text_of);
         let country = |field: &Option<Field>| text(field).as_deref().and_then(countries::code_of).map(str::to_owned);
         let legs = self.legs.iter().filter_map(|(carrier, number)| {
             Some(Leg { carrier: carrier.read(place)?, number: number.read(place)?.trim().to_owned() })
         });
+        // Who receives or signs is nobody's business unless the operator says so.
+        let private = self.private.iter().filter(|(name, _)| place.reading.private.contains(name));
+        let private = private.filter_map(|(name, field)| Some((name.clone(), text_of(field)?)));
         ShipmentFacts {
             status_text: text(&self.status),
             status_code: text(&self.status_code),
@@ -497,6 +588,7 @@ impl Facts {
             service: text(&self.service),
             weight: text(&self.weight),
             legs: legs.collect(),
+            private: private.collect(),
         }
     }
 }
@@ -505,7 +597,8 @@ impl Eta {
     fn read(&self, place: &Place<'_, '_>) -> Option<EstimatedDelivery> {
         let iso = |field: &Field| {
             let shown = field.read(place)?;
-            self.times.read(Shown { time: &shown, ..Shown::default() }).map(|time| time.iso)
+            let shown = Shown { time: &shown, seen_at: place.reading.seen_at, ahead: true, ..Shown::default() };
+            self.times.read(shown).map(|time| time.iso)
         };
         let from = iso(&self.from)?;
         let to = self.to.as_ref().and_then(iso).unwrap_or_else(|| from.clone());

@@ -96,6 +96,7 @@ fn event(sub_status: SubStatus, at_ms: i64, index: usize) -> RawEvent {
             utc: Some(instant),
             precision: TimePrecision::Second,
             zone_source: ZoneSource::Carrier,
+            year_inferred: false,
         }),
         text: words(sub_status).to_owned(),
         code: Some(sub_status.as_str().to_owned()),

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use regex::Regex;
-use scraper::{Html, Selector};
 use serde_json::Value;
 
 use crate::{
     answer::Answer,
     error::Fault,
     field::regex,
+    guard,
+    html::{Document, Selector},
     jsonpath::{self, JsonPath},
     node::css,
-    spec::{StepName, StepSpec, TakeSpec},
-    template::{self, Context, Escape, Template},
+    spec::{BatchSpec, GraphqlSpec, StepName, StepSpec, TakeSpec},
+    template::{self, Context, Escape, Filling, Template},
     text,
     xmlpath::XmlPath,
 };
@@ -65,6 +66,9 @@ pub struct Step {
     pub name: StepName,
     /// Values taken here may serve other look-ups for so many seconds.
     pub keep_s: Option<u32>,
+    /// The value taken here that says for how many seconds.
+    keep_from: Option<String>,
+    batch: Option<(Template, String)>,
     method: Method,
     url: Template,
     query: Vec<(String, Template)>,
@@ -86,6 +90,8 @@ enum Body {
 enum JsonTemplate {
     Text(Template),
     Array(Vec<JsonTemplate>),
+    /// One element for each number of a batch.
+    Each(Box<JsonTemplate>),
     Object(Vec<(String, JsonTemplate)>),
     Constant(Value),
 }
@@ -112,7 +118,7 @@ fn templates(map: &BTreeMap<String, String>) -> Result<Vec<(String, Template)>, 
 }
 
 impl Step {
-    pub(crate) fn compile(spec: &StepSpec, hosts: &[String]) -> Result<Self, Fault> {
+    pub(crate) fn compile(spec: &StepSpec, hosts: &[String], batch: Option<&BatchSpec>) -> Result<Self, Fault> {
         let (method, url) = match (&spec.get, &spec.post) {
             (Some(url), None) => (Method::Get, url),
             (None, Some(url)) => (Method::Post, url),
@@ -125,15 +131,17 @@ impl Step {
         };
         let template = Template::compile(url)?;
         host_of(&template, url, hosts)?;
-        let bodies = [spec.form.is_some(), spec.json.is_some(), spec.text.is_some()];
+        let bodies = [spec.form.is_some(), spec.json.is_some(), spec.graphql.is_some(), spec.text.is_some()];
         let bodies = bodies.iter().filter(|present| **present).count();
         if bodies > 1 || (bodies == 1 && method == Method::Get) {
-            return Err(Fault::new(url, "a POST has one of form, json and text; a GET has none"));
+            return Err(Fault::new(url, "a POST has one of form, json, graphql and text; a GET has none"));
         }
         let body = if let Some(form) = &spec.form {
             Body::Form(templates(form)?)
         } else if let Some(json) = &spec.json {
-            Body::Json(JsonTemplate::compile(json)?)
+            Body::Json(JsonTemplate::compile(json, batch.is_some())?)
+        } else if let Some(graphql) = &spec.graphql {
+            Body::Json(JsonTemplate::graphql(graphql, batch.is_some())?)
         } else if let Some(text) = &spec.text {
             let escape = if text.content_type.contains("xml") { Escape::Xml } else { Escape::None };
             Body::Text { content_type: text.content_type.clone(), text: Template::compile(&text.body)?, escape }
@@ -144,10 +152,19 @@ impl Step {
             .basic_auth
             .as_ref()
             .map(|auth| Ok((Template::compile(&auth.user)?, Template::compile(&auth.password)?)));
+        if let Some(name) = spec.keep_from.as_ref().filter(|name| !spec.take.contains_key(*name)) {
+            return Err(Fault::new(name, format!("keep_from names `{name}`, which the step does not take")));
+        }
+        if spec.keep_from.is_some() && spec.keep_s.is_none() {
+            return Err(Fault::new("keep_from", "keep_from needs keep_s: the longest that a value is kept"));
+        }
+        let batch = batch.map(|batch| Ok::<_, Fault>((Template::compile(&batch.each)?, batch.join.clone())));
         let take = spec.take.iter().map(|(name, take)| Ok((name.clone(), Take::compile(name, take)?)));
         Ok(Self {
             name: spec.name,
             keep_s: spec.keep_s,
+            keep_from: spec.keep_from.clone(),
+            batch: batch.transpose()?,
             method,
             url: template,
             query: templates(&spec.query)?,
@@ -163,6 +180,16 @@ impl Step {
     /// # Errors
     /// [`RequestError`] names what is missing: parameters before secrets before values of earlier steps.
     pub fn request(&self, context: &Context<'_>) -> Result<HttpRequest, RequestError> {
+        self.request_of_batch(context, &[context.number])
+    }
+
+    /// One request for several numbers, of a source that takes batches; everything else is as for the first of them.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub fn request_of_batch(&self, context: &Context<'_>, numbers: &[&str]) -> Result<HttpRequest, RequestError> {
+        let batch = self.batch.as_ref().map(|(each, join)| (each, join.as_str()));
+        let context = &Filling { context: *context, numbers, batch };
         let mut missing = BTreeSet::new();
         let mut url = self.url.fill(context, Escape::Url, &mut missing);
         for (name, value) in &self.query {
@@ -212,9 +239,32 @@ impl Step {
         if absent.is_empty() { Ok(taken) } else { Err(absent) }
     }
 
+    /// For how many seconds the values taken may serve other look-ups; `None`: not at all.
+    pub fn keep_for_s(&self, taken: &BTreeMap<String, String>) -> Option<u32> {
+        // A token is renewed a little before it ends.
+        const EARLY_S: u32 = 30;
+        let most = self.keep_s?;
+        let Some(name) = &self.keep_from else { return Some(most) };
+        let said = taken.get(name).and_then(|text| text.trim().parse::<u32>().ok());
+        said.map_or(Some(most), |said| Some(said.saturating_sub(EARLY_S).min(most)).filter(|seconds| *seconds > 0))
+    }
+
     /// Names of the values taken here.
     pub fn takes(&self) -> impl Iterator<Item = &str> {
         self.take.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// What of a batch's source fills one number in where all belong, if anything does.
+    pub(crate) fn asks_for_one(&self) -> bool {
+        let mut all: Vec<&Template> = vec![&self.url];
+        all.extend(self.query.iter().chain(&self.headers).map(|(_, template)| template));
+        match &self.body {
+            Body::None => {}
+            Body::Form(form) => all.extend(form.iter().map(|(_, template)| template)),
+            Body::Json(json) => json.collect_outside(&mut all),
+            Body::Text { text, .. } => all.push(text),
+        }
+        all.into_iter().flat_map(Template::values).any(|value| *value == template::Value::Number)
     }
 
     /// Every value that the request asks for.
@@ -270,7 +320,7 @@ fn host_of(template: &Template, url: &str, hosts: &[String]) -> Result<(), Fault
 }
 
 impl Body {
-    fn fill(&self, context: &Context<'_>, missing: &mut BTreeSet<String>) -> (Option<Vec<u8>>, Option<String>) {
+    fn fill(&self, context: &Filling<'_>, missing: &mut BTreeSet<String>) -> (Option<Vec<u8>>, Option<String>) {
         match self {
             Self::None => (None, None),
             Self::Form(fields) => {
@@ -292,31 +342,71 @@ impl Body {
 }
 
 impl JsonTemplate {
-    fn compile(value: &Value) -> Result<Self, Fault> {
+    /// With `batch`, an array of one element that bears the number has one for each number.
+    fn compile(value: &Value, batch: bool) -> Result<Self, Fault> {
         Ok(match value {
             Value::String(text) => Self::Text(Template::compile(text)?),
-            Value::Array(items) => Self::Array(items.iter().map(Self::compile).collect::<Result<_, _>>()?),
+            Value::Array(items) => {
+                let compiled = items.iter().map(|item| Self::compile(item, batch)).collect::<Result<Vec<_>, _>>()?;
+                match <[Self; 1]>::try_from(compiled) {
+                    Ok([only]) if batch && only.asks(&template::Value::Number) => Self::Each(Box::new(only)),
+                    Ok([only]) => Self::Array(vec![only]),
+                    Err(several) => Self::Array(several),
+                }
+            }
             Value::Object(fields) => {
-                let fields = fields.iter().map(|(name, value)| Ok((name.clone(), Self::compile(value)?)));
+                let fields = fields.iter().map(|(name, value)| Ok((name.clone(), Self::compile(value, batch)?)));
                 Self::Object(fields.collect::<Result<_, Fault>>()?)
             }
             other => Self::Constant(other.clone()),
         })
     }
 
+    /// The query as it stands; only the variables are templates.
+    fn graphql(spec: &GraphqlSpec, batch: bool) -> Result<Self, Fault> {
+        let mut fields = vec![("query".to_owned(), Self::Constant(Value::String(spec.query.clone())))];
+        if let Some(operation) = &spec.operation {
+            fields.push(("operationName".to_owned(), Self::Constant(Value::String(operation.clone()))));
+        }
+        let variables = spec.variables.iter().map(|(name, value)| Ok((name.clone(), Self::compile(value, batch)?)));
+        fields.push(("variables".to_owned(), Self::Object(variables.collect::<Result<_, Fault>>()?)));
+        Ok(Self::Object(fields))
+    }
+
+    fn asks(&self, wanted: &template::Value) -> bool {
+        let mut all = Vec::new();
+        self.collect(&mut all);
+        all.into_iter().flat_map(Template::values).any(|value| value == wanted)
+    }
+
+    /// Templates outside of what is repeated for each number.
+    fn collect_outside<'a>(&'a self, all: &mut Vec<&'a Template>) {
+        match self {
+            Self::Each(_) | Self::Constant(_) => {}
+            Self::Text(template) => all.push(template),
+            Self::Array(items) => items.iter().for_each(|item| item.collect_outside(all)),
+            Self::Object(fields) => fields.iter().for_each(|(_, value)| value.collect_outside(all)),
+        }
+    }
+
     fn collect<'a>(&'a self, all: &mut Vec<&'a Template>) {
         match self {
             Self::Text(template) => all.push(template),
+            Self::Each(item) => item.collect(all),
             Self::Array(items) => items.iter().for_each(|item| item.collect(all)),
             Self::Object(fields) => fields.iter().for_each(|(_, value)| value.collect(all)),
             Self::Constant(_) => {}
         }
     }
 
-    fn fill(&self, context: &Context<'_>, missing: &mut BTreeSet<String>) -> Value {
+    fn fill(&self, context: &Filling<'_>, missing: &mut BTreeSet<String>) -> Value {
         match self {
             Self::Text(template) => Value::String(template.fill(context, Escape::None, missing)),
             Self::Array(items) => Value::Array(items.iter().map(|item| item.fill(context, missing)).collect()),
+            Self::Each(item) => {
+                let each = context.numbers.iter().map(|number| item.fill(&context.of(number), missing));
+                Value::Array(each.collect())
+            }
             Self::Object(fields) => {
                 Value::Object(fields.iter().map(|(name, value)| (name.clone(), value.fill(context, missing))).collect())
             }
@@ -356,27 +446,20 @@ impl Take {
         let body = || String::from_utf8_lossy(answer.body);
         let whole = match &self.from {
             From::Css(selector, attribute) => {
-                let body = body();
-                if crate::guard::refusal(crate::spec::Shape::Html, &body).is_some() {
-                    return None;
-                }
-                let html = Html::parse_document(&body);
-                let element = html.select(selector).next()?;
+                let html = Document::parse(&body())?;
+                let element = html.root().select(selector).next()?;
                 match attribute {
-                    Some(name) => element.attr(name)?.to_owned(),
-                    None => text::collapse(&element.text().collect::<String>()),
+                    Some(name) => element.attribute(name)?.to_owned(),
+                    None => text::collapse(&element.plain_text()),
                 }
             }
             From::Json(path) => {
-                let value: Value = serde_json::from_slice(answer.body).ok()?;
+                let value = guard::json(&body())?;
                 jsonpath::text_of(path.select(&value).into_iter().next()?)?
             }
             From::Xml(path) => {
                 let body = body();
-                if crate::guard::refusal(crate::spec::Shape::Xml, &body).is_some() {
-                    return None;
-                }
-                let document = roxmltree::Document::parse(&body).ok()?;
+                let document = guard::xml_document(&body)?;
                 let node = path.select(document.root_element()).into_iter().next()?;
                 path.text_of(node)?
             }

@@ -1,4 +1,4 @@
-//! Texts with places for values: `{number}`, `{lang}`, `{param.postal_code}`, `{secret.key}`, `{take.csrf}`.
+//! Texts with places for values: `{number}`, `{numbers}` (of a batch), `{lang}`, `{param.postal_code}`, `{secret.key}`, `{take.csrf}`.
 //! `{param.country:US}` has a value for when the parameter is absent. `{{` and `}}` stand for braces.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +20,22 @@ pub struct Context<'a> {
     pub lang: &'a str,
 }
 
+/// What templates are filled with: a context, and the numbers of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Filling<'a> {
+    pub(crate) context: Context<'a>,
+    pub(crate) numbers: &'a [&'a str],
+    /// How each of several numbers is written, and what stands between two.
+    pub(crate) batch: Option<(&'a Template, &'a str)>,
+}
+
+impl<'a> Filling<'a> {
+    /// The same for one number.
+    pub(crate) fn of(self, number: &'a str) -> Self {
+        Self { context: Context { number, ..self.context }, ..self }
+    }
+}
+
 /// A compiled template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Template(Vec<Part>);
@@ -33,6 +49,8 @@ enum Part {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Value {
     Number,
+    /// The numbers of a batch, joined.
+    Numbers,
     Lang,
     Param(String),
     Secret(String),
@@ -71,7 +89,7 @@ impl Template {
                 None => (&inner[..end], None),
             };
             let value = value(name).ok_or_else(|| {
-                wrong(&format!("asks for `{name}`; known are number, lang, param.…, secret.… and take.…"))
+                wrong(&format!("asks for `{name}`; known are number, numbers, lang, param.…, secret.… and take.…"))
             })?;
             parts.push(Part::Text(std::mem::take(&mut literal)));
             parts.push(Part::Value(value, default));
@@ -100,12 +118,23 @@ impl Template {
     }
 
     /// Fills it; names of absent values are added to `missing`.
-    pub(crate) fn fill(&self, context: &Context<'_>, escape: Escape, missing: &mut BTreeSet<String>) -> String {
+    pub(crate) fn fill(&self, filling: &Filling<'_>, escape: Escape, missing: &mut BTreeSet<String>) -> String {
         let mut out = String::new();
         for part in &self.0 {
             match part {
                 Part::Text(text) => out.push_str(text),
-                Part::Value(value, default) => match value.of(context).or(default.as_deref()) {
+                Part::Value(Value::Numbers, _) => {
+                    for (index, number) in filling.numbers.iter().enumerate() {
+                        match filling.batch {
+                            Some((each, join)) => {
+                                out.push_str(if index > 0 { join } else { "" });
+                                out.push_str(&each.fill(&filling.of(number), escape, missing));
+                            }
+                            None => escape.append(number, &mut out),
+                        }
+                    }
+                }
+                Part::Value(value, default) => match value.of(&filling.context).or(default.as_deref()) {
                     Some(text) => escape.append(text, &mut out),
                     None => drop(missing.insert(value.name())),
                 },
@@ -122,6 +151,7 @@ fn value(name: &str) -> Option<Value> {
     };
     match name.split_once('.') {
         None if name == "number" => Some(Value::Number),
+        None if name == "numbers" => Some(Value::Numbers),
         None if name == "lang" => Some(Value::Lang),
         Some(("param", name)) => named(name).map(Value::Param),
         Some(("secret", name)) => named(name).map(Value::Secret),
@@ -134,6 +164,7 @@ impl Value {
     fn of<'a>(&self, context: &Context<'a>) -> Option<&'a str> {
         match self {
             Self::Number => Some(context.number),
+            Self::Numbers => None,
             Self::Lang => Some(context.lang),
             Self::Param(name) => context.params.get(name).map(String::as_str).filter(|text| !text.trim().is_empty()),
             Self::Secret(name) => context.secrets.get(name).map(String::as_str),
@@ -144,6 +175,7 @@ impl Value {
     fn name(&self) -> String {
         match self {
             Self::Number => "number".to_owned(),
+            Self::Numbers => "numbers".to_owned(),
             Self::Lang => "lang".to_owned(),
             Self::Param(name) => format!("param.{name}"),
             Self::Secret(name) => format!("secret.{name}"),

@@ -1,10 +1,10 @@
 //! Texts of HTML as a reader sees them (NRM-1): markup gone, a run of white space is one space, ends trimmed. JSON and
 //! XML strings are never touched.
 
-use std::collections::HashSet;
-
-use ego_tree::{NodeId, NodeRef, iter::Edge};
-use scraper::Node;
+use crate::{
+    html::{At, Edge},
+    node::Ignored,
+};
 
 /// Elements whose content is not text for people.
 const SILENT: [&str; 5] = ["script", "style", "template", "noscript", "head"];
@@ -56,14 +56,14 @@ pub fn collapse(text: &str) -> String {
 }
 
 /// The text below a node; subtrees in `ignored` are skipped.
-pub(crate) fn of_node(node: NodeRef<'_, Node>, ignored: &HashSet<NodeId>) -> String {
+pub(crate) fn of_node(node: At<'_>, ignored: &Ignored) -> String {
     let mut out = Collapsing::default();
     append(node, ignored, &mut out);
     out.finish()
 }
 
 /// The text below several sibling nodes.
-pub(crate) fn of_nodes(nodes: &[NodeRef<'_, Node>], ignored: &HashSet<NodeId>) -> String {
+pub(crate) fn of_nodes(nodes: &[At<'_>], ignored: &Ignored) -> String {
     let mut out = Collapsing::default();
     for node in nodes {
         append(*node, ignored, &mut out);
@@ -72,18 +72,18 @@ pub(crate) fn of_nodes(nodes: &[NodeRef<'_, Node>], ignored: &HashSet<NodeId>) -
 }
 
 /// The text that stands in a node itself, not in elements below it.
-pub(crate) fn own(node: NodeRef<'_, Node>) -> String {
+pub(crate) fn own(node: At<'_>) -> String {
     let mut out = Collapsing::default();
     for child in node.children() {
-        match child.value() {
-            Node::Text(text) => out.push(text),
-            _ => out.gap(),
+        match child.text() {
+            Some(text) => out.push(text),
+            None => out.gap(),
         }
     }
     out.finish()
 }
 
-fn append(root: NodeRef<'_, Node>, ignored: &HashSet<NodeId>, out: &mut Collapsing) {
+fn append(root: At<'_>, ignored: &Ignored, out: &mut Collapsing) {
     walk(root, ignored, &mut |token| match token {
         Token::Text(text) => out.push(text),
         Token::Break | Token::Block => out.gap(),
@@ -91,7 +91,7 @@ fn append(root: NodeRef<'_, Node>, ignored: &HashSet<NodeId>, out: &mut Collapsi
 }
 
 /// The lines below nodes, as `<br>` cuts them; blank lines count.
-pub(crate) fn lines(nodes: &[NodeRef<'_, Node>], ignored: &HashSet<NodeId>) -> Vec<String> {
+pub(crate) fn lines(nodes: &[At<'_>], ignored: &Ignored) -> Vec<String> {
     let mut lines = vec![Collapsing::default()];
     for node in nodes {
         walk(*node, ignored, &mut |token| {
@@ -114,66 +114,59 @@ enum Token<'a> {
     Block,
 }
 
-fn walk<'a>(root: NodeRef<'a, Node>, ignored: &HashSet<NodeId>, see: &mut impl FnMut(Token<'a>)) {
-    let mut skip: Option<NodeId> = None;
-    for edge in root.traverse() {
-        match edge {
-            Edge::Open(node) => {
-                if skip.is_some() {
-                    continue;
+fn walk<'a>(root: At<'a>, ignored: &Ignored, see: &mut impl FnMut(Token<'a>)) {
+    // The element whose subtree is left out, while it is.
+    let mut skipped = None;
+    root.walk(|edge| match edge {
+        Edge::Open(node) => {
+            if let Some(text) = node.text() {
+                see(Token::Text(text));
+            } else if node.is_element() {
+                let name = node.name();
+                if SILENT.contains(&name) || (!ignored.is_empty() && ignored.contains(&node.id())) {
+                    skipped = Some(node.id());
+                    return false;
                 }
-                match node.value() {
-                    Node::Text(text) => see(Token::Text(text)),
-                    Node::Element(element) => {
-                        let name = element.name();
-                        if SILENT.contains(&name) || ignored.contains(&node.id()) {
-                            skip = Some(node.id());
-                        } else if name == "br" {
-                            see(Token::Break);
-                        } else if INLINE.binary_search(&name).is_err() {
-                            see(Token::Block);
-                        }
-                    }
-                    _ => {}
-                }
-            }
-            Edge::Close(node) => {
-                if skip == Some(node.id()) {
-                    skip = None;
-                    continue;
-                }
-                if skip.is_none()
-                    && let Node::Element(element) = node.value()
-                    && element.name() != "br"
-                    && INLINE.binary_search(&element.name()).is_err()
-                {
+                if name == "br" {
+                    see(Token::Break);
+                } else if INLINE.binary_search(&name).is_err() {
                     see(Token::Block);
                 }
             }
+            true
         }
-    }
+        Edge::Close(node) => {
+            if skipped == Some(node.id()) {
+                skipped = None;
+            } else if node.is_element() && node.name() != "br" && INLINE.binary_search(&node.name()).is_err() {
+                see(Token::Block);
+            }
+            true
+        }
+    });
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
-    use scraper::Html;
+    use crate::html::Document;
 
     #[test]
     fn nrm_1_html_text_is_what_a_reader_sees() {
-        let html = Html::parse_document(
+        let html = Document::parse(
             "<div>\n A&nbsp;\t<b>b</b>c<br>d<p>e</p>f<script>no</script><!-- no --> &uuml;&#8217; </div>",
-        );
-        assert_eq!(of_node(html.tree.root(), &HashSet::new()), "A bc d e f \u{fc}\u{2019}");
+        )
+        .unwrap();
+        assert_eq!(of_node(html.root(), &Ignored::new()), "A bc d e f \u{fc}\u{2019}");
         assert_eq!(collapse("  a \u{a0}\n b "), "a b");
         assert!(INLINE.is_sorted());
     }
 
     #[test]
     fn lines_are_cut_by_br_and_blank_ones_count() {
-        let html = Html::parse_fragment("<span><b>one</b></span><br>two<br> <br><p>four</p>");
-        let nodes: Vec<_> = html.root_element().children().collect();
-        assert_eq!(lines(&nodes, &HashSet::new()), ["one", "two", "", "four"]);
+        let html = Document::parse("<body><span><b>one</b></span><br>two<br> <br><p>four</p>").unwrap();
+        let nodes: Vec<_> = html.root().children().collect();
+        assert_eq!(lines(&nodes, &Ignored::new()), ["one", "two", "", "four"]);
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     field::regex,
     format::{Format, Parsed},
     names,
-    spec::{Midnight, TimesSpec},
+    spec::{Midnight, TimesSpec, YearSpec},
 };
 
 /// Where an adapter's local times are at home.
@@ -38,6 +38,7 @@ pub(crate) struct Times {
     zones: Vec<(String, TimeZone)>,
     places: Vec<(Regex, TimeZone)>,
     midnight: Midnight,
+    year: YearSpec,
     languages: Vec<String>,
 }
 
@@ -50,6 +51,10 @@ pub(crate) struct Shown<'a> {
     /// A year printed elsewhere.
     pub(crate) year: Option<&'a str>,
     pub(crate) location: Option<&'a str>,
+    /// When the carrier answered.
+    pub(crate) seen_at: Option<UtcMs>,
+    /// What is printed may lie ahead of that.
+    pub(crate) ahead: bool,
 }
 
 pub(crate) fn zone(name: &str) -> Result<TimeZone, Fault> {
@@ -105,7 +110,8 @@ impl Times {
         spoken.push("en".to_owned());
         let midnight =
             if specs.iter().any(|spec| spec.midnight == Midnight::Date) { Midnight::Date } else { Midnight::Time };
-        Ok(Self { formats: compiled, home, zones, places, midnight, languages: spoken })
+        let year = specs.iter().map(|spec| spec.year).find(|year| *year == YearSpec::Inferred).unwrap_or_default();
+        Ok(Self { formats: compiled, home, zones, places, midnight, year, languages: spoken })
     }
 
     /// Whether any format is known; without one, times are kept raw.
@@ -120,7 +126,15 @@ impl Times {
         if let Some(ms) = parsed.epoch_ms {
             return epoch(ms, &parsed);
         }
-        let (date, mut precision, time) = civil(&parsed, shown.year)?;
+        let printed = match parsed.year {
+            Some(year) => Some(year),
+            None => shown.year.and_then(four_digits),
+        };
+        let inferred = || match self.year {
+            YearSpec::Printed => None,
+            YearSpec::Inferred => infer_year(&parsed, shown),
+        };
+        let (date, mut precision, time) = civil(&parsed, printed.or_else(inferred)?)?;
         if self.midnight == Midnight::Date && time == Time::midnight() && precision >= TimePrecision::Minute {
             precision = TimePrecision::Date;
         }
@@ -137,6 +151,7 @@ impl Times {
             utc: utc.map(|instant| UtcMs::new(instant.as_millisecond())),
             precision,
             zone_source: source,
+            year_inferred: printed.is_none(),
         })
     }
 
@@ -183,15 +198,12 @@ fn epoch(ms: i64, parsed: &Parsed) -> Option<ReadTime> {
         utc: Some(UtcMs::new(ms)),
         precision: TimePrecision::Second,
         zone_source: ZoneSource::Carrier,
+        year_inferred: false,
     })
 }
 
 /// The civil date and time that were printed, and how exactly.
-fn civil(parsed: &Parsed, year: Option<&str>) -> Option<(Date, TimePrecision, Time)> {
-    let year = match parsed.year {
-        Some(year) => year,
-        None => four_digits(year?)?,
-    };
+fn civil(parsed: &Parsed, year: i16) -> Option<(Date, TimePrecision, Time)> {
     let date = Date::new(year, parsed.month?, parsed.day?).ok()?;
     let Some(hour) = parsed.hour else {
         return Some(match parsed.half {
@@ -212,6 +224,23 @@ fn civil(parsed: &Parsed, year: Option<&str>) -> Option<(Date, TimePrecision, Ti
     let second = parsed.second.unwrap_or(0).min(59);
     let time = Time::new(hour, parsed.minute.unwrap_or(0), second, 0).ok()?;
     Some((date, precision, time))
+}
+
+/// NRM-5: a year that is not printed is taken only where the adapter says that its pages leave it out, and marked. An event
+/// is of the past: the latest year in which its day is not after the look (a day is allowed for clocks ahead of ours). What
+/// may lie ahead is of the year that puts it nearest.
+fn infer_year(parsed: &Parsed, shown: Shown<'_>) -> Option<i16> {
+    let today = Timestamp::from_millisecond(shown.seen_at?.ms()).ok()?.to_zoned(TimeZone::UTC).date();
+    let (month, day) = (parsed.month?, parsed.day?);
+    // 29 February is not in every year; eight years hold one.
+    let candidates = (today.year() - 8..=today.year() + 1).rev().filter_map(|year| Date::new(year, month, day).ok());
+    let days = |date: &Date| i64::from((*date - today).get_days());
+    let found = if shown.ahead {
+        candidates.min_by_key(|date| days(date).abs())
+    } else {
+        candidates.into_iter().find(|date| days(date) <= 1)
+    };
+    found.map(Date::year)
 }
 
 fn four_digits(text: &str) -> Option<i16> {

@@ -3,16 +3,15 @@
 use std::borrow::Cow;
 
 use regex::Regex;
-use scraper::{Html, Selector};
-use serde_json::Value;
 
 use crate::{
     error::Fault,
     field::regex,
     guard,
+    html::{Document, Selector},
     jsonpath::{self, JsonPath},
     node::css,
-    spec::{Shape, StageSpec, TakeWhat, Unescape},
+    spec::{StageSpec, TakeWhat, Unescape},
 };
 
 /// A compiled stage.
@@ -75,16 +74,13 @@ impl Stage {
                 }
             }
             Way::Json(path) => {
-                let value: Value = serde_json::from_str(text).ok()?;
+                let value = guard::json(text)?;
                 let found = path.select(&value).into_iter().next()?;
                 Cow::Owned(jsonpath::text_of(found).unwrap_or_else(|| found.to_string()))
             }
             Way::Css(selector) => {
-                if guard::refusal(Shape::Html, text).is_some() {
-                    return None;
-                }
-                let html = Html::parse_document(text);
-                Cow::Owned(html.select(selector).next()?.text().collect())
+                let html = Document::parse(text)?;
+                Cow::Owned(html.root().select(selector).next()?.plain_text())
             }
             Way::Window(from, to) => {
                 let start = text.find(from.as_str())?;
@@ -101,8 +97,7 @@ impl Stage {
         Some(match self.unescape {
             None => inner,
             Some(Unescape::Js) => Cow::Owned(unescape_js(&inner)),
-            Some(Unescape::Html) if guard::refusal(Shape::Html, &inner).is_some() => return None,
-            Some(Unescape::Html) => Cow::Owned(Html::parse_fragment(&inner).root_element().text().collect()),
+            Some(Unescape::Html) => Cow::Owned(Document::parse(&format!("<body>{inner}"))?.root().plain_text()),
         })
     }
 }

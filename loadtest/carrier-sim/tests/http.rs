@@ -1,5 +1,6 @@
 //! Over real HTTP: right answers, misbehaviour, the ledger and the admin endpoints.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "reads what its own simulator answers")]
 
 use std::{
     io::{Read, Write},

@@ -153,6 +153,16 @@ impl Breaker {
         lifted
     }
 
+    /// Another version of the adapter reads from now on: what could not be read may be readable, and a probe finds out at
+    /// once. Other blocks stand. Tells whether anything changed.
+    pub fn refitted(&mut self, now: WallMs) -> bool {
+        let about_reading = self.blocked.filter(|(until, reason)| *reason == BlockReason::Unreadable && now < *until);
+        if about_reading.is_some() {
+            self.blocked = Some((now, BlockReason::Unreadable));
+        }
+        about_reading.is_some()
+    }
+
     /// Takes in what a look-up taught, at `now`. Tells whether anything changed that must be recorded.
     pub fn signal(&mut self, signal: Signal, now: WallMs) -> bool {
         let before = self.record();
@@ -324,6 +334,25 @@ mod tests {
         breaker.begin_probe();
         breaker.abandon_probe();
         assert_eq!(breaker.gate(until), Gate::Probe);
+    }
+
+    #[test]
+    fn another_adapter_version_is_tried_at_once_by_one_probe() {
+        let mut breaker = Breaker::default();
+        for _ in 0..UNREADABLE_THRESHOLD {
+            breaker.signal(Signal::Unreadable, T0);
+        }
+        let later = T0.plus_ms(1_000);
+        assert!(breaker.refitted(later));
+        assert_eq!(breaker.gate(later), Gate::Probe);
+        breaker.begin_probe();
+        breaker.signal(Signal::Unreadable, later);
+        assert!(matches!(breaker.gate(later), Gate::ClosedUntil(_, BlockReason::Unreadable)));
+        // What the carrier itself asked for is not a matter of reading.
+        let mut told = Breaker::default();
+        told.signal(Signal::Throttled(Some(T0.plus_ms(60_000))), T0);
+        assert!(!told.refitted(later));
+        assert!(matches!(told.gate(later), Gate::ClosedUntil(..)));
     }
 
     #[test]

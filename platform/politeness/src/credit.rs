@@ -104,6 +104,11 @@ impl Credit {
     pub fn block(&mut self, until: WallMs) {
         self.blocked_until = Some(self.blocked_until.map_or(until, |held| held.max(until)));
     }
+
+    /// What the carrier was left alone for may be over: the next attempt finds out. The fetcher keeps what it knows.
+    pub fn unblock(&mut self) {
+        self.blocked_until = None;
+    }
 }
 
 #[cfg(test)]

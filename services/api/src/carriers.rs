@@ -6,7 +6,8 @@ use serde_json::Value;
 use waybill_log::LogError;
 use waybill_schemas::{
     BudgetName, CarrierSlug, TrackingNumber,
-    number::Hyphens,
+    detection::Candidate,
+    number::{Hyphens, NumberError},
     politeness::{Budget, CarrierPolicy},
 };
 
@@ -25,6 +26,10 @@ pub struct CarrierInfo {
     pub languages: Vec<String>,
     /// Whether it is switched on.
     pub enabled: bool,
+    /// Why it is not asked.
+    pub why_not: Option<String>,
+    /// Requests that one look needs if nothing is redirected.
+    pub requests_per_look: u32,
     /// Parameters that every look-up needs beyond the number.
     pub needs: Vec<String>,
     /// The budget that it spends.
@@ -36,13 +41,25 @@ pub struct CarrierInfo {
     pub hyphens: Hyphens,
 }
 
-/// A carrier that a number may belong to.
+/// A carrier that a number may belong to, and whether it may be asked now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Candidate {
-    /// The carrier.
-    pub carrier: CarrierSlug,
-    /// Which of its formats fits.
-    pub reason: String,
+pub struct Offer {
+    /// Who, how sure, and why.
+    #[serde(flatten)]
+    pub candidate: Candidate,
+    /// Whether it is switched on.
+    pub enabled: bool,
+}
+
+/// Whose a number may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DetectedNumber {
+    /// In canonical form, as the best candidate writes it.
+    pub number: TrackingNumber,
+    /// Best first; carriers that are switched off as well.
+    pub candidates: Vec<Offer>,
+    /// The carrier that is sure enough to be taken at once.
+    pub carrier: Option<CarrierSlug>,
 }
 
 /// The carriers of this process and their live state.
@@ -52,10 +69,19 @@ pub trait CarrierDirectory: Send + Sync {
     fn find(&self, carrier: &CarrierSlug) -> Option<CarrierInfo>;
     /// All carriers, by slug.
     fn list(&self) -> Vec<CarrierInfo>;
-    /// Enabled carriers whose formats fit a number, best first.
-    fn candidates(&self, number: &TrackingNumber) -> Vec<Candidate>;
+    /// Whose a number may be, as typed.
+    ///
+    /// # Errors
+    /// [`NumberError`] where it is no tracking number at all.
+    fn detect(&self, typed: &str) -> Result<DetectedNumber, NumberError>;
+    /// The tracking numbers in a text, in its order.
+    fn extract(&self, text: &str) -> Vec<DetectedNumber>;
     /// What the topics say of a carrier's budget now: `{fetcher, scheduler}`, each an object or null.
     fn state(&self, carrier: &CarrierSlug) -> Value;
+    /// Which versions of its adapter this process has: `{version, mapping_version, candidate, refused}`.
+    fn adapter(&self, _carrier: &CarrierSlug) -> Value {
+        Value::Null
+    }
     /// The operator's policy in force.
     fn policy(&self, carrier: &CarrierSlug) -> CarrierPolicy;
     /// Writes an operator's policy; it is in force everywhere once the topic has been read.

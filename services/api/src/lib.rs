@@ -6,6 +6,10 @@
 pub mod auth;
 pub mod carriers;
 pub mod config;
+mod detection;
+mod health;
+mod lookups;
+mod patch;
 pub mod pending;
 pub mod problem;
 pub mod register;
@@ -13,6 +17,6 @@ pub mod server;
 mod shipments;
 pub mod views;
 
-pub use carriers::{CarrierDirectory, CarrierInfo};
+pub use carriers::{CarrierDirectory, CarrierInfo, DetectedNumber, Offer};
 pub use config::ApiConfig;
 pub use server::{ApiError, Deps, run};

@@ -7,15 +7,18 @@ use serde_json::{Value, json};
 use waybill_schemas::{
     CarrierSlug, JourneyMs, TrackingNumber,
     command::{Command, CommandKind},
+    detection::{Candidate, DETECT, Settling},
     limits::MAX_REF_BYTES,
-    number::{Hyphens, NumberError},
+    number::NumberError,
 };
 
-use crate::carriers::{CarrierDirectory, CarrierInfo};
+use crate::carriers::{CarrierDirectory, CarrierInfo, DetectedNumber};
 
 /// Most parameters, tags, and bytes of each.
 const MAX_EXTRAS: usize = 20;
 const MAX_EXTRA_BYTES: usize = 256;
+/// Most candidates of an undecided number that are tried.
+const MOST_TRIED: usize = 6;
 
 /// One number as a caller sends it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
@@ -44,16 +47,24 @@ pub struct Entry {
     /// When the goods were ordered.
     #[serde(default)]
     pub ordered_at: Option<String>,
+    /// Whether to find the carrier by trying those that it may be, where none is sure enough.
+    #[serde(default)]
+    pub settle: bool,
 }
 
 /// How the carrier of a number was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
 pub enum Detection {
     /// The caller named it.
-    Given,
-    /// Only one carrier's formats fit.
-    Pattern,
+    Caller,
+    /// By the number's form.
+    Number(Candidate),
+    /// By trying these, one after another; see the shipment of the pseudo-carrier `detect`.
+    Trying {
+        /// Best first.
+        candidates: Vec<Candidate>,
+    },
 }
 
 /// A number that was not accepted: a stable code, a sentence, and fields that help.
@@ -106,10 +117,22 @@ pub fn command(
     order: Order<'_>,
     carriers: &dyn CarrierDirectory,
 ) -> Result<(Command, Detection), Rejection> {
-    let (info, detection) = carrier_of(&entry, carriers)?;
+    let (info, detection) = match carrier_of(&entry, carriers)? {
+        Found::Carrier(info, detection) => (*info, detection),
+        Found::Undecided(slug, number, candidates) => {
+            check_extras(&entry)?;
+            let settling = Settling::Try { candidates: candidates.clone() };
+            let command = of(entry, index, order, (slug, number), Some(settling))?;
+            return Ok((command, Detection::Trying { candidates }));
+        }
+    };
     let number = TrackingNumber::canonical(&entry.number, info.hyphens).map_err(|error| invalid(&error))?;
     if !info.enabled {
-        let how = format!("{} is switched off; an operator can enable it", info.slug);
+        let how = if info.sources.is_empty() {
+            format!("{} can be recognised and not asked: no interface that is open to us is known", info.name)
+        } else {
+            format!("{} is switched off; an operator can enable it", info.slug)
+        };
         return Err(Rejection::new("carrier_disabled", how));
     }
     let missing: Vec<&String> = info.needs.iter().filter(|need| !has(entry.params.as_ref(), need)).collect();
@@ -118,10 +141,20 @@ pub fn command(
         return Err(Rejection::new("needs_data", how).with("fields", json!(missing)));
     }
     check_extras(&entry)?;
-    let command = Command {
+    Ok((of(entry, index, order, (info.slug, number), None)?, detection))
+}
+
+fn of(
+    entry: Entry,
+    index: usize,
+    order: Order<'_>,
+    (carrier, number): (CarrierSlug, TrackingNumber),
+    settling: Option<Settling>,
+) -> Result<Command, Rejection> {
+    Ok(Command {
         id: format!("{}-{index}", order.id),
         kind: order.kind,
-        carrier: info.slug,
+        carrier,
         number,
         params: entry.params,
         reference: entry.reference,
@@ -130,39 +163,62 @@ pub fn command(
         destination: country("destination", entry.destination)?,
         ordered_at: entry.ordered_at,
         until: order.until,
-    };
-    Ok((command, detection))
+        settling: settling.map(Box::new),
+    })
+}
+
+/// Whom a number is registered with.
+enum Found {
+    Carrier(Box<CarrierInfo>, Detection),
+    /// The pseudo-carrier, the number, and whom to try.
+    Undecided(CarrierSlug, TrackingNumber, Vec<Candidate>),
 }
 
 fn has(params: Option<&BTreeMap<String, String>>, need: &str) -> bool {
     params.and_then(|params| params.get(need)).is_some_and(|value| !value.trim().is_empty())
 }
 
-fn carrier_of(entry: &Entry, carriers: &dyn CarrierDirectory) -> Result<(CarrierInfo, Detection), Rejection> {
+fn carrier_of(entry: &Entry, carriers: &dyn CarrierDirectory) -> Result<Found, Rejection> {
     if let Some(named) = &entry.carrier {
         let slug = named.trim().to_lowercase().parse::<CarrierSlug>().ok();
         let info = slug.and_then(|slug| carriers.find(&slug));
         let shown: String = named.chars().take(60).collect();
         let unknown = || Rejection::new("carrier_unknown", format!("there is no carrier `{shown}`; see /v1/carriers"));
-        return info.map(|info| (info, Detection::Given)).ok_or_else(unknown);
+        return info.map(|info| Found::Carrier(Box::new(info), Detection::Caller)).ok_or_else(unknown);
     }
-    let number = TrackingNumber::canonical(&entry.number, Hyphens::Remove).map_err(|error| invalid(&error))?;
-    let candidates = carriers.candidates(&number);
-    match candidates.as_slice() {
-        [] => {
-            let how = "no enabled carrier's number format fits; name the carrier";
-            Err(Rejection::new("carrier_not_detected", how))
-        }
-        [only] => {
-            let info = carriers.find(&only.carrier);
-            let gone = || Rejection::new("carrier_not_detected", "name the carrier");
-            info.map(|info| (info, Detection::Pattern)).ok_or_else(gone)
-        }
-        several => {
-            let how = "several carriers' number formats fit; name the carrier";
-            Err(Rejection::new("carrier_ambiguous", how).with("candidates", json!(several)))
-        }
+    let detected = carriers.detect(&entry.number).map_err(|error| invalid(&error))?;
+    let chosen = detected.carrier.as_ref().and_then(|slug| {
+        let offer = detected.candidates.iter().find(|offer| offer.candidate.carrier == *slug)?;
+        Some(Found::Carrier(Box::new(carriers.find(slug)?), Detection::Number(offer.candidate.clone())))
+    });
+    if let Some(chosen) = chosen {
+        return Ok(chosen);
     }
+    let on = detected.candidates.iter().filter(|offer| offer.enabled).map(|offer| offer.candidate.clone());
+    let on: Vec<Candidate> = on.take(MOST_TRIED).collect();
+    match DETECT.parse() {
+        Ok(slug) if entry.settle && !on.is_empty() => Ok(Found::Undecided(slug, detected.number, on)),
+        _ => Err(undecided(&detected)),
+    }
+}
+
+/// Why no carrier was taken at once, with those that it may be.
+fn undecided(detected: &DetectedNumber) -> Rejection {
+    let on = detected.candidates.iter().any(|offer| offer.enabled);
+    let (code, how) = match (detected.candidates.first(), on) {
+        (None, _) => ("carrier_not_detected", "no carrier's number format fits; name the carrier".to_owned()),
+        (Some(_), true) => (
+            "carrier_ambiguous",
+            "no carrier is sure enough to be taken at once; name the carrier, or say settle: true to have them tried"
+                .to_owned(),
+        ),
+        (Some(best), false) => {
+            let carrier = &best.candidate.carrier;
+            let how = format!("the number looks like one of {carrier}, which is switched off, as are all that fit");
+            ("carrier_not_detected", how)
+        }
+    };
+    Rejection::new(code, how).with("candidates", json!(detected.candidates))
 }
 
 fn check_extras(entry: &Entry) -> Result<(), Rejection> {

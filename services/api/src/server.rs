@@ -32,7 +32,6 @@ use waybill_schemas::{
     layout::Layout,
     limits::{MAX_NUMBERS_PER_POST, MAX_POST_BYTES},
     number::Hyphens,
-    politeness::BudgetOverride,
     topics::{TopicPrefix, names},
 };
 
@@ -40,14 +39,17 @@ use crate::{
     auth::{Access, AuthError, Refusal},
     carriers::CarrierDirectory,
     config::ApiConfig,
+    detection, health,
+    lookups::{self, Kept},
+    patch,
     pending::{Ordered, Pending},
     problem::Problem,
     register::{self, Entry, Order},
     shipments,
 };
 
-/// Most numbers in one look-up.
-const MAX_LOOKUP: usize = 40;
+/// Most streams of server-sent events at once.
+const MAX_STREAMS: usize = 256;
 /// How long a look-up's number stays registered: 7 days, in ms of journey time.
 const LOOKUP_MS: i64 = 7 * 86_400_000;
 
@@ -98,11 +100,17 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) pending: Mutex<Pending>,
     pub(crate) room: Semaphore,
+    pub(crate) lookups: Mutex<Kept>,
+    pub(crate) streams: Arc<Semaphore>,
 }
 
 impl Shared {
     pub(crate) fn pending<T>(&self, look: impl FnOnce(&mut Pending) -> T) -> T {
         look(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn lookups<T>(&self, look: impl FnOnce(&mut Kept) -> T) -> T {
+        look(&mut self.lookups.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -119,6 +127,8 @@ pub async fn run(deps: Deps, listener: TcpListener, shutdown: CancellationToken)
         access,
         pending: Mutex::new(Pending::new(deps.config.pending_limit)),
         room: Semaphore::new(deps.config.concurrency.max(1)),
+        lookups: Mutex::default(),
+        streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         deps,
     });
     let stop = shutdown.clone();
@@ -147,7 +157,10 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/shipments/{carrier}/{number}", delete(forget))
         .route("/v1/shipments/{carrier}/{number}/{order}", post(order))
         .route("/v1/shipments/{carrier}/{number}/payloads/{hash}", get(shipments::payload))
-        .route("/v1/lookup", post(post_lookup))
+        .route("/v1/lookup", post(lookups::post))
+        .route("/v1/lookups/{id}", get(lookups::one))
+        .route("/v1/lookups/{id}/events", get(lookups::events))
+        .route("/v1/detect", post(detection::post_detect))
         .route("/v1/carriers", get(carriers))
         .route("/v1/carriers/{slug}", get(carrier).patch(patch_carrier))
         .route("/v1/analytics/transit-times", get(shipments::transit_times))
@@ -205,7 +218,7 @@ async fn openapi() -> impl IntoResponse {
 }
 
 /// Reads a JSON body; an error names the place.
-fn parse<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Result<T, Problem> {
+pub(crate) fn parse<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| Problem::bad_request(format!("the body is not as expected: {error}")))
 }
 
@@ -225,24 +238,25 @@ async fn post_shipments(
         let detail = format!("at most {MAX_NUMBERS_PER_POST} numbers a call");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many", detail));
     }
-    let (accepted, rejected) = take(&shared, entries, CommandKind::Register, &trail).await?;
+    let (_, accepted, rejected) = take(&shared, entries, CommandKind::Register, &trail).await?;
     let accepted: Vec<Value> = accepted.into_iter().map(|taken| taken.answer).collect();
     Ok(Json(json!({ "accepted": accepted, "rejected": rejected })))
 }
 
-struct Taken {
-    key: ShipmentKey,
-    existing: Option<bool>,
+/// A number that was accepted.
+pub(crate) struct Taken {
+    pub(crate) key: ShipmentKey,
     answer: Value,
 }
 
-/// Turns entries into commands and appends them; all or, when the log fails, an error for the whole call.
-async fn take(
+/// Turns entries into commands and appends them; all or, when the log fails, an error for the whole call. Also answers the
+/// id of the call, under which the commands are numbered.
+pub(crate) async fn take(
     shared: &Shared,
     entries: Vec<Entry>,
     kind: CommandKind,
     trail: &Trail,
-) -> Result<(Vec<Taken>, Vec<Value>), Problem> {
+) -> Result<(String, Vec<Taken>, Vec<Value>), Problem> {
     let id = format!("{:x}", shared.deps.clocks.wall_us());
     let until = (kind == CommandKind::Lookup).then(|| shared.deps.clocks.journey().plus_ms(LOOKUP_MS));
     let order = Order { kind, id: &id, until };
@@ -266,11 +280,11 @@ async fn take(
                 "number": command.number, "carrier": command.carrier, "ref": command.reference,
                 "existing": existing, "detection": detection,
             });
-            Taken { key, existing, answer }
+            Taken { key, answer }
         })
         .collect();
     send(shared, taken.into_iter().map(|(command, _)| command).collect(), trail).await?;
-    Ok((answers, rejected))
+    Ok((id, answers, rejected))
 }
 
 fn key_of(command: &Command) -> ShipmentKey {
@@ -305,59 +319,6 @@ async fn send(shared: &Shared, commands: Vec<Command>, trail: &Trail) -> Result<
         shared.pending(|pending| pending.ordered(key_of(command), ordered));
     }
     Ok(())
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum LookupEntry {
-    Number(String),
-    Entry(Entry),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Lookup {
-    numbers: Vec<LookupEntry>,
-}
-
-/// Registers unknown numbers for a while and answers at once with what is known.
-async fn post_lookup(
-    State(shared): App,
-    Extension(trail): Extension<Trail>,
-    body: Bytes,
-) -> Result<Json<Value>, Problem> {
-    let numbers = parse::<Lookup>(&body)?.numbers;
-    if numbers.len() > MAX_LOOKUP {
-        let detail = format!("at most {MAX_LOOKUP} numbers a look-up");
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many", detail));
-    }
-    let entries = numbers
-        .into_iter()
-        .map(|entry| match entry {
-            LookupEntry::Number(number) => Entry { number, ..Entry::default() },
-            LookupEntry::Entry(entry) => entry,
-        })
-        .collect();
-    let (taken, rejected) = take(&shared, entries, CommandKind::Lookup, &trail).await?;
-    let mut results = Vec::new();
-    for one in taken {
-        let shipment = if one.existing == Some(false) { None } else { shipments::find(&shared, &one.key).await? };
-        let state = if shipment.is_some() { "known" } else { "queued" };
-        results.push(json!({
-            "number": one.key.number, "carrier": one.key.carrier, "state": state, "shipment": shipment,
-        }));
-    }
-    results.extend(rejected.into_iter().map(|entry| {
-        let state = match entry["error"]["code"].as_str() {
-            Some("needs_data") => "needs_data",
-            Some("carrier_ambiguous") => "ambiguous",
-            Some("carrier_disabled") => "adapter_disabled",
-            _ => "invalid",
-        };
-        let (needs, candidates) = (&entry["error"]["fields"], &entry["error"]["candidates"]);
-        json!({ "number": entry["number"], "state": state, "needs": needs, "candidates": candidates, "error": entry["error"] })
-    }));
-    Ok(Json(json!({ "results": results })))
 }
 
 /// The carrier and number of a path.
@@ -414,16 +375,17 @@ async fn order_known(
         destination: None,
         ordered_at: None,
         until: None,
+        settling: None,
     };
     send(shared, vec![command], trail).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "carrier": key.carrier, "number": key.number, "ordered": kind }))))
 }
 
 fn describe(shared: &Shared, slug: &CarrierSlug) -> Option<Value> {
-    let info = shared.deps.carriers.find(slug)?;
-    let mut described = serde_json::to_value(&info).unwrap_or_default();
-    described["state"] = shared.deps.carriers.state(slug);
-    Some(described)
+    let carriers = &shared.deps.carriers;
+    let info = carriers.find(slug)?;
+    let lifted_at = carriers.policy(slug).lifted_at;
+    Some(health::described(json!(info), carriers.state(slug), &carriers.adapter(slug), lifted_at))
 }
 
 async fn carriers(State(shared): App) -> Json<Value> {
@@ -442,46 +404,22 @@ async fn carrier(State(shared): App, Path(slug): Path<String>) -> Result<Json<Va
     Ok(Json(describe(&shared, &slug).unwrap_or_default()))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CarrierPatch {
-    #[serde(default)]
-    enabled: Option<bool>,
-    #[serde(default, deserialize_with = "waybill_schemas::politeness::strict::changes_if_any")]
-    budget: Option<BudgetOverride>,
-    /// Lifts the mark `refuses_automation`.
-    #[serde(default)]
-    lift: bool,
-}
-
 async fn patch_carrier(
     State(shared): App,
     Path(slug): Path<String>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let slug = known_carrier(&shared, &slug)?;
-    let patch: CarrierPatch = parse(&body)?;
-    let mut policy = shared.deps.carriers.policy(&slug);
-    policy.enabled = patch.enabled.or(policy.enabled);
-    if let Some(budget) = patch.budget {
-        let info = shared.deps.carriers.find(&slug);
-        let checked = info.map_or(Ok(()), |info| info.budget.with(&budget).check());
-        checked.map_err(|error| {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "budget_invalid", format!("budget: {error}"))
-        })?;
-        let now = &mut policy.budget;
-        now.rate_per_second = budget.rate_per_second.or(now.rate_per_second);
-        now.burst = budget.burst.or(now.burst);
-        now.concurrency = budget.concurrency.or(now.concurrency);
-        now.daily_quota = budget.daily_quota.or(now.daily_quota.take());
-        now.min_interval_s = budget.min_interval_s.or(now.min_interval_s);
-        now.max_interval_s = budget.max_interval_s.or(now.max_interval_s);
-    }
-    if patch.lift {
-        policy.lifted_at = Some(shared.deps.clocks.wall());
-    }
-    let written = shared.deps.carriers.set_policy(&slug, policy.clone()).await;
+    let carriers = &shared.deps.carriers;
+    let about = patch::About {
+        budget: carriers.find(&slug).map(|info| info.budget).unwrap_or_default(),
+        candidate: carriers.adapter(&slug)["candidate"]["version"].as_str().map(str::to_owned),
+        now: shared.deps.clocks.wall(),
+    };
+    let policy = patch::applied(carriers.policy(&slug), parse(&body)?, &about)?;
+    let written = carriers.set_policy(&slug, policy.clone()).await;
     written.map_err(|error| Problem::log_unavailable(&error))?;
+    tracing::info!(carrier = %slug, policy = %json!(policy), "api.carrier_policy_changed");
     Ok((StatusCode::ACCEPTED, Json(json!({ "carrier": slug, "policy": policy }))))
 }
 
@@ -556,6 +494,8 @@ async fn follow_one(shared: &Shared, at: TopicPartition, mut from: u64) -> Resul
         let batch = shared.deps.log.read(read).await?;
         for record in &batch.records {
             let command = record.value.as_ref().and_then(|value| serde_json::from_slice::<Command>(value).ok());
+            // Between owners of numbers: nobody registered anything by them.
+            let command = command.filter(|one| !matches!(one.kind, CommandKind::Probe | CommandKind::Probed));
             if let Some(command) = command {
                 let at = record.append_time;
                 let ordered = Ordered { partition, offset: record.offset, at, kind: command.kind };

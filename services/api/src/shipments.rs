@@ -14,7 +14,7 @@ use axum::{
 use clickhouse::query::Query as Sql;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use waybill_schemas::{ShipmentKey, Status, SubStatus, command::CommandKind};
+use waybill_schemas::{ShipmentKey, Status, SubStatus, command::CommandKind, detection::DETECT};
 
 use crate::{
     problem::Problem,
@@ -86,6 +86,7 @@ pub(crate) async fn one(
     newest_first(&mut events);
     let registration = registered.into_iter().next().map(Value::Object);
     let next = registration.as_ref().map(next_look);
+    let settlement = if key.carrier.as_str() == DETECT { settlement(&shared, &key).await? } else { Value::Null };
     let state = match (&shipment, ordered) {
         (Some(_), None) => "current",
         (Some(_), Some(_)) => "ordered",
@@ -94,7 +95,20 @@ pub(crate) async fn one(
     Ok(Json(json!({
         "carrier": key.carrier, "number": key.number, "state": state,
         "shipment": shipment, "events": events, "next": next, "registration": registration,
+        "settlement": settlement,
     })))
+}
+
+/// What was tried to settle whose a number is, and the pointer to where it went on.
+async fn settlement(shared: &Shared, key: &ShipmentKey) -> Result<Value, Problem> {
+    let sql = "SELECT settlement FROM waybill.v_settlements WHERE carrier = {carrier:String} AND number = {number:String} LIMIT 1";
+    let found = rows(by_key(shared.deps.clickhouse.query(sql), key)).await?;
+    let text = found.first().and_then(|row| row.get("settlement")).and_then(Value::as_str);
+    let mut settlement: Value = text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    if let Some(carrier) = settlement.get("carrier").and_then(Value::as_str).map(str::to_owned) {
+        settlement["shipment"] = json!(format!("/v1/shipments/{carrier}/{}", key.number));
+    }
+    Ok(settlement)
 }
 
 /// When the number is looked up next, and why.
@@ -217,6 +231,71 @@ pub(crate) async fn registered(shared: &Shared, keys: &[ShipmentKey]) -> Option<
         ShipmentKey::from_record_key(&format!("{}:{}", field(row, "carrier"), field(row, "number")))
     }));
     Some(known)
+}
+
+/// The text that [`KEYS`] takes apart again. Slugs and canonical numbers hold neither comma nor colon.
+fn listed(keys: &[ShipmentKey]) -> String {
+    keys.iter().map(ShipmentKey::record_key).collect::<Vec<_>>().join(",")
+}
+
+/// Of the parameter `keys`: pairs of carrier and number.
+const KEYS: &str = "(SELECT splitByChar(':', k)[1], splitByChar(':', k)[2] FROM (SELECT arrayJoin(splitByChar(',', {keys:String})) AS k))";
+
+fn key_of_row(row: &Map<String, Value>) -> Option<ShipmentKey> {
+    let field = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default();
+    ShipmentKey::from_record_key(&format!("{}:{}", field("carrier"), field("number")))
+}
+
+/// The numbers that were registered by the commands of one call, in their order.
+pub(crate) async fn ordered_by(shared: &Shared, id: &str) -> Result<Vec<ShipmentKey>, Problem> {
+    let sql = "SELECT toString(carrier) AS carrier, number FROM waybill.registrations FINAL \
+               WHERE startsWith(command_id, concat({id:String}, '-')) ORDER BY command_partition, command_offset LIMIT 100";
+    let found = rows(shared.deps.clickhouse.query(sql).param("id", id)).await?;
+    Ok(found.iter().filter_map(key_of_row).collect())
+}
+
+/// Of undecided numbers those that are settled: number → carrier.
+pub(crate) async fn settled(shared: &Shared, keys: &[ShipmentKey]) -> Result<BTreeMap<String, String>, Problem> {
+    let undecided: Vec<ShipmentKey> = keys.iter().filter(|key| key.carrier.as_str() == DETECT).cloned().collect();
+    if undecided.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let sql = format!(
+        "SELECT number, decided FROM waybill.v_settlements WHERE (toString(carrier), number) IN {KEYS} AND decided IS NOT NULL"
+    );
+    let found = rows(shared.deps.clickhouse.query(&sql).param("keys", listed(&undecided))).await?;
+    let text = |row: &Map<String, Value>, name: &str| row.get(name).and_then(Value::as_str).map(str::to_owned);
+    Ok(found.iter().filter_map(|row| Some((text(row, "number")?, text(row, "decided")?))).collect())
+}
+
+/// How the last look at each ended, and when the next is due: `{class, needs, due}`.
+pub(crate) async fn last_looks(shared: &Shared, keys: &[ShipmentKey]) -> Result<BTreeMap<ShipmentKey, Value>, Problem> {
+    if keys.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let looks = format!(
+        "SELECT toString(carrier) AS carrier, number, argMax(toString(class), attempt) AS class, argMax(needs, attempt) AS needs \
+         FROM waybill.v_fetch_outcomes WHERE (toString(carrier), number) IN {KEYS} AND kind = 'poll' GROUP BY carrier, number"
+    );
+    let due = format!(
+        "SELECT toString(carrier) AS carrier, number, due FROM waybill.v_registrations WHERE (toString(carrier), number) IN {KEYS}"
+    );
+    let client = &shared.deps.clickhouse;
+    let (looks, due) = tokio::try_join!(
+        rows(client.query(&looks).param("keys", listed(keys))),
+        rows(client.query(&due).param("keys", listed(keys))),
+    )?;
+    let mut found: BTreeMap<ShipmentKey, Value> = BTreeMap::new();
+    for row in looks.into_iter().chain(due) {
+        let Some(key) = key_of_row(&row) else { continue };
+        let entry = found.entry(key).or_insert_with(|| json!({}));
+        for name in ["class", "needs", "due"] {
+            if let Some(value) = row.get(name) {
+                entry[name] = value.clone();
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// How far the store has shown each partition of `waybill.commands`: the next offset.

@@ -47,9 +47,9 @@ impl Short {
     }
 }
 
-/// The answer to a request that needs no carrier: another kind than `poll`, or one that is too old to be sent.
+/// The answer to a request that needs no carrier: another kind than `poll` and `probe`, or one that is too old to be sent.
 pub(crate) fn without_carrier(kind: RequestKind, expires_at: WallMs, now: WallMs) -> Option<Short> {
-    if kind != RequestKind::Poll {
+    if !kind.asks_the_carrier() {
         return Some(Short::new(OutcomeClass::Internal, ""));
     }
     (now >= expires_at).then(|| Short::new(OutcomeClass::Expired, "its turn came after its expiry"))

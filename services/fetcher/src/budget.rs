@@ -6,6 +6,8 @@
 //! the record knows at least what was spent, whatever happened to the owner, and a zombie has at most the rest of its
 //! block. Unspent requests of a living owner's block are counted back when it plans the next.
 
+use std::collections::BTreeMap;
+
 use waybill_politeness::{
     breaker::{Breaker, BreakerRecord, Gate, Signal},
     limiter::{Departure, Door, Leave, Limiter, Pace},
@@ -13,10 +15,12 @@ use waybill_politeness::{
 };
 use waybill_schemas::{
     WallMs,
-    politeness::{BlockReason, Budget, FetcherBudgetRecord},
+    politeness::{BlockReason, Budget, FetcherBudgetRecord, RobotsVerdict},
 };
 
 const SECOND_US: i64 = 1_000_000;
+/// Hosts whose robots.txt is remembered for show.
+const MOST_ROBOTS: usize = 32;
 /// A block lasts a second; longer while records take longer than that to be acknowledged.
 const MAX_HORIZON_US: i64 = 8 * SECOND_US;
 
@@ -28,6 +32,8 @@ pub(crate) struct Terms {
     pub(crate) quota: Option<QuotaRule>,
     /// A person lifted the mark `refuses_automation` then.
     pub(crate) lifted_at: Option<WallMs>,
+    /// Digest of the adapters' versions in force.
+    pub(crate) fitted: String,
 }
 
 impl Terms {
@@ -35,7 +41,7 @@ impl Terms {
     pub(crate) fn of(budget: Budget, lifted_at: Option<WallMs>) -> Result<Self, String> {
         budget.check().map_err(|error| error.to_string())?;
         let quota = budget.daily_quota.as_ref().map(QuotaRule::of).transpose().map_err(|error| error.to_string())?;
-        Ok(Self { pace: Pace::of(&budget), quota, budget, lifted_at })
+        Ok(Self { pace: Pace::of(&budget), quota, budget, lifted_at, fitted: String::new() })
     }
 }
 
@@ -100,6 +106,9 @@ pub(crate) struct BudgetState {
     breaker: Breaker,
     block: Block,
     horizon_us: i64,
+    /// Versions that the streak of unreadable answers is about.
+    fitted: String,
+    robots: BTreeMap<String, RobotsVerdict>,
     extra: serde_json::Map<String, serde_json::Value>,
 }
 
@@ -124,13 +133,15 @@ impl BudgetState {
             breaker: Breaker::restored(breaker, wall(now_us)),
             block: Block::default(),
             horizon_us: SECOND_US,
+            fitted: record.fitted,
+            robots: record.robots,
             extra: record.extra,
         }
     }
 
     /// Whether a look-up may begin now.
     pub(crate) fn begin(&mut self, terms: &Terms, now_us: i64) -> Begin {
-        self.lift(terms);
+        self.lift(terms, now_us);
         match self.breaker.gate(wall(now_us)) {
             Gate::Open => Begin::Freely,
             Gate::Probe => Begin::AsProbe,
@@ -152,7 +163,7 @@ impl BudgetState {
 
     /// Whether a request of a look-up that has begun may leave now.
     pub(crate) fn verdict(&mut self, terms: &Terms, now_us: i64) -> Verdict {
-        self.lift(terms);
+        self.lift(terms, now_us);
         match self.breaker.gate(wall(now_us)) {
             Gate::ClosedUntil(until, reason) => return Verdict::Closed(Closed::Until(until, reason)),
             Gate::Refused => return Verdict::Closed(Closed::Refused),
@@ -250,16 +261,32 @@ impl BudgetState {
             backoff_ms: breaker.backoff_ms,
             streaks: breaker.streaks,
             refused_at: breaker.refused_at,
+            robots: self.robots.clone(),
+            fitted: self.fitted.clone(),
             budget: Some(terms.budget.clone()),
             at: wall(now_us),
             extra: self.extra.clone(),
         }
     }
 
-    fn lift(&mut self, terms: &Terms) {
+    /// What people and new adapters change of the breakers.
+    fn lift(&mut self, terms: &Terms, now_us: i64) {
         if let Some(lifted_at) = terms.lifted_at {
             self.breaker.lift(lifted_at);
         }
+        if self.fitted != terms.fitted {
+            self.breaker.refitted(wall(now_us));
+            self.fitted.clone_from(&terms.fitted);
+        }
+    }
+
+    /// What robots.txt of a host said. Tells whether that is new.
+    pub(crate) fn note_robots(&mut self, host: &str, verdict: RobotsVerdict) -> bool {
+        if self.robots.len() >= MOST_ROBOTS && !self.robots.contains_key(host) {
+            self.robots.pop_first();
+        }
+        let known = self.robots.insert(host.to_owned(), verdict.clone());
+        known.is_none_or(|known| RobotsVerdict { at: verdict.at, ..known } != verdict)
     }
 }
 

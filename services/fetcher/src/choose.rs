@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, fmt, fs, sync::Arc};
 
-use waybill_adapters::{Adapter, Catalog, Source, SourceKind};
-use waybill_schemas::{CarrierSlug, OutcomeClass, politeness::CarrierPolicy};
+use waybill_adapters::{Adapter, Catalog, Generation, Source, SourceKind};
+use waybill_schemas::{CarrierSlug, OutcomeClass, drift::TrialMode, politeness::CarrierPolicy};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{
     admission::Short,
@@ -22,6 +23,32 @@ pub(crate) struct Chosen {
     source: usize,
     pub(crate) route: Option<Route>,
     pub(crate) secrets: Arc<BTreeMap<String, String>>,
+    /// The adapter is a candidate, on its share of the numbers.
+    pub(crate) candidate: bool,
+    trial: Option<Arc<Trial>>,
+}
+
+/// A candidate version and its share of the numbers.
+struct Trial {
+    share: f64,
+    how: How,
+}
+
+enum How {
+    /// It reads what the version in force got.
+    Shadow(Arc<Adapter>),
+    /// It asks and reads alone.
+    Live(Chosen),
+}
+
+/// Numbers are divided by a hash of their own, so that each stays on its side and sides do not follow partitions.
+const TRIAL_SEED: u64 = 0x0c1a_551f;
+
+impl Trial {
+    fn takes(&self, record_key: &str) -> bool {
+        let part = (xxh3_64_with_seed(record_key.as_bytes(), TRIAL_SEED) >> 11) as f64 / (1_u64 << 53) as f64;
+        part < self.share
+    }
 }
 
 impl fmt::Debug for Chosen {
@@ -38,23 +65,73 @@ impl Chosen {
         &self.adapter.sources[self.source]
     }
 
+    /// What is asked for a certain number: on its share, a live candidate.
+    pub(crate) fn for_number(self, record_key: &str) -> Self {
+        match self.trial.as_deref() {
+            Some(Trial { how: How::Live(chosen), .. }) if self.trial.as_ref().is_some_and(|t| t.takes(record_key)) => {
+                chosen.clone()
+            }
+            _ => self,
+        }
+    }
+
+    /// The candidate that reads this number's answers as well, if any.
+    pub(crate) fn shadow(&self, record_key: &str) -> Option<&Arc<Adapter>> {
+        let trial = self.trial.as_deref().filter(|trial| trial.takes(record_key))?;
+        match &trial.how {
+            How::Shadow(candidate) => Some(candidate),
+            How::Live(_) => None,
+        }
+    }
+
     /// Requests that a look-up needs if nothing is redirected.
     pub(crate) fn requests(&self) -> u32 {
         u32::try_from(self.source().steps.len()).unwrap_or(u32::MAX)
     }
 }
 
-/// Chooses a carrier's source: the one configured, else the first that is on. The answer's error is the outcome to give.
-pub(crate) fn choose(
-    catalog: &Catalog,
+/// Chooses a carrier's source, with a candidate version for its share of the numbers where one is tried. `stopped` names the
+/// candidate whose trial has ended because it was worse.
+pub(crate) fn choose_with_candidate(
+    generation: &Generation,
     config: &FetcherConfig,
     carrier: &CarrierSlug,
-    policy: &CarrierPolicy,
+    (policy, stopped): (&CarrierPolicy, Option<&str>),
 ) -> Result<Chosen, Short> {
-    let disabled = |why: String| Err(Short::new(OutcomeClass::AdapterDisabled, &why));
-    let Some(adapter) = catalog.get(carrier) else {
-        return disabled("this program has no adapter for the carrier; --adapters adds some".to_owned());
+    let adapter = adapter_of(&generation.catalog, carrier)?;
+    let Some(candidate) = generation.candidates.get(carrier).filter(|other| other.version != adapter.version) else {
+        return choose(adapter, config, policy);
     };
+    let own = config.carrier(carrier).canary;
+    let wish = policy.canary.clone().unwrap_or_default();
+    if wish.promote.as_deref() == Some(candidate.version.as_str()) {
+        return choose(Arc::clone(candidate), config, policy);
+    }
+    let mut chosen = choose(adapter, config, policy)?;
+    let share = wish.share.or(own.as_ref().map(|own| own.share)).unwrap_or(0.0);
+    let mode = wish.mode.or(own.map(|own| own.mode)).unwrap_or_default();
+    if share > 0.0 && stopped != Some(candidate.version.as_str()) {
+        let how = match mode {
+            TrialMode::Shadow => Some(How::Shadow(Arc::clone(candidate))),
+            // A candidate that cannot be asked is not tried; the version in force is asked as ever.
+            TrialMode::Live => choose(Arc::clone(candidate), config, policy)
+                .ok()
+                .map(|chosen| How::Live(Chosen { candidate: true, ..chosen })),
+        };
+        chosen.trial = how.map(|how| Arc::new(Trial { share, how }));
+    }
+    Ok(chosen)
+}
+
+fn adapter_of(catalog: &Catalog, carrier: &CarrierSlug) -> Result<Arc<Adapter>, Short> {
+    let none = "this program has no adapter for the carrier; --adapters adds some";
+    catalog.get(carrier).ok_or_else(|| Short::new(OutcomeClass::AdapterDisabled, none))
+}
+
+/// Chooses an adapter's source: the one configured, else the first that is on. The answer's error is the outcome to give.
+fn choose(adapter: Arc<Adapter>, config: &FetcherConfig, policy: &CarrierPolicy) -> Result<Chosen, Short> {
+    let disabled = |why: String| Err(Short::new(OutcomeClass::AdapterDisabled, &why));
+    let carrier = &adapter.slug.clone();
     let own = config.carrier(carrier);
     let enabled = policy.enabled.or(own.enabled);
     if enabled == Some(false) {
@@ -88,6 +165,12 @@ pub(crate) fn choose(
     if !by_default {
         return disabled(format!("the source `{}` is off; set carriers.{carrier}.enabled: true", source.name));
     }
+    // A carrier whose page is read has a right to know whom it may ask to stop; an interface knows its key.
+    if source.kind == SourceKind::Page && route.is_none() && !config.is_reachable() {
+        return disabled(
+            "pages are asked only with fetcher.contact set: an address where the carrier finds you".to_owned(),
+        );
+    }
     let mut secrets = BTreeMap::new();
     for name in &source.secrets {
         let found = secret(carrier, name, &own).or_else(|| route.is_some().then(|| ROUTED_SECRET.to_owned()));
@@ -96,7 +179,7 @@ pub(crate) fn choose(
             None => return disabled(format!("the secret {} is missing", variable(carrier, name))),
         }
     }
-    Ok(Chosen { source: index, route, secrets: Arc::new(secrets), adapter })
+    Ok(Chosen { source: index, route, secrets: Arc::new(secrets), adapter, candidate: false, trial: None })
 }
 
 /// Requests that one look at a carrier's number needs if nothing is redirected, 0 for carriers inside the program; the
@@ -110,7 +193,7 @@ pub fn requests_of_a_look(
     carrier: &CarrierSlug,
     policy: &CarrierPolicy,
 ) -> Result<u32, String> {
-    match choose(catalog, config, carrier, policy) {
+    match adapter_of(catalog, carrier).and_then(|adapter| choose(adapter, config, policy)) {
         Ok(chosen) => Ok(chosen.requests()),
         Err(short) => Err(short.detail.unwrap_or_else(|| "the carrier is switched off".to_owned())),
     }

@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use waybill_runtime::poison::PoisonLimits;
-use waybill_schemas::{CarrierSlug, politeness::BudgetOverride};
+use waybill_schemas::{
+    CarrierSlug,
+    drift::{DriftOverride, DriftRules, TrialMode},
+    politeness::BudgetOverride,
+};
 
 /// Section `fetcher` of the configuration, with section `carriers`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +34,11 @@ pub struct FetcherConfig {
     pub max_open: usize,
     /// One in so many unremarkable answers is kept as payload; 0 keeps none of them.
     pub sample_one_in: u32,
+    /// When a carrier counts as degraded because its answers no longer fit its adapter.
+    pub drift: DriftRules,
+    /// Folders of carriers that lie over the program's own; their examples tell which fields an answer may have.
+    #[serde(skip)]
+    pub overlays: Vec<PathBuf>,
     /// Per carrier.
     pub carriers: BTreeMap<CarrierSlug, CarrierConfig>,
     /// When poison is too much: section `poison`, which all services share.
@@ -50,6 +59,8 @@ impl Default for FetcherConfig {
             max_queue: 2_048,
             max_open: 4_096,
             sample_one_in: 200,
+            drift: DriftRules::default(),
+            overlays: Vec::new(),
             carriers: BTreeMap::new(),
             poison: PoisonLimits::default(),
         }
@@ -82,6 +93,28 @@ pub struct CarrierConfig {
     pub budget: BudgetOverride,
     /// Where secrets come from, by their name in the adapter.
     pub secrets: BTreeMap<String, SecretSource>,
+    /// A candidate version of the adapter, tried on a share of the traffic.
+    pub canary: Option<CanaryConfig>,
+    /// Changes to when the carrier counts as degraded.
+    pub drift: DriftOverride,
+}
+
+/// Section `carriers.<slug>.canary`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CanaryConfig {
+    /// A folder of carriers; the candidate is the one in it that bears this carrier's name.
+    pub adapters: PathBuf,
+    /// Share of the carrier's numbers, from 0 to 1; a number stays on its side.
+    #[serde(default = "a_tenth")]
+    pub share: f64,
+    /// Beside the version in force on the same bytes (`shadow`), or alone for its share (`live`).
+    #[serde(default)]
+    pub mode: TrialMode,
+}
+
+fn a_tenth() -> f64 {
+    0.1
 }
 
 /// Where a secret comes from: exactly one of the two.
@@ -136,7 +169,15 @@ impl FetcherConfig {
         if self.user_agent().bytes().any(|byte| !(0x20..0x7f).contains(&byte)) {
             return wrong("fetcher.user_agent and fetcher.contact must be printable ASCII".to_owned());
         }
+        self.drift.check().or_else(|error| wrong(format!("fetcher.drift: {error}")))?;
         for (slug, carrier) in &self.carriers {
+            self.drift
+                .with(&carrier.drift)
+                .check()
+                .or_else(|error| wrong(format!("carriers.{slug}.drift: {error}")))?;
+            if carrier.canary.as_ref().is_some_and(|canary| !(0.0..=1.0).contains(&canary.share)) {
+                return wrong(format!("carriers.{slug}.canary.share must be from 0 to 1"));
+            }
             for (name, secret) in &carrier.secrets {
                 if secret.env.is_some() == secret.file.is_some() {
                     return wrong(format!("carriers.{slug}.secrets.{name} needs either `env` or `file`"));
@@ -153,6 +194,11 @@ impl FetcherConfig {
         }
         let contact = if self.contact.is_empty() { "self-hosted parcel tracking" } else { &self.contact };
         format!("waybill/{} ({contact})", env!("CARGO_PKG_VERSION"))
+    }
+
+    /// Whether carriers can find out who asks.
+    pub(crate) fn is_reachable(&self) -> bool {
+        !self.contact.trim().is_empty() || !self.user_agent.is_empty()
     }
 
     pub(crate) fn connect_timeout(&self) -> Duration {

@@ -28,6 +28,8 @@ use crate::{
 
 const MAX_REDIRECTS: usize = 5;
 const POOL_IDLE: Duration = Duration::from_secs(45);
+/// Idle connections kept to one host.
+const POOL_IDLE_PER_HOST: usize = 4;
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// A request, ready to leave.
@@ -108,6 +110,8 @@ impl Exchange {
             .connect_timeout(config.connect_timeout())
             .timeout(config.answer_timeout())
             .pool_idle_timeout(POOL_IDLE)
+            // Never more connections than requests under way, and few kept: a carrier's budget bounds the rest.
+            .pool_max_idle_per_host(POOL_IDLE_PER_HOST)
             .tcp_keepalive(KEEPALIVE)
             .build()
             .map_err(|error| ClientError(error.to_string()))?;

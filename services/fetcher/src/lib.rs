@@ -10,6 +10,7 @@
 //! and `service`, SEC-1 in `hosts`, `exchange`, `choose` and `payload`.
 
 mod admission;
+mod beside;
 mod budget;
 mod choose;
 mod classify;
@@ -33,7 +34,7 @@ mod worker;
 mod writer;
 
 pub use choose::{has_secret, requests_of_a_look};
-pub use config::{CarrierConfig, ConfigError, FetcherConfig, Route, SecretSource};
+pub use config::{CanaryConfig, CarrierConfig, ConfigError, FetcherConfig, Route, SecretSource};
 pub use error::FetcherError;
 pub use exchange::ClientError;
 pub use once::{OnceDeps, look_up_once};

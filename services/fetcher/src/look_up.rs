@@ -15,16 +15,17 @@ use waybill_adapters::{
 };
 use waybill_politeness::breaker::Signal;
 use waybill_runtime::Clocks;
-use waybill_schemas::{JourneyMs, OutcomeClass, WallMs, fetch::FetchRequest};
+use waybill_schemas::{JourneyMs, OutcomeClass, WallMs, fetch::FetchRequest, politeness::RobotsVerdict};
 
 use crate::{
     admission::closed_because,
+    beside::{Beside, Examples, MOST_FIELDS, compared},
     budget::Closed,
     choose::Chosen,
     classify,
     config::Route,
     exchange::{Bounds, Exchange, Failure, Incoming, Outgoing},
-    memory::FetcherMemory,
+    memory::{FetcherMemory, Validators},
     payload::Kept,
     robots_cache::RobotsCache,
     turnstile::{Stop, Turnstile},
@@ -43,7 +44,8 @@ pub(crate) struct LookUp {
     pub(crate) outcome: ReadOutcome,
     /// 304 to a conditional request: the same as at the last reading.
     pub(crate) not_modified: bool,
-    pub(crate) etag: Option<String>,
+    /// What a later request may ask with, whether anything has changed.
+    pub(crate) validators: Validators,
     pub(crate) answers: Vec<Kept>,
     pub(crate) spent: u32,
     pub(crate) not_before: Option<WallMs>,
@@ -53,6 +55,8 @@ pub(crate) struct LookUp {
     pub(crate) signal: Option<Signal>,
     /// What it taught about the adapter.
     pub(crate) adapter: Reading,
+    /// What was found beside the reading.
+    pub(crate) beside: Beside,
 }
 
 /// How the adapter's reading went.
@@ -83,6 +87,7 @@ pub(crate) struct Tools {
     pub(crate) robots: Arc<RobotsCache>,
     tokens: Arc<Mutex<HashMap<TokenKey, KeptToken>>>,
     readers: Arc<Semaphore>,
+    examples: Examples,
     /// Reads answers; an adapter's own reading but in tests.
     pub(crate) read: fn(&Adapter, &Answers<'_>) -> ReadOutcome,
 }
@@ -96,13 +101,14 @@ struct KeptToken {
 }
 
 impl Tools {
-    pub(crate) fn new(exchange: Exchange, clocks: Clocks) -> Self {
+    pub(crate) fn new(exchange: Exchange, clocks: Clocks, examples: Examples) -> Self {
         Self {
             exchange,
             clocks,
             robots: Arc::new(RobotsCache::default()),
             tokens: Arc::default(),
             readers: Arc::new(Semaphore::new(READERS)),
+            examples,
             read: |adapter, answers| adapter.read(answers),
         }
     }
@@ -231,16 +237,20 @@ impl Run<'_> {
     async fn step(&mut self, step: &Step, conditional: bool) -> Progress {
         let mut outgoing = self.outgoing(step)?;
         let source = self.chosen.source();
-        let etag = self.memory.etag_for(&self.chosen.adapter.version, &source.name);
+        let validators = self.memory.validators_for(&self.chosen.adapter.version, &source.name);
         // Without the normalizer's memory, "the same as before" would mean nothing to it.
         let useful = conditional && !self.request.memories.normalizer.is_empty();
-        let asked_if_changed = match etag.filter(|_| useful && outgoing.method == reqwest::Method::GET) {
-            Some(etag) => {
-                outgoing.headers.push((header::IF_NONE_MATCH.as_str().to_owned(), etag.to_owned()));
-                true
+        let mut asked_if_changed = false;
+        if let Some(validators) = validators.filter(|_| useful && outgoing.method == reqwest::Method::GET) {
+            let conditions = [
+                (header::IF_NONE_MATCH, validators.etag.clone()),
+                (header::IF_MODIFIED_SINCE, validators.last_modified.clone()),
+            ];
+            for (name, value) in conditions.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+                outgoing.headers.push((name.as_str().to_owned(), value));
+                asked_if_changed = true;
             }
-            None => false,
-        };
+        }
         let bounds = self.bounds(&outgoing.url);
         if source.kind == SourceKind::Page {
             self.ask_robots(&outgoing.url, &bounds).await?;
@@ -334,15 +344,25 @@ impl Run<'_> {
             }
         };
         let robots = self.tools.robots.clone();
+        let host = url.host_str().unwrap_or_default().to_owned();
         let found = robots.get(self.tools, self.turnstile, place, bounds, &mut self.spent).await;
-        let robots = found.map_err(|failure| match failure {
-            Failure::Stopped(stop) => self.stopped(stop),
-            Failure::Unavailable(detail) | Failure::Unreadable(detail, _) => {
-                verdict(OutcomeClass::CarrierDown, format!("robots.txt: {detail}"), Some(Signal::Unavailable))
+        let at = self.tools.clocks.wall();
+        let known = match found {
+            Ok(known) => known,
+            Err(Failure::Stopped(stop)) => return Err(self.stopped(stop)),
+            // RFC 9309, 2.3.1.4: a file that cannot be had forbids everything.
+            Err(Failure::Unavailable(detail) | Failure::Unreadable(detail, _)) => {
+                let because = format!("robots.txt: {detail}");
+                let told = RobotsVerdict { allowed: false, because: because.clone(), at, until: None };
+                self.turnstile.note_robots(&host, told).await;
+                return Err(verdict(OutcomeClass::CarrierDown, because, Some(Signal::Unavailable)));
             }
-        })?;
+        };
         let path = &url[url::Position::BeforePath..url::Position::AfterQuery];
-        if robots.allows(path) {
+        let allowed = known.robots.allows(path);
+        let told = RobotsVerdict { allowed, because: known.because.clone(), at: known.since, until: Some(known.until) };
+        self.turnstile.note_robots(&host, told).await;
+        if allowed {
             return Ok(());
         }
         Err(verdict(OutcomeClass::RefusesAutomation, "robots.txt disallows this page to programs", None))
@@ -431,11 +451,11 @@ impl Run<'_> {
     async fn finish(self, came_to: Progress) -> Ended {
         let (fetched_at, seen_at) = (self.tools.clocks.wall(), self.tools.clocks.journey());
         let (mut not_modified, mut known_signal, mut later) = (false, None, None);
-        let mut adapter = Reading::None;
+        let (mut adapter, mut beside) = (Reading::None, Beside::default());
         let outcome = match came_to.map_err(|end| *end) {
             Ok(()) => {
-                let (outcome, reading) = self.read().await;
-                adapter = reading;
+                let outcome;
+                (outcome, adapter, beside) = self.read().await;
                 outcome
             }
             Err(Verdict::Abandoned) => return Ended::Abandoned,
@@ -460,18 +480,21 @@ impl Run<'_> {
         };
         let spoke = self.answers.last().is_some();
         let signal = known_signal.or_else(|| classify::signal_of(outcome.class).filter(|_| spoke || not_modified));
-        let etag = match outcome.class {
-            OutcomeClass::Tracked if not_modified => self.memory.etag.clone(),
+        let validators = match outcome.class {
+            OutcomeClass::Tracked if not_modified => self.memory.validators.clone(),
             OutcomeClass::Tracked if self.answers.iter().filter(|answer| answer.speaks).count() == 1 => {
-                let last = self.headers.last();
-                last.and_then(|all| all.iter().find(|(name, _)| name == "etag")).map(|(_, value)| value.clone())
+                let value = |name: &str| {
+                    let last = self.headers.last()?;
+                    last.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone())
+                };
+                Validators { etag: value("etag"), last_modified: value("last-modified") }
             }
-            _ => None,
+            _ => Validators::default(),
         };
         Ended::Result(Box::new(LookUp {
             outcome,
             not_modified,
-            etag,
+            validators,
             answers: self.answers,
             spent: self.spent,
             not_before: later,
@@ -479,28 +502,55 @@ impl Run<'_> {
             seen_at,
             signal,
             adapter,
+            beside,
         }))
     }
 
-    async fn read(&self) -> (ReadOutcome, Reading) {
+    /// Reads the answers; beside that, what a candidate would have read, and which fields are new.
+    async fn read(&self) -> (ReadOutcome, Reading, Beside) {
         let Ok(_permit) = self.tools.readers.clone().acquire_owned().await else {
-            let closed = bare(OutcomeClass::Unreadable, Some("the readers have been closed".to_owned()), Vec::new());
-            return (closed, Reading::None);
+            let closed = "the readers have been closed".to_owned();
+            return (bare(OutcomeClass::Unreadable, Some(closed), Vec::new()), Reading::None, Beside::default());
         };
-        let read = self.tools.read;
-        let adapter = Arc::clone(&self.chosen.adapter);
-        let number = self.request.number.clone();
+        let stable = &self.chosen.adapter;
+        // A reader that panics is a fault of ours; the attempt still ends, and the bytes are kept.
+        let Some(outcome) = self.read_with(stable).await else {
+            let outcome = bare(OutcomeClass::Unreadable, Some(PANICKED.to_owned()), Vec::new());
+            return (outcome, Reading::Panicked, Beside::default());
+        };
+        let mut beside = Beside::default();
+        if outcome.class.is_reading() {
+            beside.unknown_fields = self.unknown_fields().await;
+        }
+        if let Some(candidate) = self.chosen.shadow(&self.request.key().record_key()) {
+            let tried = self.read_with(candidate).await;
+            beside.trial = Some(compared((stable, &outcome), (candidate, tried.as_ref())));
+        }
+        (outcome, Reading::Sound, beside)
+    }
+
+    async fn read_with(&self, adapter: &Arc<Adapter>) -> Option<ReadOutcome> {
+        let (adapter, number, read) = (Arc::clone(adapter), self.request.number.clone(), self.tools.read);
         let (answers, headers) = (self.answers.clone(), self.headers.clone());
         let reading = tokio::task::spawn_blocking(move || {
             let list: Vec<Answer<'_>> =
                 answers.iter().zip(&headers).map(|(kept, headers)| answer_of(kept, headers)).collect();
             read(&adapter, &Answers { number: Some(number.as_str()), list: &list })
         });
-        // A reader that panics is a fault of ours; the attempt still ends, and the bytes are kept.
-        match reading.await {
-            Ok(outcome) => (outcome, Reading::Sound),
-            Err(_) => (bare(OutcomeClass::Unreadable, Some(PANICKED.to_owned()), Vec::new()), Reading::Panicked),
-        }
+        reading.await.ok()
+    }
+
+    async fn unknown_fields(&self) -> Vec<String> {
+        let (examples, adapter) = (self.tools.examples.clone(), Arc::clone(&self.chosen.adapter));
+        let bodies: Vec<Bytes> =
+            self.answers.iter().filter(|answer| answer.speaks).map(|answer| answer.body.clone()).collect();
+        let looking = tokio::task::spawn_blocking(move || {
+            let Some(known) = examples.fields(&adapter) else { return Vec::new() };
+            let mut found: Vec<String> = bodies.iter().flat_map(|body| known.unknown(body, MOST_FIELDS)).collect();
+            found.truncate(MOST_FIELDS);
+            found
+        });
+        looking.await.unwrap_or_default()
     }
 }
 
@@ -534,7 +584,7 @@ pub(crate) fn builtin(outcome: ReadOutcome, clocks: &Clocks, body: Bytes) -> Loo
     LookUp {
         outcome,
         not_modified: false,
-        etag: None,
+        validators: Validators::default(),
         answers,
         spent: 0,
         not_before: None,
@@ -542,5 +592,6 @@ pub(crate) fn builtin(outcome: ReadOutcome, clocks: &Clocks, body: Bytes) -> Loo
         seen_at: clocks.journey(),
         signal: None,
         adapter: Reading::Sound,
+        beside: Beside::default(),
     }
 }

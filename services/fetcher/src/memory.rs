@@ -12,14 +12,24 @@ const DIGEST: u8 = 2;
 const PAYLOAD: u8 = 3;
 const ADAPTER_VERSION: u8 = 4;
 const SOURCE: u8 = 5;
-/// Longer etags are not worth carrying.
-const MAX_ETAG_BYTES: usize = 256;
+const LAST_MODIFIED: u8 = 6;
+/// Longer validators are not worth carrying.
+const MAX_VALIDATOR_BYTES: usize = 256;
+
+/// What an answer said for asking again whether anything has changed, as it came (RFC 9110, 8.8).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Validators {
+    /// `ETag`.
+    pub(crate) etag: Option<String>,
+    /// `Last-Modified`.
+    pub(crate) last_modified: Option<String>,
+}
 
 /// What the fetcher knows about a number from its last accepted reading.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct FetcherMemory {
-    /// The answer's etag; only from `tracked`.
-    pub(crate) etag: Option<String>,
+    /// The answer's validators; only from `tracked`.
+    pub(crate) validators: Validators,
     /// Digest of the last accepted reading; its class is part of it.
     pub(crate) digest: Option<u64>,
     /// Hash of the last payload kept.
@@ -53,7 +63,8 @@ impl FetcherMemory {
             let (value, after) = tail.split_at_checked(length).ok_or(MemoryError::Damaged)?;
             let text = || String::from_utf8(value.to_vec()).map_err(|_| MemoryError::Damaged);
             match *tag {
-                ETAG => known.etag = Some(text()?),
+                ETAG => known.validators.etag = Some(text()?),
+                LAST_MODIFIED => known.validators.last_modified = Some(text()?),
                 DIGEST => {
                     let bytes = value.try_into().map_err(|_| MemoryError::Damaged)?;
                     known.digest = Some(u64::from_le_bytes(bytes));
@@ -88,8 +99,10 @@ impl FetcherMemory {
         if let Some(payload) = &self.payload {
             put(PAYLOAD, payload.as_bytes());
         }
-        if let Some(etag) = self.etag.as_ref().filter(|etag| etag.len() <= MAX_ETAG_BYTES) {
-            put(ETAG, etag.as_bytes());
+        for (tag, value) in [(ETAG, &self.validators.etag), (LAST_MODIFIED, &self.validators.last_modified)] {
+            if let Some(value) = value.as_ref().filter(|value| value.len() <= MAX_VALIDATOR_BYTES) {
+                put(tag, value.as_bytes());
+            }
         }
         for (tag, value) in &self.unknown {
             put(*tag, value);
@@ -97,15 +110,15 @@ impl FetcherMemory {
         Memory(bytes)
     }
 
-    /// The etag to ask with: only the adapter version and source that got it may use it.
-    pub(crate) fn etag_for(&self, adapter_version: &str, source: &str) -> Option<&str> {
+    /// What to ask with: only the adapter version and source that got it may use it.
+    pub(crate) fn validators_for(&self, adapter_version: &str, source: &str) -> Option<&Validators> {
         let same = self.adapter_version == adapter_version && self.source == source;
-        self.etag.as_deref().filter(|_| same && self.digest.is_some())
+        (same && self.digest.is_some()).then_some(&self.validators)
     }
 
     /// The memory after a reading. Fields of a later version stay.
-    pub(crate) fn advanced(&self, etag: Option<String>, digest: Option<u64>, payload: Option<String>) -> Self {
-        Self { etag, digest, payload: payload.or_else(|| self.payload.clone()), ..self.clone() }
+    pub(crate) fn advanced(&self, validators: Validators, digest: Option<u64>, payload: Option<String>) -> Self {
+        Self { validators, digest, payload: payload.or_else(|| self.payload.clone()), ..self.clone() }
     }
 
     /// Who got it.
@@ -120,10 +133,18 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
+    fn etag(text: &str) -> Validators {
+        Validators { etag: Some(text.to_owned()), last_modified: None }
+    }
+
     #[test]
     fn a_memory_is_read_back_and_later_fields_stay() {
         let known = FetcherMemory::default()
-            .advanced(Some("W/\"5\"".to_owned()), Some(77), Some("ab".to_owned()))
+            .advanced(
+                Validators { last_modified: Some("Sun, 22 Nov 2026 04:00:00 GMT".to_owned()), ..etag("W/\"5\"") },
+                Some(77),
+                Some("ab".to_owned()),
+            )
             .by("v1", "api");
         let mut memory = known.encode();
         assert_eq!(FetcherMemory::decode(&memory).unwrap(), known);
@@ -136,7 +157,7 @@ mod tests {
     #[test]
     fn an_unreadable_memory_is_never_taken_as_empty() {
         assert_eq!(FetcherMemory::decode(&Memory(vec![9])), Err(MemoryError::Format(9)));
-        let whole = FetcherMemory::default().advanced(None, Some(1), None).by("v", "s").encode();
+        let whole = FetcherMemory::default().advanced(Validators::default(), Some(1), None).by("v", "s").encode();
         // A cut between two fields leaves a shorter memory; anywhere else it is seen.
         let boundaries = [5, 9];
         for cut in 2..whole.0.len() {
@@ -147,16 +168,16 @@ mod tests {
 
     #[test]
     fn an_etag_is_sent_only_by_who_got_it() {
-        let known = FetcherMemory::default().advanced(Some("e".to_owned()), Some(1), None).by("v1", "api");
-        assert_eq!(known.etag_for("v1", "api"), Some("e"));
-        assert_eq!(known.etag_for("v2", "api"), None);
-        assert_eq!(known.etag_for("v1", "page"), None);
+        let known = FetcherMemory::default().advanced(etag("e"), Some(1), None).by("v1", "api");
+        assert_eq!(known.validators_for("v1", "api"), Some(&etag("e")));
+        assert_eq!(known.validators_for("v2", "api"), None);
+        assert_eq!(known.validators_for("v1", "page"), None);
     }
 
     #[test]
     fn a_memory_never_outgrows_its_limit() {
         let known =
-            FetcherMemory::default().advanced(Some("e".repeat(60_000)), Some(1), Some("p".repeat(5_000))).by("v", "s");
+            FetcherMemory::default().advanced(etag(&"e".repeat(60_000)), Some(1), Some("p".repeat(5_000))).by("v", "s");
         assert!(known.encode().0.len() <= MAX_MEMORY_BYTES);
         assert_eq!(FetcherMemory::decode(&known.encode()).unwrap().digest, Some(1));
     }

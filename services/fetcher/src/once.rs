@@ -14,6 +14,7 @@ use waybill_schemas::{
 use crate::{
     admission::Short,
     admission::without_carrier,
+    beside::Examples,
     budget::{BudgetState, Closed, Terms},
     config::FetcherConfig,
     error::FetcherError,
@@ -71,9 +72,9 @@ pub async fn look_up_once(
 ) -> Result<(FetchResult, FetcherBudgetRecord), FetcherError> {
     deps.config.check()?;
     let clocks = deps.clocks;
-    let tools = Tools::new(Exchange::new(&deps.config)?, clocks);
+    let tools = Tools::new(Exchange::new(&deps.config)?, clocks, Examples::new(deps.config.overlays.clone()));
     let carriers = Carriers {
-        catalog: deps.catalog,
+        catalog: deps.catalog.into(),
         policies: deps.policies,
         layout: Arc::new(deps.layout),
         config: Arc::new(deps.config),

@@ -4,7 +4,7 @@ use waybill_adapters::ReadOutcome;
 use waybill_schemas::{
     JourneyMs, OutcomeClass, WallMs,
     event::ShipmentFacts,
-    fetch::{FetchRequest, FetchResult, ReadSource},
+    fetch::{FetchRequest, FetchResult, ReadSource, RequestKind},
     limits::{MAX_EVENTS, MAX_RESULT_BYTES, MAX_TEXT_BYTES},
 };
 use xxhash_rust::xxh3::xxh3_64;
@@ -22,6 +22,7 @@ pub(crate) struct Asked {
     pub(crate) adapter: String,
     pub(crate) adapter_version: String,
     pub(crate) source: String,
+    pub(crate) candidate: bool,
 }
 
 /// When a result without network was made.
@@ -60,7 +61,9 @@ pub(crate) fn of_look_up(
     known: &FetcherMemory,
     (asked, sample_one_in): (&Asked, u32),
 ) -> (FetchResult, Option<Payload>) {
-    let LookUp { mut outcome, not_modified, etag, answers, spent, not_before, fetched_at, seen_at, .. } = found;
+    let LookUp {
+        mut outcome, not_modified, validators, answers, spent, not_before, fetched_at, seen_at, beside, ..
+    } = found;
     if let Some(why) = beyond_limits(&outcome) {
         outcome = unreadable(&outcome, why);
     }
@@ -73,6 +76,8 @@ pub(crate) fn of_look_up(
     let unchanged = outcome.class == OutcomeClass::Tracked && (not_modified || same);
     let sampled = is_sampled(&request, sample_one_in);
     let keep = match outcome.class {
+        // Of a number that may be anybody's nothing is kept.
+        _ if request.kind == RequestKind::Probe => false,
         _ if not_modified => false,
         OutcomeClass::Unreadable => true,
         _ if reading => !same || sampled,
@@ -83,7 +88,7 @@ pub(crate) fn of_look_up(
     let hash = packed.as_ref().map(|payload| payload.hash.clone());
     let memory = reading.then(|| {
         let digest = if not_modified { known.digest } else { Some(outcome.digest) };
-        known.advanced(etag, digest, hash.clone()).by(&asked.adapter_version, &asked.source).encode()
+        known.advanced(validators, digest, hash.clone()).by(&asked.adapter_version, &asked.source).encode()
     });
     let ReadOutcome { class, detail, needs, events, facts, reader, .. } = outcome;
     let (events, facts) = if unchanged { Default::default() } else { (events, facts) };
@@ -101,6 +106,9 @@ pub(crate) fn of_look_up(
             adapter_version: asked.adapter_version.clone(),
             source: asked.source.clone(),
             reader,
+            unknown_fields: beside.unknown_fields,
+            candidate: asked.candidate,
+            trial: beside.trial,
         },
         payload: hash,
         fetched_at,

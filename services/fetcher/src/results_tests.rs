@@ -4,7 +4,9 @@ use waybill_schemas::{Memory, event::RawEvent};
 
 use super::*;
 use crate::{
+    beside::Beside,
     look_up::{Reading, bare},
+    memory::Validators,
     payload::Kept,
 };
 
@@ -17,7 +19,7 @@ fn request() -> FetchRequest {
 }
 
 fn asked() -> Asked {
-    Asked { adapter: "acme".to_owned(), adapter_version: "v1".to_owned(), source: "api".to_owned() }
+    Asked { adapter: "acme".to_owned(), adapter_version: "v1".to_owned(), source: "api".to_owned(), candidate: false }
 }
 
 fn found(outcome: ReadOutcome) -> LookUp {
@@ -25,7 +27,7 @@ fn found(outcome: ReadOutcome) -> LookUp {
     LookUp {
         outcome,
         not_modified: false,
-        etag: Some("\"e\"".to_owned()),
+        validators: Validators { etag: Some("\"e\"".to_owned()), last_modified: None },
         answers: vec![Kept {
             step: "page",
             status: 200,
@@ -39,6 +41,7 @@ fn found(outcome: ReadOutcome) -> LookUp {
         seen_at: JourneyMs::new(5),
         signal: None,
         adapter: Reading::Sound,
+        beside: Beside::default(),
     }
 }
 
@@ -87,13 +90,13 @@ fn only_an_accepted_reading_advances_the_memory_and_only_tracked_keeps_an_etag()
     for class in OutcomeClass::ALL {
         let mut found = found(bare(class, None, Vec::new()));
         if class != OutcomeClass::Tracked {
-            found.etag = None;
+            found.validators = Validators::default();
         }
         let (result, _) = of_look_up(request(), 1, found, &FetcherMemory::default(), (&asked(), 0));
         assert_eq!(result.class, class);
         assert_eq!(result.fetcher_memory.is_some(), class.is_reading(), "{class}");
         if let Some(memory) = &result.fetcher_memory {
-            let etag = FetcherMemory::decode(memory).unwrap().etag;
+            let etag = FetcherMemory::decode(memory).unwrap().validators.etag;
             assert_eq!(etag.is_some(), class == OutcomeClass::Tracked);
         }
     }

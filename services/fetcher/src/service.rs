@@ -25,7 +25,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use waybill_adapters::Catalog;
+use waybill_adapters::LiveCatalog;
 use waybill_log::{
     Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, JoinGroup, LogError, OffsetTracker, OutOfRange,
     Ownership, SharedLog, claims::ClaimTracker, offset_tracker::Ticket,
@@ -39,6 +39,7 @@ use waybill_schemas::{
 };
 
 use crate::{
+    beside::Examples,
     config::FetcherConfig,
     error::FetcherError,
     exchange::Exchange,
@@ -74,8 +75,8 @@ pub struct Deps {
     pub layout: Layout,
     /// Both clocks.
     pub clocks: Clocks,
-    /// The carriers.
-    pub catalog: Arc<Catalog>,
+    /// The carriers; may be exchanged while running.
+    pub catalog: LiveCatalog,
     /// Live overrides of operators.
     pub policies: Arc<dyn Policies>,
     /// This process's stable name.
@@ -95,9 +96,9 @@ pub struct Deps {
 pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), FetcherError> {
     deps.config.check()?;
     let component = deps.health.component("fetcher");
-    let tools = Tools::new(Exchange::new(&deps.config)?, deps.clocks);
+    let tools = Tools::new(Exchange::new(&deps.config)?, deps.clocks, Examples::new(deps.config.overlays.clone()));
     let carriers = Carriers {
-        catalog: Arc::clone(&deps.catalog),
+        catalog: deps.catalog.clone(),
         policies: Arc::clone(&deps.policies),
         layout: Arc::new(deps.layout.clone()),
         config: Arc::new(deps.config.clone()),

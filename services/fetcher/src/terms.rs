@@ -2,15 +2,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use waybill_adapters::Catalog;
+use waybill_adapters::LiveCatalog;
 use waybill_runtime::Clocks;
 use waybill_schemas::{
     BudgetName, CarrierSlug, WallMs,
     layout::Layout,
     politeness::{Budget, CarrierPolicy},
 };
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{admission::Short, budget::Terms, choose::Chosen, choose::choose, config::FetcherConfig};
+use crate::{admission::Short, budget::Terms, choose::Chosen, choose::choose_with_candidate, config::FetcherConfig};
 
 /// How long terms and choices are used before they are asked for again, in ms.
 const FRESH_MS: i64 = 1_000;
@@ -19,6 +20,11 @@ const FRESH_MS: i64 = 1_000;
 pub trait Policies: Send + Sync {
     /// The policy of one carrier; the default where nobody said anything.
     fn carrier(&self, carrier: &CarrierSlug) -> CarrierPolicy;
+
+    /// The candidate version whose trial was stopped because it was worse, if any.
+    fn stopped_candidate(&self, _carrier: &CarrierSlug) -> Option<String> {
+        None
+    }
 }
 
 /// Nobody overrides anything.
@@ -34,7 +40,7 @@ impl Policies for NoPolicies {
 /// Everything that decides about carriers. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Carriers {
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) catalog: LiveCatalog,
     pub(crate) policies: Arc<dyn Policies>,
     pub(crate) layout: Arc<Layout>,
     pub(crate) config: Arc<FetcherConfig>,
@@ -46,21 +52,28 @@ impl Carriers {
     pub(crate) fn terms(&self, budget: &BudgetName) -> Result<Terms, String> {
         let mut strictest: Option<Budget> = None;
         let mut lifted_at = None;
-        for adapter in self.catalog.all().filter(|adapter| self.layout.budget_of(&adapter.slug) == *budget) {
+        let mut versions = String::new();
+        let catalog = self.catalog.catalog();
+        for adapter in catalog.all().filter(|adapter| self.layout.budget_of(&adapter.slug) == *budget) {
             let policy = self.policies.carrier(&adapter.slug);
             let own = adapter.budget.with(&self.config.carrier(&adapter.slug).budget).with(&policy.budget);
             lifted_at = lifted_at.max(policy.lifted_at);
+            versions.push_str(&adapter.version);
+            versions.push_str(policy.canary.and_then(|canary| canary.promote).as_deref().unwrap_or_default());
             strictest = Some(match strictest {
                 None => own,
                 Some(standing) => stricter(standing, own),
             });
         }
-        Terms::of(strictest.unwrap_or_default(), lifted_at)
+        let terms = Terms::of(strictest.unwrap_or_default(), lifted_at)?;
+        Ok(Terms { fitted: format!("{:016x}", xxh3_64(versions.as_bytes())), ..terms })
     }
 
     /// The source to ask.
     pub(crate) fn choose(&self, carrier: &CarrierSlug) -> Result<Chosen, Short> {
-        choose(&self.catalog, &self.config, carrier, &self.policies.carrier(carrier))
+        let stopped = self.policies.stopped_candidate(carrier);
+        let generation = self.catalog.now();
+        choose_with_candidate(&generation, &self.config, carrier, (&self.policies.carrier(carrier), stopped.as_deref()))
     }
 }
 

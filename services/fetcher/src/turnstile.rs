@@ -16,7 +16,10 @@ use waybill_politeness::{
     limiter::{Departure, Pace},
 };
 use waybill_runtime::Clocks;
-use waybill_schemas::{WallMs, politeness::FetcherBudgetRecord};
+use waybill_schemas::{
+    WallMs,
+    politeness::{FetcherBudgetRecord, RobotsVerdict},
+};
 
 use crate::budget::{Begin, BudgetState, Closed, Terms, Verdict};
 
@@ -195,6 +198,18 @@ impl Turnstile {
         self.changed.notify_waiters();
         if record.is_some() {
             // One writer at a time, so that an older record never follows a younger one.
+            let _turn = self.turn.lock().await;
+            let record = {
+                let Some(terms) = self.terms() else { return };
+                self.state().record(&terms, self.clocks.wall_us())
+            };
+            let _ = self.write(&record).await;
+        }
+    }
+
+    /// What robots.txt of a host said, for whoever asks; recorded where it is new.
+    pub(crate) async fn note_robots(&self, host: &str, verdict: RobotsVerdict) {
+        if self.state().note_robots(host, verdict) {
             let _turn = self.turn.lock().await;
             let record = {
                 let Some(terms) = self.terms() else { return };

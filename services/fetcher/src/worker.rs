@@ -242,11 +242,11 @@ impl Worker {
         let now = self.tools.clocks.wall();
         self.chosen.retain(|(_, since, _)| now.since_ms(*since) < 1_000);
         if let Some((.., known)) = self.chosen.iter().find(|(slug, ..)| *slug == request.carrier) {
-            return known.clone();
+            return known.clone().map(|chosen| chosen.for_number(&request.key().record_key()));
         }
         let chosen = self.carriers.choose(&request.carrier);
         self.chosen.push((request.carrier.clone(), now, chosen.clone()));
-        chosen
+        chosen.map(|chosen| chosen.for_number(&request.key().record_key()))
     }
 
     fn fate(&mut self, job: &Job, ahead: u32) -> Fate {
@@ -428,6 +428,7 @@ pub(crate) fn asked(chosen: &Chosen) -> Asked {
         adapter: chosen.adapter.slug.to_string(),
         adapter_version: chosen.adapter.version.clone(),
         source: chosen.source().name.clone(),
+        candidate: chosen.candidate,
     }
 }
 

@@ -187,7 +187,7 @@ async fn pol_1_one_look_up_spends_the_same_budget_and_records_it_first() {
     let deps = || OnceDeps {
         layout: world.deps.layout.clone(),
         clocks: world.deps.clocks,
-        catalog: Arc::clone(&world.deps.catalog),
+        catalog: world.deps.catalog.catalog(),
         policies: Arc::new(NoPolicies),
         config: world.deps.config.clone(),
     };

@@ -6,11 +6,13 @@
 //! `waybill.fetch-results` and writes in an order that no kill can turn into a loss.
 
 mod config;
+mod drift;
 mod error;
 pub mod id;
 pub mod memory;
 mod normalize;
 mod printed;
+mod probe;
 mod reading;
 mod records;
 mod repeats;
@@ -20,5 +22,5 @@ mod worker;
 
 pub use config::NormalizerConfig;
 pub use error::NormalizerError;
-pub use normalize::{Normalized, normalize};
+pub use normalize::{Normalized, normalize, normalize_read_by};
 pub use run::{Deps, run};

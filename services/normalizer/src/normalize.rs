@@ -12,6 +12,7 @@
 //! | `deferred`, `expired` | – | stays | as sent | – |
 //! | `clock` | – | Expired, unless delivered or returned | the normalizer's | if it changed |
 //! | `stop`, `resume`, `replay` | – | stays | as sent (1) | if it changed; `replay`: always |
+//! | of a `probe` | – | – | as sent | –; the outcome tells whether there are events after the order |
 //! | `forget` | – | – | emptied | a tombstone, and a record on `waybill.forgotten` |
 //!
 //! (1) but for the note of what `waybill.shipments` shows, which is no part of a reading: without it the end of a failure
@@ -32,7 +33,9 @@ use waybill_schemas::{
 };
 
 use crate::{
+    drift,
     memory::{Published, ShipmentMemory},
+    probe,
     reading::{self, Words},
     view,
 };
@@ -61,8 +64,16 @@ pub struct Normalized {
 /// Normalizes one result. `adapter` is the carrier's, as this process knows it; without one, answers with events are put
 /// off (`deferred`) until a process knows it.
 pub fn normalize(result: &FetchResult, adapter: Option<&Adapter>) -> Normalized {
-    let words =
-        adapter.map(|adapter| Words { mapping: &adapter.mapping, page: adapter.page_order(&result.source.reader) });
+    normalize_read_by(result, adapter, adapter)
+}
+
+/// The same where another version of the adapter read the answer than the one whose mapping is in force: the order in
+/// which a page lists its events is known to whoever read it.
+pub fn normalize_read_by(result: &FetchResult, adapter: Option<&Adapter>, reader: Option<&Adapter>) -> Normalized {
+    let words = adapter.map(|adapter| Words {
+        mapping: &adapter.mapping,
+        page: reader.unwrap_or(adapter).page_order(&result.source.reader),
+    });
     step(result, words)
 }
 
@@ -79,6 +90,9 @@ pub(crate) fn step(result: &FetchResult, words: Option<Words<'_>>) -> Normalized
     if internal && request.kind == RequestKind::Forget {
         return forget(result);
     }
+    if request.kind == RequestKind::Probe {
+        return probed(result);
+    }
     let before = match ShipmentMemory::decode(&request.memories.normalizer) {
         Ok(memory) => memory,
         Err(error) => {
@@ -87,6 +101,15 @@ pub(crate) fn step(result: &FetchResult, words: Option<Words<'_>>) -> Normalized
             return put_off;
         }
     };
+    let known = drift::Before::of(&before);
+    let mut done = step_from(result, words, before);
+    done.outcome.feedback.look = drift::facts(result, known, &done);
+    done.outcome.feedback.trial.clone_from(&result.source.trial);
+    done
+}
+
+fn step_from(result: &FetchResult, words: Option<Words<'_>>, before: ShipmentMemory) -> Normalized {
+    let request = &result.request;
     let step = Step { result, before };
     match result.class {
         OutcomeClass::Internal => step.internal(),
@@ -103,6 +126,13 @@ pub(crate) fn step(result: &FetchResult, words: Option<Words<'_>>) -> Normalized
         OutcomeClass::Deferred | OutcomeClass::Expired => bare(result, result.class, step.before.status),
         _ => step.failed(),
     }
+}
+
+/// A probe publishes nothing: its outcome tells what it showed, and nothing of the answer is remembered.
+fn probed(result: &FetchResult) -> Normalized {
+    let mut done = bare(result, result.class, None);
+    done.outcome.probed = probe::showed(result);
+    done
 }
 
 /// Fetchers keep the limits; a result beyond them was not written by one.
@@ -161,6 +191,7 @@ pub(crate) fn outcome_of(
         status: None,
         sub_status: None,
         changed: false,
+        probed: None,
         seen_at,
         not_before: None,
         feedback: Feedback::default(),
@@ -169,7 +200,7 @@ pub(crate) fn outcome_of(
 }
 
 fn feedback(spent: u32, budget_not_before: Option<WallMs>) -> Feedback {
-    Feedback { spent, budget_not_before }
+    Feedback { spent, budget_not_before, ..Feedback::default() }
 }
 
 fn forget(result: &FetchResult) -> Normalized {

@@ -15,7 +15,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use waybill_adapters::Catalog;
+use waybill_adapters::LiveCatalog;
 use waybill_log::{
     Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, JoinGroup, LogError, OffsetTracker, OutOfRange, ReadFrom,
     Record, SharedLog, TopicPartition, offset_tracker::Dispatch,
@@ -28,7 +28,7 @@ use waybill_schemas::{
 };
 
 use crate::{
-    NormalizerConfig, NormalizerError, normalize,
+    NormalizerConfig, NormalizerError, normalize_read_by,
     records::{Brief, Public, Topics},
     repeats::Repeats,
     worker::{Shared, Told, Work, Worker},
@@ -53,8 +53,8 @@ pub struct Deps {
     pub layout: Layout,
     /// Clocks; no public record is made of them.
     pub clocks: Clocks,
-    /// Adapters of all carriers.
-    pub catalog: Arc<Catalog>,
+    /// Adapters of all carriers; may be exchanged while running.
+    pub catalog: LiveCatalog,
     /// This member's stable name.
     pub member: String,
     /// Where it tells how it is.
@@ -88,13 +88,13 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), Normaliz
     let shared = Arc::new(Shared {
         log: Arc::clone(&deps.log),
         topics,
-        catalog: Arc::clone(&deps.catalog),
+        catalog: deps.catalog.clone(),
         clocks: deps.clocks,
         request_timeout: deps.config.request_timeout(),
         flush_bytes: deps.config.flush_bytes,
         layout: deps.layout,
         poison: PoisonWatch::new("normalizer", deps.config.poison.clone(), deps.clocks),
-        normalize,
+        normalize: normalize_read_by,
     });
     let mut shell = Shell {
         log: deps.log,

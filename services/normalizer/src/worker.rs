@@ -17,7 +17,7 @@ use std::{
 
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
-use waybill_adapters::{Adapter, Catalog};
+use waybill_adapters::{Adapter, LiveCatalog};
 use waybill_log::{
     ErrorClass, LogError, NewRecord, Record, SharedLog,
     offset_tracker::Ticket,
@@ -64,14 +64,14 @@ pub(crate) enum Told {
 pub(crate) struct Shared {
     pub(crate) log: SharedLog,
     pub(crate) topics: Topics,
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) catalog: LiveCatalog,
     pub(crate) clocks: Clocks,
     pub(crate) request_timeout: Duration,
     pub(crate) flush_bytes: usize,
     pub(crate) layout: Layout,
     pub(crate) poison: PoisonWatch,
     /// The pure function; another only in tests.
-    pub(crate) normalize: fn(&FetchResult, Option<&Adapter>) -> Normalized,
+    pub(crate) normalize: fn(&FetchResult, Option<&Adapter>, Option<&Adapter>) -> Normalized,
 }
 
 /// Why a piece of work ended early.
@@ -218,9 +218,14 @@ impl Worker {
                 }
             }
         }
-        let adapter = self.shared.catalog.get(&key.carrier);
+        let source = &result.source;
+        let now = self.shared.catalog.now();
+        let reader = self.shared.catalog.version(&key.carrier, &source.adapter_version);
+        // A candidate's words are mapped by the candidate; every other reading by the mapping in force, which is recorded.
+        let candidate = now.candidates.get(&key.carrier).filter(|other| other.version == source.adapter_version);
+        let adapter = candidate.cloned().or_else(|| now.catalog.get(&key.carrier));
         let normalize = self.shared.normalize;
-        match catch_unwind(AssertUnwindSafe(|| normalize(result, adapter.as_deref()))) {
+        match catch_unwind(AssertUnwindSafe(|| normalize(result, adapter.as_deref(), reader.as_deref()))) {
             Ok(done) => {
                 if mapped {
                     poison.good(budget.as_str());

@@ -1,6 +1,7 @@
 //! A mapping that panics: a dead letter, an outcome, and poison; the worker goes on.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and lets the mapping panic")]
 
+use waybill_adapters::Catalog;
 use waybill_log::{DeadLetters, EmbeddedLog, EmbeddedOptions, letters::Letter};
 use waybill_runtime::{Health, poison::PoisonLimits};
 use waybill_schemas::{WallMs, outcome::Outcome, topics::TopicPrefix};
@@ -10,7 +11,7 @@ use crate::records::Public;
 
 const NOW: WallMs = WallMs::new(1_773_000_000_000);
 
-fn worker(normalize: fn(&FetchResult, Option<&Adapter>) -> Normalized) -> Worker {
+fn worker(normalize: fn(&FetchResult, Option<&Adapter>, Option<&Adapter>) -> Normalized) -> Worker {
     let public = |topic: &str| Public { topic: topic.into(), partitions: 1 };
     let topics = Topics {
         events: public("waybill.tracking-events"),
@@ -26,7 +27,7 @@ fn worker(normalize: fn(&FetchResult, Option<&Adapter>) -> Normalized) -> Worker
     let shared = Shared {
         log: Arc::new(EmbeddedLog::in_memory(EmbeddedOptions::new(Arc::new(|| NOW)))),
         topics,
-        catalog: Arc::new(Catalog::load(&[]).unwrap()),
+        catalog: LiveCatalog::from(Catalog::load(&[]).unwrap()),
         clocks,
         request_timeout: Duration::from_secs(1),
         flush_bytes: 1,
@@ -61,7 +62,7 @@ fn record(attempt: i64, memory: &str) -> Record {
 
 #[test]
 fn fet_1_a_mapping_that_panics_ends_its_attempt_with_the_memories_as_they_were_sent() {
-    let mut worker = worker(|_, _| panic!("a mapping's fault"));
+    let mut worker = worker(|_, _, _| panic!("a mapping's fault"));
     for attempt in 1..=2 {
         let outputs = worker.outputs(&record(attempt, "AAEC"));
         let outcome: Outcome = serde_json::from_slice(outputs.outcome.unwrap().value.as_deref().unwrap()).unwrap();

@@ -141,7 +141,7 @@ fn deps(log: SharedLog) -> Deps {
         topics: TopicPrefix::default(),
         layout: layout(),
         clocks: Clocks::starting_at(WallMs::new(1_773_000_000_000), JourneyScale::REAL),
-        catalog: Arc::new(catalog(MAPPING)),
+        catalog: catalog(MAPPING).into(),
         member: "normalizer-0".into(),
         health: Health::default(),
         config: config(),

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use serde::Serialize;
 use waybill_log::{Headers, NewRecord, TopicPartition, claims::epoch_headers, records::attempt_headers};
 use waybill_schemas::{
-    BudgetName,
+    BudgetName, ShipmentKey,
+    command::Command,
     fetch::FetchRequest,
+    layout::Layout,
     politeness::SchedulerBudgetRecord,
     schedule::{POSITION_KEY, Position, ScheduleRecord},
     topics::{TopicPrefix, names},
@@ -60,6 +62,17 @@ pub(crate) fn request(places: &Places, request: &FetchRequest, epoch: u64) -> Ne
     let mut record = under_epoch(&places.requests, &request.key().record_key(), Some(json(request)), epoch);
     record.headers.extend(attempt_headers(request.attempt, None));
     record
+}
+
+/// A command to the partition where its carrier's numbers live.
+pub(crate) fn command(places: &Places, layout: &Layout, command: &Command) -> NewRecord {
+    let key = ShipmentKey::new(command.carrier.clone(), command.number.clone()).record_key();
+    NewRecord {
+        at: TopicPartition::new(Arc::clone(&places.commands.topic), layout.partition_of(&command.carrier)),
+        key: Some(Bytes::from(key)),
+        value: Some(json(command)),
+        headers: Headers::new(),
+    }
 }
 
 /// What a budget shows.

@@ -282,6 +282,12 @@ impl Desk {
             requests_floor: self.floor(),
             extra: self.position_extra.clone(),
         };
+        // Before the state that follows from them: a crash in between repeats them, and loses none.
+        for chunk in self.book.take_outbox().chunks(CHUNK) {
+            let commands =
+                chunk.iter().map(|command| codec::command(&self.context.places, &self.context.layout, command));
+            self.context.produce(commands.collect()).await?;
+        }
         let changes = self.book.take_changes();
         let mut records = std::mem::take(&mut self.dead);
         let schedule = |(key, record): &(String, Option<_>)| {

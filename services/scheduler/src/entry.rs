@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use waybill_schemas::{
-    JourneyMs, Memories, Memory, Status, SubStatus, TrackingNumber, WallMs,
+    CarrierSlug, JourneyMs, Memories, Memory, Status, SubStatus, TrackingNumber, WallMs,
     command::Registration,
+    detection::Settlement,
     fetch::RequestKind,
     schedule::ScheduleRecord,
     shipment::{StopReason, Tracking},
@@ -38,12 +39,22 @@ pub(crate) struct Told {
     pub(crate) memories: serde_json::Map<String, serde_json::Value>,
 }
 
+/// What sets a number apart that is not simply tracked.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Trying {
+    /// Only probed, for this round of an undecided number's owner.
+    Probe(u32),
+    /// An undecided number, whose candidates are tried.
+    Settling(Settlement),
+}
+
 /// One number.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) number: TrackingNumber,
     reference: Option<Box<str>>,
     told: Option<Box<Told>>,
+    trying: Option<Box<Trying>>,
     fetcher: Box<[u8]>,
     normalizer: Box<[u8]>,
     /// The last attempt whose outcome was applied.
@@ -87,6 +98,7 @@ impl Entry {
             number,
             reference: None,
             told: None,
+            trying: None,
             fetcher: Box::default(),
             normalizer: Box::default(),
             attempt: 0,
@@ -126,7 +138,10 @@ impl Entry {
             extra: record.extra,
             memories: record.memories.extra,
         };
+        let settlement = record.settlement.map(|settlement| Trying::Settling(*settlement));
+        let trying = settlement.or(record.probe.map(Trying::Probe)).map(Box::new);
         let mut entry = Self {
+            trying,
             reference: record.reference.map(String::into_boxed_str),
             told: None,
             fetcher: record.memories.fetcher.0.into_boxed_slice(),
@@ -179,6 +194,14 @@ impl Entry {
             failures: u32::from(self.failures),
             pending: self.pending,
             until: self.until(),
+            settlement: match self.trying() {
+                Some(Trying::Settling(settlement)) => Some(Box::new(settlement.clone())),
+                _ => None,
+            },
+            probe: match self.trying() {
+                Some(Trying::Probe(round)) => Some(*round),
+                _ => None,
+            },
             commands_applied: self.commands_applied,
             memories: self.memories(),
             extra: told.extra,
@@ -187,6 +210,31 @@ impl Entry {
 
     pub(crate) fn tracking(&self) -> Tracking {
         if self.stop.is_some() { Tracking::Stopped } else { Tracking::Active }
+    }
+
+    pub(crate) fn trying(&self) -> Option<&Trying> {
+        self.trying.as_deref()
+    }
+
+    pub(crate) fn trying_mut(&mut self) -> Option<&mut Trying> {
+        self.trying.as_deref_mut()
+    }
+
+    /// Of an undecided number: whose it turned out to be.
+    pub(crate) fn decided(&self) -> Option<&CarrierSlug> {
+        match self.trying() {
+            Some(Trying::Settling(settlement)) => settlement.carrier.as_ref(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn set_trying(&mut self, trying: Option<Trying>) {
+        self.trying = trying.map(Box::new);
+    }
+
+    /// What a look at it asks for.
+    pub(crate) fn look(&self) -> RequestKind {
+        if matches!(self.trying(), Some(Trying::Probe(_))) { RequestKind::Probe } else { RequestKind::Poll }
     }
 
     pub(crate) fn reference(&self) -> Option<String> {

@@ -3,7 +3,12 @@
 use std::collections::HashMap;
 
 use metrics::{counter, gauge};
-use waybill_schemas::{BudgetName, WallMs, politeness::SchedulerBudgetRecord};
+use waybill_politeness::drift::Change;
+use waybill_schemas::{
+    BudgetName, CarrierSlug, WallMs,
+    drift::{CarrierWatch, DriftReason},
+    politeness::SchedulerBudgetRecord,
+};
 
 use crate::{
     book::{BudgetView, Now},
@@ -59,6 +64,9 @@ impl Observer {
                 self.budgets.values_mut().for_each(|shown| shown.record = SchedulerBudgetRecord::default());
             }
         }
+        for (carrier, change) in desk.book.take_health_changes() {
+            tell(&carrier, &change);
+        }
         self.count(desk);
         self.alarm(desk, now);
     }
@@ -104,6 +112,38 @@ impl Observer {
     }
 }
 
+/// One event in the log for each change.
+fn tell(carrier: &CarrierSlug, change: &Change) {
+    match change {
+        Change::Degraded(reasons) => {
+            let reasons: Vec<&str> = reasons.iter().map(|reason| reason.as_str()).collect();
+            tracing::error!(%carrier, reasons = reasons.join(","), "scheduler.carrier_degraded");
+        }
+        Change::Recovered => tracing::info!(%carrier, "scheduler.carrier_recovered"),
+        Change::TrialStopped(stop) => {
+            let (reason, candidate, control) = (stop.reason, stop.candidate, stop.control);
+            tracing::error!(%carrier, %reason, candidate, control, "scheduler.candidate_stopped");
+        }
+    }
+}
+
+fn show_health(carrier: &CarrierSlug, watch: &CarrierWatch) {
+    let name = || carrier.as_str().to_owned();
+    let degraded = watch.degraded.as_ref().map(|degraded| degraded.reasons.as_slice()).unwrap_or_default();
+    for reason in DriftReason::ALL {
+        let stands = if degraded.contains(&reason) { 1.0 } else { 0.0 };
+        gauge!("waybill_carrier_degraded", "carrier" => name(), "reason" => reason.as_str()).set(stands);
+        if let Some(share) = watch.stable.shares.get(&reason) {
+            gauge!("waybill_drift_ratio", "carrier" => name(), "reason" => reason.as_str(), "version" => "stable")
+                .set(*share);
+        }
+        if let Some(share) = watch.trial.as_ref().and_then(|trial| trial.candidate.shares.get(&reason)) {
+            gauge!("waybill_drift_ratio", "carrier" => name(), "reason" => reason.as_str(), "version" => "candidate")
+                .set(*share);
+        }
+    }
+}
+
 fn show(view: &BudgetView, shown: &mut Shown, passed_s: f64) {
     let used_now = view.spent.saturating_sub(shown.spent) as f64 / (view.rate * passed_s).max(1e-9);
     shown.spent = view.spent;
@@ -116,4 +156,5 @@ fn show(view: &BudgetView, shown: &mut Shown, passed_s: f64) {
     gauge!("waybill_numbers", "budget" => budget(), "tracking" => "stopped").set(view.record.stopped as f64);
     gauge!("waybill_in_flight", "budget" => budget()).set(view.record.in_flight as f64);
     gauge!("waybill_queue", "budget" => budget()).set(view.record.queue as f64);
+    view.record.carriers.iter().for_each(|(carrier, watch)| show_health(carrier, watch));
 }

@@ -217,6 +217,7 @@ impl Seat {
         desk.watch().await?;
         let now = self.context.now();
         desk.book.refresh_terms();
+        desk.book.wake_changed(&now);
         desk.book.tick(&now);
         desk.book.sweep(&now);
         desk.counts.reopened += desk.book.reopen_lost(&now) as u64;

@@ -49,6 +49,7 @@ pub(crate) async fn take_over(
     let Restored { mut book, position, .. } = state;
     let behind = read_behind(&context, schedule).await?;
     health.beat();
+    read_health(&context, &mut book).await?;
 
     let outcomes = bounds(&context, &places.outcomes).await?;
     let commands = bounds(&context, &places.commands).await?;
@@ -116,6 +117,28 @@ impl Restored<'_> {
         }
         Ok(())
     }
+}
+
+/// How adapters fitted their carriers when the last owner wrote it down. Records without a claim: what a zombie still
+/// writes is counted anew with the next change of ours, and no promise hangs on it.
+async fn read_health(context: &Context, book: &mut Book) -> Result<(), End> {
+    let at = &context.places.carriers;
+    let kept = bounds(context, at).await?;
+    let mut last = HashMap::new();
+    read_range(context.log.as_ref(), at, (kept.first, kept.next), context.deadline, |record| {
+        if record.key_str().is_some_and(|key| key.ends_with("/scheduler")) {
+            last.insert(record.key.clone(), record.value);
+        }
+        Ok(())
+    })
+    .await?;
+    for value in last.into_values().flatten() {
+        match serde_json::from_slice(&value) {
+            Ok(record) => book.restore_health(record),
+            Err(error) => tracing::warn!(%error, "scheduler.health_unreadable"),
+        }
+    }
+    Ok(())
 }
 
 /// What stands behind our claim on the schedule by now.

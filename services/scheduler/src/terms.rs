@@ -1,6 +1,6 @@
 //! What the scheduler needs to know of a carrier; told by whoever composes the program.
 
-use waybill_schemas::{CarrierSlug, politeness::Budget};
+use waybill_schemas::{CarrierSlug, drift::DriftRules, politeness::Budget};
 
 /// A carrier as the scheduler sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +26,17 @@ pub enum Switch {
 pub trait Carriers: Send + Sync {
     /// A carrier's terms; `None` when there is no such carrier.
     fn policy(&self, carrier: &CarrierSlug) -> Option<CarrierTerms>;
+
+    /// When the carrier counts as degraded.
+    fn drift(&self, _carrier: &CarrierSlug) -> DriftRules {
+        DriftRules::default()
+    }
+
+    /// Changes whenever something changed that may make a carrier readable or willing again: its adapter's version, a lifted
+    /// mark, a switch. Numbers that waited because of that are then looked at again.
+    fn revision(&self, _carrier: &CarrierSlug) -> u64 {
+        0
+    }
 }
 
 impl CarrierTerms {

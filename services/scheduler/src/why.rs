@@ -18,10 +18,12 @@ pub(crate) enum Rule {
     Refresh,
     Resumed,
     Reopened,
+    Trying,
+    Undecided,
     Stopped,
 }
 
-const PLAIN: [(Rule, &str); 11] = [
+const PLAIN: [(Rule, &str); 13] = [
     (Rule::FirstLook, "first_look"),
     (Rule::NewStatus, "new_status"),
     (Rule::Sooner, "sooner"),
@@ -32,6 +34,8 @@ const PLAIN: [(Rule, &str); 11] = [
     (Rule::Refresh, "refresh"),
     (Rule::Resumed, "resumed"),
     (Rule::Reopened, "reopened"),
+    (Rule::Trying, "trying"),
+    (Rule::Undecided, "undecided"),
     (Rule::Stopped, "stopped"),
 ];
 
@@ -91,6 +95,10 @@ pub(crate) fn why(facts: &Facts) -> Why {
         Rule::Refresh => "somebody asked for a look: as soon as the budget allows".to_owned(),
         Rule::Resumed => "looking goes on: as soon as the budget allows".to_owned(),
         Rule::Reopened => "the last attempt was never answered: looked at again".to_owned(),
+        Rule::Trying => "the carriers that it may belong to are being asked".to_owned(),
+        Rule::Undecided => {
+            format!("none of the carriers that it may belong to has events of it: asked again after {wait}")
+        }
         Rule::Stopped => stopped(facts.stop).to_owned(),
     };
     let interval_ms = (facts.wait_ms > 0).then_some(facts.wait_ms);
@@ -115,6 +123,7 @@ const fn stopped(reason: Option<StopReason>) -> &'static str {
         Some(StopReason::Returned) => "returned and confirmed: not looked at any more",
         Some(StopReason::Ended) => "lost, destroyed or cancelled, and confirmed: not looked at any more",
         Some(StopReason::Expired) => "no change for too long: not looked at any more",
+        Some(StopReason::Settled) => "its carrier was found: it goes on there",
         Some(StopReason::Until) => "a temporary registration that has ended",
         Some(StopReason::Ordered) | None => "stopped by order",
     }

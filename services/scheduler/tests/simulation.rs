@@ -245,9 +245,10 @@ impl World {
             status: sub_status.map(SubStatus::status),
             sub_status,
             changed: read && !delivered && rng.random_bool(0.4),
+            probed: None,
             seen_at: journey,
             not_before: (class == OutcomeClass::Deferred).then(|| wall.plus_ms(200)),
-            feedback: Feedback { spent: u32::from(read), budget_not_before: throttled },
+            feedback: Feedback { spent: u32::from(read), budget_not_before: throttled, ..Feedback::default() },
             memories,
         }
     }
@@ -338,6 +339,7 @@ async fn order(world: &World, kind: CommandKind, key: &ShipmentKey, id: u32) {
         destination: None,
         ordered_at: None,
         until: None,
+        settling: None,
     };
     let record = NewRecord {
         at: at(names::COMMANDS, world.layout.partition_of(&key.carrier)),

@@ -15,8 +15,8 @@ pub(crate) struct Erasure {
 }
 
 /// Tables that hold rows of numbers.
-const TABLES: [&str; 6] =
-    ["tracking_events", "shipments", "status_changes", "deliveries", "fetch_outcomes", "registrations"];
+const TABLES: [&str; 7] =
+    ["tracking_events", "shipments", "status_changes", "deliveries", "fetch_outcomes", "registrations", "settlements"];
 
 /// The statements that erase all of these, one a table: a delete rewrites parts, so many numbers share one.
 pub(crate) fn statements(erasures: &[Erasure]) -> Vec<String> {

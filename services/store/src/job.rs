@@ -34,12 +34,12 @@ impl Job {
     /// Does it, however long it takes.
     pub(crate) async fn run(self, work: &Work, rows: Option<(Span, Slice)>) -> Outcome {
         match work {
-            Work::Table(table) => {
-                let (Some((span, slice)), Some(table)) = (rows, self.source.tables.get(*table)) else {
+            Work::Table(index) => {
+                let (Some((span, slice)), Some(table)) = (rows, self.source.tables.get(*index)) else {
                     return Outcome::Done;
                 };
                 let rows = slice.rows();
-                let load = Load { at: self.at, span, table, own_rows: self.source.own_rows, slice };
+                let load = Load { at: self.at, span, table, own_rows: self.source.own_rows_of(*index), slice };
                 let traces = self.range.traces.iter().copied();
                 let span = trace::insert(table.name, usize::try_from(rows).unwrap_or(usize::MAX), traces);
                 match self.shared.inserter.insert(&load, self.earlier).instrument(span).await {

@@ -1,11 +1,11 @@
-//! `waybill adapter …` and `waybill detect`: what a carrier's data says, without the network.
+//! `waybill adapter …`: what a carrier's data says, without the network.
 
 use std::{fs, io::Write, path::Path};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use waybill_adapters::{Adapter, Answer, Answers, Catalog, ParsedView, assess};
-use waybill_schemas::{CarrierSlug, TrackingNumber, limits::MAX_ANSWER_BYTES, number::Hyphens};
+use waybill_schemas::{CarrierSlug, TrackingNumber, limits::MAX_ANSWER_BYTES};
 
 use crate::{cli::Parse, config::Config, directory};
 
@@ -37,6 +37,8 @@ pub(crate) fn list(config: &Config, catalog: &Catalog, as_json: bool, out: &mut 
         let (slug, basis) = (adapter.slug.as_str(), adapter.basis.as_str());
         writeln!(out, "{slug:<22} {basis:<9} {on:<4} {:<20} {}", sources.join(","), adapter.name)?;
     }
+    let operators = catalog.operators().count();
+    writeln!(out, "and {operators} postal operators that are recognised by international numbers and cannot be asked")?;
     Ok(())
 }
 
@@ -106,45 +108,6 @@ pub(crate) fn print_view(view: &ParsedView, out: &mut dyn Write) -> Result<()> {
         let sub = event.sub_status.map_or("(nothing matched)", |sub| sub.as_str());
         let place = event.location.as_deref().unwrap_or("");
         writeln!(out, "  {:<26} {:<32} {}  {place}", event.time_raw, sub, event.text)?;
-    }
-    Ok(())
-}
-
-/// `waybill detect`: carriers whose number formats fit, those with the more exact formats first.
-///
-/// # Errors
-/// When `out` cannot be written.
-pub(crate) fn detect(catalog: &Catalog, numbers: &[String], as_json: bool, out: &mut dyn Write) -> Result<()> {
-    for typed in numbers {
-        let shown: String = typed.chars().take(80).collect();
-        let number = match TrackingNumber::canonical(typed, Hyphens::Remove) {
-            Ok(number) => number,
-            Err(error) => {
-                if as_json {
-                    writeln!(out, "{}", json!({ "number": shown, "candidates": [], "error": error.to_string() }))?;
-                } else {
-                    writeln!(out, "{shown}: {error}")?;
-                }
-                continue;
-            }
-        };
-        let found = directory::formats_that_fit(catalog, &number);
-        if as_json {
-            let candidates: Vec<_> = found
-                .iter()
-                .map(|(adapter, format)| {
-                    json!({
-                        "carrier": adapter.slug, "service": format.service, "confidence": "low",
-                        "check_digit": "none", "reason": "its number format fits",
-                    })
-                })
-                .collect();
-            writeln!(out, "{}", json!({ "number": number, "candidates": candidates }))?;
-        } else {
-            let names: Vec<&str> = found.iter().map(|(adapter, _)| adapter.slug.as_str()).collect();
-            let names = if names.is_empty() { "no carrier's number format fits".to_owned() } else { names.join(", ") };
-            writeln!(out, "{number}: {names}")?;
-        }
     }
     Ok(())
 }

@@ -72,11 +72,13 @@ pub(crate) enum Command {
     Api(Common),
     /// Look one number up, once, within the carrier's politeness budget.
     Track(Track),
-    /// Name the carriers whose number formats fit.
+    /// Say whose a number may be, and on what evidence.
     Detect(Detect),
     /// Work with carriers' adapters.
     #[command(subcommand)]
     Adapter(Adapter),
+    /// Show how each carrier is: state, budget, robots.txt, alarms; and what each budget can carry.
+    Carriers(Carriers),
     /// Work with topics.
     #[command(subcommand)]
     Topics(Topics),
@@ -147,9 +149,11 @@ pub(crate) struct Track {
 /// `waybill detect`.
 #[derive(Debug, Args)]
 pub(crate) struct Detect {
-    /// Numbers, as typed.
-    #[arg(required = true)]
+    /// Numbers, as typed; without any, lines of standard input are read.
     pub numbers: Vec<String>,
+    /// Look for numbers in what is given, as in a pasted text.
+    #[arg(long)]
+    pub text: bool,
     /// Print a JSON object a line.
     #[arg(long)]
     pub json: bool,
@@ -197,6 +201,41 @@ pub(crate) struct Parse {
     pub bodies: Vec<String>,
     #[command(flatten)]
     pub common: Common,
+}
+
+/// `waybill carriers …`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = false)]
+pub(crate) struct Carriers {
+    /// Which question; left out, all carriers are listed.
+    #[command(subcommand)]
+    pub command: Option<CarriersCommand>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The API to ask, e.g. http://127.0.0.1:8080 (its key in WAYBILL_API_KEY); left out, that of the process which holds the
+    /// data directory.
+    #[arg(long, global = true, value_name = "URL")]
+    pub api: Option<String>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Questions about carriers.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CarriersCommand {
+    /// Show one carrier in full.
+    Show {
+        /// Its slug.
+        slug: String,
+    },
+    /// Show how many numbers each budget can carry at which interval.
+    Plan,
+    /// Lift the mark of a carrier that refused automation, once it agrees.
+    Lift {
+        /// Its slug.
+        slug: String,
+    },
 }
 
 /// `waybill topics …`.

@@ -9,7 +9,6 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Result;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use waybill_adapters::Catalog;
 use waybill_log::SharedLog;
 use waybill_runtime::{
     ClockGate, Clocks, Component,
@@ -19,7 +18,7 @@ use waybill_runtime::{
 use crate::{
     cli::Service,
     config::Config,
-    parts::{self, Parts, States},
+    parts::{self, Known, Parts, States},
     process::{Process, listen},
 };
 
@@ -42,7 +41,7 @@ pub(crate) async fn run(service: Service, config: Config, until: impl Future<Out
         Service::Store | Service::Api => Some(parts::server(&config.clickhouse, &what)?.0),
         Service::Scheduler | Service::Fetcher | Service::Normalizer => None,
     };
-    let catalog = Arc::new(Catalog::load(&config.adapters)?);
+    let known = Known::load(&config)?;
     let (admin, admin_at) = listen("the admin listener", config.admin.listen, "admin.listen").await?;
     let api = match service {
         Service::Api => {
@@ -62,7 +61,7 @@ pub(crate) async fn run(service: Service, config: Config, until: impl Future<Out
         () = &mut until => return Ok(()),
         log = parts::connect(&options, PATIENCE) => Arc::new(log?),
     };
-    let started = Started { service, config, catalog, clickhouse, api: api.map(|(listener, _)| listener) };
+    let started = Started { service, config, known, clickhouse, api: api.map(|(listener, _)| listener) };
     let process = tokio::select! {
         () = &mut until => return Ok(()),
         begun = started.on(log, process, Clocks::real()) => begun?,
@@ -76,7 +75,7 @@ pub(crate) async fn run(service: Service, config: Config, until: impl Future<Out
 pub(crate) struct Started {
     pub(crate) service: Service,
     pub(crate) config: Config,
-    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) known: Known,
     pub(crate) clickhouse: Option<clickhouse::Client>,
     pub(crate) api: Option<tokio::net::TcpListener>,
 }
@@ -87,15 +86,17 @@ impl Started {
     /// # Errors
     /// When topics are missing, the layout differs, or the log fails.
     pub(crate) async fn on(self, log: SharedLog, mut process: Process, clocks: Clocks) -> Result<Process> {
-        let Self { service, config, catalog, clickhouse, api } = self;
-        let opened = parts::settle(log.clone(), &config, &catalog).await?;
+        let Self { service, config, known, clickhouse, api } = self;
+        let opened = parts::settle(log.clone(), &config, &known.catalog).await?;
         let gate = ClockGate::closed();
         let component = process.health.component("clock");
         compare(&log, clocks, &gate, &component).await;
         let watch = watch_clock(log, clocks, gate.clone(), component, process.stop());
         process.spawn("clock's watch", watch);
-        let states = if service == Service::Api { States::Followed } else { States::Unread };
-        let parts = Parts::new(&mut process, opened, (config, catalog), (clocks, gate), states).await?;
+        // The API shows them; the fetcher must know when a candidate was stopped.
+        let followed = matches!(service, Service::Api | Service::Fetcher);
+        let states = if followed { States::Followed } else { States::Unread };
+        let parts = Parts::new(&mut process, opened, (config, known), (clocks, gate), states).await?;
         match (service, clickhouse, api) {
             (Service::Scheduler, ..) => parts.scheduler(&mut process),
             (Service::Fetcher, ..) => parts.fetcher(&mut process),

@@ -26,7 +26,6 @@ struct Running {
 struct Cluster {
     log: SharedLog,
     config: Config,
-    catalog: Arc<Catalog>,
 }
 
 impl Cluster {
@@ -36,7 +35,7 @@ impl Cluster {
         let log: SharedLog = Arc::new(EmbeddedLog::in_memory(EmbeddedOptions::new(Arc::new(clock))));
         let mut config = Config { member: Some("host-0".to_owned()), ..Config::default() };
         config.log.partitions = Some(2);
-        Self { log, config, catalog: Arc::new(Catalog::load(&[]).unwrap()) }
+        Self { log, config }
     }
 
     async fn create_topics(&self) {
@@ -47,8 +46,9 @@ impl Cluster {
         let (listener, at) = listen("a test", SocketAddr::from(([127, 0, 0, 1], 0)), "admin.listen").await?;
         let process = Process::new(&AdminConfig { listen: at, drain_delay_ms: 10 }, listener);
         let health = process.health.clone();
-        let (config, catalog) = (self.config.clone(), Arc::clone(&self.catalog));
-        let started = Started { service, config, catalog, clickhouse: None, api: None };
+        let config = self.config.clone();
+        let known = Known::load(&config)?;
+        let started = Started { service, config, known, clickhouse: None, api: None };
         Ok((started.on(self.log.clone(), process, Clocks::real()).await?, health))
     }
 

@@ -218,6 +218,7 @@ impl Config {
         self.normalizer.poison = self.poison.clone();
         self.scheduler.poison = self.poison.clone();
         self.store.poison = self.poison.clone();
+        self.fetcher.overlays.clone_from(&self.adapters);
         self.fetcher.check()?;
         Ok(())
     }

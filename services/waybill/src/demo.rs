@@ -14,7 +14,6 @@ use std::{
 
 use anyhow::{Context, Result};
 use tokio::time::{Instant, interval};
-use waybill_adapters::Catalog;
 use waybill_api::CarrierDirectory;
 use waybill_carrier_sim::{self as sim, JourneyMap, Ledger, Parcel, PlanConfig, Simulator};
 use waybill_fetcher::Route;
@@ -31,6 +30,7 @@ use crate::{
     config::{Config, DemoConfig},
     datadir::DataDir,
     directory::Directory,
+    parts::Known,
     standalone::{Setup, Standalone},
     until,
 };
@@ -60,11 +60,12 @@ pub(crate) async fn run(mut config: Config, own_dir: bool, run_for: Option<Durat
     let journey = dir.journey(first_journey(&config.demo))?;
     let simulator = start_simulator(&config.demo, &dir, journey)?;
     let carriers = route_to(&simulator, &mut config)?;
-    let catalog = Catalog::load(&config.adapters)?.with_dir(&sim::CARRIERS)?;
+    let known = Known::load(&config)?;
+    let known = Known { catalog: known.catalog.with_dir(&sim::CARRIERS)?, base: known.base.with_dir(&sim::CARRIERS)? };
 
     let marker = dir.join(REGISTERED);
     let at = Some(format!("http://{}", simulator.addr()));
-    let running = Standalone::start(config, Setup { dir, catalog, journey, simulator: at }).await?;
+    let running = Standalone::start(config, Setup { dir, known, journey, simulator: at }).await?;
     let (api, sql) = (&running.holder.api, &running.holder.sql);
     writeln!(stdout(), "waybill demo: API {api}, SQL {sql} (database waybill)")?;
     if !marker.exists() {
@@ -144,6 +145,7 @@ fn record(topic: &Arc<str>, layout: &Layout, parcel: &Parcel) -> Result<NewRecor
         destination: None,
         ordered_at: None,
         until: None,
+        settling: None,
     };
     Ok(NewRecord {
         at: TopicPartition::new(Arc::clone(topic), partition),

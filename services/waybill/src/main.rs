@@ -1,6 +1,7 @@
 //! The `waybill` program: composition only. Every service is a library; this puts them together.
 
 mod adapter_cmd;
+mod carriers_cmd;
 mod cli;
 mod cluster;
 mod command_log;
@@ -8,12 +9,14 @@ mod config;
 mod datadir;
 mod dead_letters;
 mod demo;
+mod detect_cmd;
 mod directory;
 mod doctor;
 mod follow;
 mod layout;
 mod parts;
 mod process;
+mod reload;
 mod smoke;
 mod standalone;
 mod topics_cmd;
@@ -21,7 +24,7 @@ mod track;
 
 use std::{
     ffi::OsString,
-    io::{Write, stdout},
+    io::{Write, stdin, stdout},
     process::ExitCode,
     time::Duration,
 };
@@ -36,7 +39,7 @@ use crate::{
     cli::{Adapter, Cli, Command, Common, ConfigCommand, DeadLetters, Service, Topics},
     config::Config,
     datadir::DataDir,
-    parts::CLICKHOUSE_CHILD,
+    parts::{CLICKHOUSE_CHILD, Known},
     standalone::{Setup, Standalone},
 };
 
@@ -97,7 +100,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Smoke(order) => return block_on(smoke::run(order)),
         Command::Detect(order) => {
             let config = Config::load(&order.common)?;
-            adapter_cmd::detect(&Catalog::load(&config.adapters)?, &order.numbers, order.json, &mut out)
+            detect_cmd::run(&Catalog::load(&config.adapters)?, &order, &mut stdin().lock(), &mut out)
         }
         Command::Adapter(Adapter::List { json, common }) => {
             let config = Config::load(&common)?;
@@ -111,6 +114,13 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Adapter(Adapter::Parse(order)) => {
             let config = Config::load(&order.common)?;
             adapter_cmd::parse(&Catalog::load(&config.adapters)?, &order, &mut out)
+        }
+        Command::Carriers(order) => {
+            drop(out);
+            return block_on(async move {
+                carriers_cmd::run(order, &mut stdout()).await?;
+                Ok(ExitCode::SUCCESS)
+            });
         }
         Command::Topics(order) => {
             drop(out);
@@ -218,10 +228,10 @@ async fn run_standalone(order: cli::Standalone) -> Result<ExitCode> {
     }
     let telemetry = telemetry::init(&config.telemetry, "waybill-standalone", &config.member())?;
     standalone::check(&config)?;
-    let catalog = Catalog::load(&config.adapters)?;
+    let known = Known::load(&config)?;
     let dir = DataDir::take(&config.data_dir)?;
     let journey = dir.journey(JourneyScale::REAL)?;
-    let running = Standalone::start(config, Setup { dir, catalog, journey, simulator: None }).await?;
+    let running = Standalone::start(config, Setup { dir, known, journey, simulator: None }).await?;
     let mut out = stdout();
     writeln!(
         out,

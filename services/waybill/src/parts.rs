@@ -5,7 +5,7 @@ use std::{ffi::OsString, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use tokio::net::TcpListener;
-use waybill_adapters::Catalog;
+use waybill_adapters::{Catalog, LiveCatalog};
 use waybill_clickhouse::{
     client::{self, ClientOptions},
     embedded::{EmbeddedClickHouse, EmbeddedConfig},
@@ -27,6 +27,7 @@ use crate::{
     follow::Table,
     layout,
     process::Process,
+    reload::Reloader,
 };
 
 /// The hidden first argument of the process that holds ClickHouse's engine.
@@ -230,12 +231,30 @@ pub(crate) struct Parts {
     pub topics: TopicPrefix,
     /// Where numbers live.
     pub layout: Layout,
-    /// The adapters.
-    pub catalog: Arc<Catalog>,
+    /// The adapters, live.
+    pub catalog: LiveCatalog,
     /// The carriers, live.
     pub directory: Arc<Directory>,
     /// This process's name in its groups.
     pub member: String,
+}
+
+/// The carriers at the start of a process.
+pub(crate) struct Known {
+    /// With the overlays of the configuration.
+    pub catalog: Catalog,
+    /// The program's own, which overlays lie over.
+    pub base: Catalog,
+}
+
+impl Known {
+    /// Loads both.
+    ///
+    /// # Errors
+    /// One sentence that names file and line.
+    pub(crate) fn load(config: &Config) -> Result<Self> {
+        Ok(Self { catalog: Catalog::load(&config.adapters)?, base: Catalog::embedded()? })
+    }
 }
 
 /// Whether a process follows what `waybill.carriers` says of each budget.
@@ -255,11 +274,17 @@ impl Parts {
     pub(crate) async fn new(
         process: &mut Process,
         opened: Opened,
-        (config, catalog): (Config, Arc<Catalog>),
+        (config, known): (Config, Known),
         (clocks, clock): (Clocks, ClockGate),
         states: States,
     ) -> Result<Self> {
         let Opened { log, topics, layout, policies, policy_place } = opened;
+        let catalog = LiveCatalog::from(known.catalog);
+        let reloader = Reloader::new(catalog.clone(), known.base, &config, &layout, clocks);
+        // Candidates are loaded here; what is wrong with one keeps nothing from starting.
+        let first = reloader.clone();
+        tokio::task::spawn_blocking(move || drop(first.reload())).await?;
+        process.spawn("reloading of adapters", reloader.run(process.stop()));
         let at = TopicPartition::new(topics.of(names::POLICIES), 0);
         let told = (process.health.component("tail.policies"), process.stop());
         process.spawn("policies' reader", policies.clone().follow(log.clone(), at, policy_place, told));
@@ -277,7 +302,7 @@ impl Parts {
             }
         };
         let directory = Arc::new(Directory {
-            catalog: Arc::clone(&catalog),
+            catalog: catalog.clone(),
             config: config.clone(),
             policies,
             states: table,
@@ -311,7 +336,7 @@ impl Parts {
             topics: self.topics.clone(),
             layout: self.layout.clone(),
             clocks: self.clocks,
-            catalog: Arc::clone(&self.catalog),
+            catalog: self.catalog.clone(),
             policies: self.directory.clone(),
             member: self.member.clone(),
             health: process.health.clone(),
@@ -328,7 +353,7 @@ impl Parts {
             topics: self.topics.clone(),
             layout: self.layout.clone(),
             clocks: self.clocks,
-            catalog: Arc::clone(&self.catalog),
+            catalog: self.catalog.clone(),
             member: self.member.clone(),
             health: process.health.clone(),
             config: self.config.normalizer.clone(),

@@ -7,7 +7,6 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use tokio_util::sync::CancellationToken;
-use waybill_adapters::Catalog;
 use waybill_clickhouse::embedded::EmbeddedClickHouse;
 use waybill_log::{SharedLog, embedded::EmbeddedLog};
 use waybill_runtime::{ClockGate, Clocks, Component, JourneyScale};
@@ -17,7 +16,7 @@ use crate::{
     config::Config,
     datadir::{DataDir, Holder},
     directory::Directory,
-    parts::{Parts, States, migrate, open_embedded, open_store},
+    parts::{Known, Parts, States, migrate, open_embedded, open_store},
     process::{Process, listen},
 };
 
@@ -26,7 +25,7 @@ pub(crate) struct Setup {
     /// The data directory, held by this process.
     pub dir: DataDir,
     /// The carriers.
-    pub catalog: Catalog,
+    pub known: Known,
     /// How journey time follows wall time.
     pub journey: JourneyScale,
     /// Where simulated carriers answer, to be told to whoever asks.
@@ -84,15 +83,14 @@ impl Standalone {
         waybill_api::auth::Access::new(api_at, config.api.keys_file.as_deref())?;
 
         let mut process = Process::new(&config.admin, admin_listener);
-        let catalog = Arc::new(setup.catalog);
-        let (embedded, opened) = open_embedded(&config, &dir, clocks, &catalog).await?;
+        let (embedded, opened) = open_embedded(&config, &dir, clocks, &setup.known.catalog).await?;
         let upkeep = maintain(embedded, clocks, process.health.component("log"), process.stop());
         process.spawn("log maintenance", upkeep);
         let mut config = config;
         config.member = Some(format!("standalone-{}", std::process::id()));
         // The log's clock is this process's own.
         let clock = (clocks, ClockGate::default());
-        let parts = Parts::new(&mut process, opened, (config, catalog), clock, States::Followed).await?;
+        let parts = Parts::new(&mut process, opened, (config, setup.known), clock, States::Followed).await?;
         let store = open_store(&parts.config, &dir).await?;
         migrate(&store.writer).await.context("ClickHouse's tables")?;
 

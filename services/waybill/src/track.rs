@@ -24,7 +24,6 @@ use waybill_schemas::{
     CarrierSlug, Memories, OutcomeClass, TrackingNumber,
     command::Registration,
     fetch::{FetchRequest, FetchResult, RequestKind},
-    number::Hyphens,
     politeness::{CarrierPolicy, FetcherBudgetRecord},
     shipment::Tracking,
     topics::names,
@@ -35,10 +34,12 @@ use crate::{
     cli::Track,
     config::Config,
     datadir::{DataDir, Holder},
-    directory::{enabled, formats_that_fit},
+    directory::enabled,
     parts::{Opened, open_embedded},
 };
 
+/// Room for 1,000 events with their longest texts.
+const MAX_API_ANSWER_BYTES: usize = 32 << 20;
 /// How long one look-up may take, its waiting for the budget included.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -78,29 +79,25 @@ fn adapter_of(config: &Config, catalog: &Catalog, order: &Track) -> Result<Arc<A
         let unknown = || format!("there is no carrier `{named}`; `waybill adapter list` shows them all");
         return catalog.get(&slug).with_context(unknown);
     }
-    let number = TrackingNumber::canonical(&order.number, Hyphens::Remove)?;
-    let fitting = formats_that_fit(catalog, &number).into_iter();
-    let slugs: Vec<CarrierSlug> = fitting
-        .filter(|(adapter, _)| enabled(config, catalog, &adapter.slug))
-        .map(|(adapter, _)| adapter.slug.clone())
-        .collect();
-    match slugs.as_slice() {
-        [] => bail!("{}", why_no_carrier(config, catalog, &number)),
-        [only] => catalog.get(only).context("the carrier has gone"),
-        several => {
-            let names: Vec<&str> = several.iter().map(CarrierSlug::as_str).collect();
-            bail!("the number format of several carriers fits: {}; name one with --carrier", names.join(", "))
+    let may_be = |slug: &CarrierSlug| enabled(config, catalog, slug);
+    let choice = catalog.detector().choose(&order.number, may_be)?;
+    if let Some(chosen) = &choice.carrier {
+        return catalog.get(chosen).context("the carrier has gone");
+    }
+    let candidates = &choice.detected.candidates;
+    let on: Vec<&str> =
+        candidates.iter().map(|one| &one.carrier).filter(|slug| may_be(slug)).map(CarrierSlug::as_str).collect();
+    match (candidates.first(), on.as_slice()) {
+        (None, _) => bail!("no carrier's number format fits; name the carrier with --carrier"),
+        (Some(best), []) => {
+            let policy = CarrierPolicy::default();
+            let why = requests_of_a_look(catalog, &config.fetcher, &best.carrier, &policy).err().unwrap_or_default();
+            bail!("the number format of {} fits, but that carrier is off: {why}", best.carrier)
+        }
+        (Some(_), several) => {
+            bail!("the number may be one of {}, and none is sure enough; name one with --carrier", several.join(", "))
         }
     }
-}
-
-fn why_no_carrier(config: &Config, catalog: &Catalog, number: &TrackingNumber) -> String {
-    let Some((adapter, _)) = formats_that_fit(catalog, number).into_iter().next() else {
-        return "no carrier's number format fits; name the carrier with --carrier".to_owned();
-    };
-    let policy = CarrierPolicy::default();
-    let why = requests_of_a_look(catalog, &config.fetcher, &adapter.slug, &policy).err().unwrap_or_default();
-    format!("the number format of {} fits, but that carrier is off: {why}", adapter.slug)
 }
 
 /// Keeps the budget's record where every fetcher of this directory finds it.
@@ -212,7 +209,7 @@ async fn ask(holder: &Holder, adapter: &Adapter, number: &TrackingNumber, order:
     if answer.status() == reqwest::StatusCode::UNAUTHORIZED {
         bail!("process {} holds the data directory and wants a key; ask its API at {}", holder.pid, holder.api);
     }
-    let answer: Value = answer.json().await?;
+    let answer = capped_json(answer).await?;
     let first = &answer["results"][0];
     if let Some(why) = first["error"]["message"].as_str() {
         bail!("{why}");
@@ -220,7 +217,7 @@ async fn ask(holder: &Holder, adapter: &Adapter, number: &TrackingNumber, order:
     let began = Instant::now();
     let path = format!("{}/v1/shipments/{}/{number}", holder.api, adapter.slug);
     loop {
-        let view: Value = http.get(&path).send().await?.json().await?;
+        let view = capped_json(http.get(&path).send().await?).await?;
         if view["shipment"].is_object() {
             return print_known(&view, order.json);
         }
@@ -232,6 +229,18 @@ async fn ask(holder: &Holder, adapter: &Adapter, number: &TrackingNumber, order:
         }
         sleep(Duration::from_millis(500)).await;
     }
+}
+
+/// An answer of the API as JSON: the longest history there can be, and no more.
+async fn capped_json(mut answer: reqwest::Response) -> Result<Value> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        if body.len() + chunk.len() > MAX_API_ANSWER_BYTES {
+            bail!("the answer of the running process is larger than {MAX_API_ANSWER_BYTES} bytes");
+        }
+        body.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&body).context("what the running process answered is not JSON")
 }
 
 fn print_known(view: &Value, as_json: bool) -> Result<ExitCode> {

@@ -27,11 +27,36 @@ pub(crate) struct SourceSpec {
     pub(crate) secrets: Vec<String>,
     #[serde(default)]
     pub(crate) needs: Vec<String>,
+    /// Several numbers in one request, where the carrier takes them.
+    #[serde(default)]
+    pub(crate) batch: Option<BatchSpec>,
     #[serde(default)]
     pub(crate) steps: Vec<StepSpec>,
     #[serde(default)]
     #[allow(dead_code, reason = "for whoever reads the file")]
     pub(crate) documentation: Option<String>,
+}
+
+/// How several numbers go into one request, as `{numbers}`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BatchSpec {
+    /// Most numbers in one request.
+    pub(crate) max: u16,
+    /// What stands between two numbers.
+    #[serde(default = "comma")]
+    pub(crate) join: String,
+    /// How each number is written.
+    #[serde(default = "itself")]
+    pub(crate) each: String,
+}
+
+fn comma() -> String {
+    ",".to_owned()
+}
+
+fn itself() -> String {
+    "{number}".to_owned()
 }
 
 /// The name of a step; it is also the role of its answer.
@@ -93,6 +118,9 @@ pub(crate) struct StepSpec {
     pub(crate) form: Option<BTreeMap<String, String>>,
     #[serde(default)]
     pub(crate) json: Option<serde_json::Value>,
+    /// A GraphQL request; its query is sent as it stands, its variables are filled.
+    #[serde(default)]
+    pub(crate) graphql: Option<GraphqlSpec>,
     #[serde(default)]
     pub(crate) text: Option<TextBodySpec>,
     #[serde(default)]
@@ -102,6 +130,19 @@ pub(crate) struct StepSpec {
     /// Values taken here may serve other look-ups for so many seconds (OAuth tokens).
     #[serde(default)]
     pub(crate) keep_s: Option<u32>,
+    /// The value taken here that says for how many seconds; `keep_s` is the most.
+    #[serde(default)]
+    pub(crate) keep_from: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GraphqlSpec {
+    pub(crate) query: String,
+    #[serde(default)]
+    pub(crate) variables: BTreeMap<String, serde_json::Value>,
+    #[serde(default)]
+    pub(crate) operation: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

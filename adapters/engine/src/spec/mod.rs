@@ -8,11 +8,13 @@ use waybill_schemas::{BudgetName, SubStatus, number::Hyphens, politeness::Budget
 
 mod asking;
 mod fields;
+mod numbers;
 mod words;
 
 pub use asking::{SourceKind, StepName};
-pub(crate) use asking::{SourceSpec, StepSpec, TakeSpec};
+pub(crate) use asking::{BatchSpec, GraphqlSpec, SourceSpec, StepSpec, TakeSpec};
 pub(crate) use fields::{ConditionSpec, FieldSpec, Fill, LongField, Of};
+pub(crate) use numbers::{CheckRule, CheckSpec, DigitIs, LongCheck, NumberSpec, Side};
 pub(crate) use words::{MappingSpec, Meaning, PhrasesSpec};
 
 /// `adapter.yaml`.
@@ -82,16 +84,6 @@ impl Basis {
     }
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NumberSpec {
-    pub(crate) pattern: String,
-    #[serde(default)]
-    pub(crate) service: Option<String>,
-    #[serde(default)]
-    pub(crate) check: Option<String>,
-}
-
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CharsetSpec {
@@ -152,6 +144,10 @@ pub(crate) struct ReaderSpec {
     pub(crate) unreadable: Vec<MarkerSpec>,
     #[serde(default)]
     pub(crate) needs_data: Vec<MarkerSpec>,
+    #[serde(default)]
+    pub(crate) throttled: Vec<MarkerSpec>,
+    #[serde(default)]
+    pub(crate) down: Vec<MarkerSpec>,
     #[serde(default)]
     pub(crate) also: Vec<PartSpec>,
     /// An HTML page without its closing tag is whole nevertheless.
@@ -234,6 +230,9 @@ pub(crate) struct ScopeSpec {
     pub(crate) number: Option<FieldSpec>,
     #[serde(default)]
     pub(crate) pick: Pick,
+    /// What it means that no shipment bears the number, where only that one is taken.
+    #[serde(default)]
+    pub(crate) absent: Absent,
 }
 
 /// Which of several shipments in one answer is taken when none bears the number asked.
@@ -245,6 +244,19 @@ pub(crate) enum Pick {
     First,
     /// The last.
     Last,
+    /// None: only the one that bears the number.
+    None,
+}
+
+/// What it means that an answer does not speak of the number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Absent {
+    /// The answer cannot be used.
+    #[default]
+    Unreadable,
+    /// The carrier leaves out what it does not know.
+    NotFound,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -307,8 +319,22 @@ pub(crate) struct TimesSpec {
     pub(crate) places: Vec<PlaceSpec>,
     #[serde(default)]
     pub(crate) midnight: Midnight,
+    /// What is done where no year is printed.
+    #[serde(default)]
+    pub(crate) year: YearSpec,
     #[serde(default)]
     pub(crate) languages: Vec<String>,
+}
+
+/// What is done where no year is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum YearSpec {
+    /// The time is kept as printed and not understood.
+    #[default]
+    Printed,
+    /// It is the latest year in which the day is not after the day of the look; marked as inferred.
+    Inferred,
 }
 
 /// What midnight sharp means.
@@ -349,6 +375,9 @@ pub(crate) struct FactsSpec {
     pub(crate) weight: Option<FieldSpec>,
     #[serde(default)]
     pub(crate) legs: Vec<LegSpec>,
+    /// What tells of people, by name; read only where the operator lists the name.
+    #[serde(default)]
+    pub(crate) private: BTreeMap<String, FieldSpec>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -358,6 +387,9 @@ pub(crate) struct EtaSpec {
     #[serde(default)]
     pub(crate) to: Option<FieldSpec>,
     pub(crate) formats: Vec<String>,
+    /// What is done where no year is printed; inferred: the one nearest to the look.
+    #[serde(default)]
+    pub(crate) year: YearSpec,
     #[serde(default)]
     pub(crate) languages: Vec<String>,
 }

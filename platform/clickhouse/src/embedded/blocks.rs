@@ -113,6 +113,7 @@ fn damaged(why: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+    #![allow(clippy::disallowed_methods, reason = "what is read here was written here")]
     use super::*;
 
     #[test]

@@ -1,5 +1,13 @@
 //! What the tests against a real child process share.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, dead_code, unreachable_pub, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    dead_code,
+    unreachable_pub,
+    missing_docs
+)]
 #![allow(clippy::allow_attributes_without_reason)]
 
 use std::path::Path;

@@ -235,7 +235,7 @@ impl World {
             fs::write(place.join("adapter.yaml"), adapter).unwrap();
             fs::write(place.join("mapping.yaml"), "format: 1\n").unwrap();
         }
-        let catalog = Arc::new(Catalog::of_folder(folder.path()).unwrap());
+        let catalog = Catalog::of_folder(folder.path()).unwrap().into();
         let clocks = Clocks::real();
         let log: SharedLog = Arc::new(EmbeddedLog::in_memory(EmbeddedOptions::new(Arc::new(move || clocks.wall()))));
         let topics = TopicPrefix::default();
@@ -247,7 +247,12 @@ impl World {
             min_compaction_lag: Duration::from_secs(3_600),
         };
         log.create_topics(&topics::all().iter().map(new).collect::<Vec<_>>()).await.unwrap();
-        let mut config = FetcherConfig { allow_private: true, answer_timeout_s: 2, ..FetcherConfig::default() };
+        let mut config = FetcherConfig {
+            allow_private: true,
+            answer_timeout_s: 2,
+            contact: "ops@example.org".to_owned(),
+            ..FetcherConfig::default()
+        };
         change(&mut config);
         let deps = Deps {
             log: Arc::clone(&log),
@@ -268,6 +273,11 @@ impl World {
     pub async fn quick(door: &Door) -> Self {
         let sources = one_step("api", &format!("http://127.0.0.1:{}/t/{{number}}", door.port));
         Self::new(&[("acme", budget(100.0, 20, 8), sources)], |_| {}).await
+    }
+
+    /// Where the carriers' files are.
+    pub fn folder(&self) -> std::path::PathBuf {
+        self.folder.path().to_owned()
     }
 
     pub fn start(&self) -> Running {

@@ -68,7 +68,7 @@ pub(crate) fn event(day: u32, clock: &str, text: &str) -> RawEvent {
     let iso = format!("2026-03-{day:02}T{clock}");
     RawEvent {
         time_raw: format!("{day:02}.03.2026 {clock}"),
-        time: Some(ReadTime { iso, utc: None, precision: TimePrecision::Minute, zone_source: ZoneSource::Unknown }),
+        time: Some(ReadTime { iso, utc: None, precision: TimePrecision::Minute, zone_source: ZoneSource::Unknown, year_inferred: false }),
         text: text.to_owned(),
         ..RawEvent::default()
     }
@@ -121,6 +121,7 @@ pub(crate) fn result(class: OutcomeClass, events: Vec<RawEvent>) -> FetchResult 
             adapter_version: "a1".into(),
             source: "api".into(),
             reader: "r".into(),
+            ..ReadSource::default()
         },
         payload: None,
         fetched_at: WallMs::new(1_773_000_000_000),

@@ -10,7 +10,7 @@ use waybill_schemas::{
 
 use super::{Around, Book, Now, Rules, deadline, expiry, publish, stop};
 use crate::{
-    entry::{Entry, Place, Told},
+    entry::{Entry, Place, Told, Trying},
     why::Rule,
 };
 
@@ -46,19 +46,28 @@ impl Book {
         // What an outcome was made of that could not be read knows less than we do.
         outcome.kind = open.kind;
         self.give_back(&open);
+        self.watch_health(&outcome, now);
         let rules = self.rules;
         let mut erased = false;
+        let mut probed = None;
+        let probe = (outcome.kind == RequestKind::Probe).then(|| outcome.clone());
         self.change(open.id, now, |entry, around| {
             entry.place = Place::Idle;
             entry.attempt = outcome.attempt;
             entry.instance = entry.instance.max(outcome.instance);
             entry.set_not_before(None);
-            if outcome.kind == RequestKind::Poll {
+            if outcome.kind == RequestKind::Probe {
+                probed = probe_ended(entry, &outcome, now);
+            } else if outcome.kind == RequestKind::Poll {
                 polled(entry, outcome, &At { now, around, rules: &rules });
             } else {
                 erased = answered(entry, outcome, &At { now, around, rules: &rules }) == Fate::Erased;
             }
         });
+        if let (Some(round), Some(outcome)) = (probed, probe) {
+            self.probed_by(round, &outcome);
+            erased = true;
+        }
         if erased {
             self.erase(open.id);
         }
@@ -74,6 +83,21 @@ impl Book {
         budget.spent = budget.spent.saturating_add(u64::from(outcome.feedback.spent));
         if let Some(until) = outcome.feedback.budget_not_before {
             budget.credit.block(until.min(now.wall.plus_ms(self.rules.hold_ms)));
+        }
+    }
+}
+
+/// The end of a probe: the round that is to be answered; or none, and it is made again.
+fn probe_ended(entry: &mut Entry, outcome: &Outcome, now: &Now) -> Option<u32> {
+    let put_off = matches!(outcome.class, OutcomeClass::Deferred | OutcomeClass::Expired | OutcomeClass::Internal);
+    match entry.trying() {
+        Some(Trying::Probe(round)) if !put_off => Some(*round),
+        // Put off, or registered meanwhile: then it is looked at as any other.
+        _ => {
+            let again = outcome.not_before.unwrap_or(WallMs::ZERO).max(now.wall.plus_ms(AGAIN_MS));
+            entry.set_not_before(Some(again));
+            entry.due = entry.due.min(now.journey);
+            None
         }
     }
 }

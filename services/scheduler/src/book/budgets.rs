@@ -4,7 +4,7 @@ use waybill_politeness::{
     credit::{Allowance, Credit, Guest, sustained_rate},
     interval,
 };
-use waybill_schemas::{BudgetName, CarrierSlug, WallMs, politeness::SchedulerBudgetRecord};
+use waybill_schemas::{BudgetName, CarrierSlug, WallMs, drift::DriftRules, politeness::SchedulerBudgetRecord};
 
 use super::{Book, Now};
 use crate::{
@@ -24,13 +24,17 @@ pub(super) struct Carrier {
     pub(super) slug: CarrierSlug,
     pub(super) budget: usize,
     pub(super) terms: CarrierTerms,
+    pub(super) drift: DriftRules,
+    /// See [`crate::Carriers::revision`].
+    pub(super) revision: u64,
     residents: DueWheel,
     visitors: DueWheel,
 }
 
 impl Carrier {
     pub(super) fn new(slug: CarrierSlug, budget: usize, terms: CarrierTerms) -> Self {
-        Self { slug, budget, terms, residents: DueWheel::default(), visitors: DueWheel::default() }
+        let (residents, visitors) = (DueWheel::default(), DueWheel::default());
+        Self { slug, budget, terms, drift: DriftRules::default(), revision: 0, residents, visitors }
     }
 
     pub(super) fn lane(&self, guest: Guest) -> &DueWheel {
@@ -131,7 +135,8 @@ impl Book {
             self.budgets.len() - 1
         });
         let index = self.carriers.len();
-        self.carriers.push(Carrier::new(slug.clone(), budget, terms));
+        let (drift, revision) = (self.terms.drift(slug), self.terms.revision(slug));
+        self.carriers.push(Carrier { drift, revision, ..Carrier::new(slug.clone(), budget, terms) });
         self.budgets[budget].carriers.push(index);
         let id = u16::try_from(index).unwrap_or(u16::MAX);
         self.carrier_by_slug.insert(slug.clone(), id);
@@ -203,6 +208,12 @@ impl Book {
                 stretch_ratio: (budget.stretch * 1_000.0).round() / 1_000.0,
                 blocked_until: budget.credit.blocked_until(now.wall),
                 at: now.wall,
+                carriers: budget
+                    .carriers
+                    .iter()
+                    .map(|index| &self.carriers[*index].slug)
+                    .filter_map(|slug| Some((slug.clone(), self.health_of(slug)?)))
+                    .collect(),
             },
             lag_ms: oldest.map_or(0, |(at, _)| now.wall.since_ms(at).max(0)),
             rate: budget.allowance.rate,

@@ -11,7 +11,11 @@ use waybill_schemas::{
 };
 
 use super::{Book, Now, Open, deadline, expiry, guest_of, publish, stop};
-use crate::{entry::Place, terms::Switch, why::Rule};
+use crate::{
+    entry::{Entry, Place, Trying},
+    terms::Switch,
+    why::Rule,
+};
 
 /// Requests other than polls need no network and are not stale for a day.
 const CONTROL_LIFE_MS: i64 = 86_400_000;
@@ -88,6 +92,11 @@ impl Book {
             self.over(id, now);
             return None;
         }
+        if matches!(entry.trying(), Some(Trying::Settling(_))) {
+            self.ask_candidates(id, now);
+            return None;
+        }
+        let look = entry.look();
         let guest = guest_of(entry);
         entry.place = Place::Open;
         let carrier = &self.carriers[usize::from(entry.carrier)];
@@ -96,7 +105,7 @@ impl Book {
         budget.credit.take(guest, cost, &budget.allowance, now.wall);
         budget.under_way += 1;
         let life = life_ms(&budget.allowance, budget.credit.held(), cost, self.rules.step_timeout_ms);
-        Some(Handout { request: self.request(id, RequestKind::Poll, now.wall, now.wall.plus_ms(life))?, id, cost })
+        Some(Handout { request: self.request(id, look, now.wall, now.wall.plus_ms(life))?, id, cost })
     }
 
     fn hand_out_control(&mut self, id: u32, now: &Now) -> Option<Handout> {
@@ -140,12 +149,18 @@ impl Book {
     /// Its time is over: a temporary registration stops, silence makes it expire.
     fn over(&mut self, id: u32, now: &Now) {
         let rules = self.rules;
+        if let Some(Trying::Probe(round)) = self.entry(id).and_then(Entry::trying) {
+            return self.probe_over(id, *round, now);
+        }
         self.change(id, now, |entry, _| {
+            let undecided = entry.trying().is_some();
             if entry.until().is_some_and(|until| until <= now.journey) {
                 stop(entry, StopReason::Until);
             } else if expiry(entry, &rules) <= now.journey {
                 match entry.sub_status.and_then(interval::end_of) {
                     Some(reason) => stop(entry, reason),
+                    // Nothing is published of it, so nothing has to come back before it stops.
+                    None if undecided => stop(entry, StopReason::Expired),
                     None => publish(entry, RequestKind::Clock),
                 }
             }
@@ -197,7 +212,7 @@ impl Book {
         let budget = &mut self.budgets[self.carriers[carrier].budget];
         budget.under_way = budget.under_way.saturating_sub(1);
         match open.kind {
-            RequestKind::Poll => budget.credit.give_back(open.cost),
+            RequestKind::Poll | RequestKind::Probe => budget.credit.give_back(open.cost),
             _ => self.controls_open = self.controls_open.saturating_sub(1),
         }
     }

@@ -12,8 +12,11 @@
 pub(crate) mod apply;
 mod budgets;
 pub(crate) mod dispatch;
+mod health;
 pub(crate) mod orders;
+mod probes;
 pub(crate) mod restore;
+mod settle;
 #[cfg(test)]
 mod tests;
 
@@ -23,16 +26,19 @@ use std::{
 };
 
 use hashbrown::HashTable;
-use waybill_politeness::credit::Guest;
+use waybill_politeness::{credit::Guest, drift::Change};
 use waybill_runtime::JourneyScale;
 use waybill_schemas::{
-    CarrierSlug, JourneyMs, ShipmentKey, TrackingNumber, WallMs, fetch::RequestKind, layout::Layout,
-    schedule::ScheduleRecord, shipment::StopReason,
+    CarrierSlug, JourneyMs, ShipmentKey, TrackingNumber, WallMs, command::Command, drift::CarrierWatch,
+    fetch::RequestKind, layout::Layout, schedule::ScheduleRecord, shipment::StopReason,
 };
 use xxhash_rust::xxh3::Xxh3;
 
 pub(crate) use self::budgets::BudgetView;
-use self::budgets::{BudgetBook, Carrier};
+use self::{
+    budgets::{BudgetBook, Carrier},
+    settle::WithDetect,
+};
 use crate::{
     entry::{Entry, Place},
     terms::Carriers,
@@ -104,10 +110,15 @@ pub(crate) struct Book {
     controls_open: usize,
     /// By the offset of the request.
     open: BTreeMap<u64, Open>,
+    /// Commands to other partitions; they leave before the state that follows from them.
+    outbox: Vec<Command>,
     dirty: Vec<u32>,
     gone: Vec<String>,
     swept: usize,
     turn: usize,
+    /// How adapters fit, by carrier.
+    health: BTreeMap<CarrierSlug, CarrierWatch>,
+    health_changes: Vec<(CarrierSlug, Change)>,
 }
 
 /// What a change of a number may look at.
@@ -127,7 +138,7 @@ fn hash_of(carrier: &CarrierSlug, number: &TrackingNumber) -> u64 {
     hasher.digest()
 }
 
-/// A visitor's number has an end.
+/// A visitor's number has an end; so has one that is only probed.
 fn guest_of(entry: &Entry) -> Guest {
     if entry.until().is_some() { Guest::Visitor } else { Guest::Resident }
 }
@@ -138,7 +149,7 @@ impl Book {
         Self {
             layout,
             rules,
-            terms,
+            terms: Arc::new(WithDetect(terms)),
             carriers: Vec::new(),
             carrier_by_slug: HashMap::new(),
             budgets: Vec::new(),
@@ -148,10 +159,13 @@ impl Book {
             controls: DueWheel::default(),
             controls_open: 0,
             open: BTreeMap::new(),
+            outbox: Vec::new(),
             dirty: Vec::new(),
             gone: Vec::new(),
             swept: 0,
             turn: 0,
+            health: BTreeMap::new(),
+            health_changes: Vec::new(),
         }
     }
 
@@ -297,6 +311,11 @@ impl Book {
         self.budgets[carrier.budget].count_in(carrier, entry);
     }
 
+    /// Takes the commands to other partitions; to be written before the changes.
+    pub(crate) fn take_outbox(&mut self) -> Vec<Command> {
+        std::mem::take(&mut self.outbox)
+    }
+
     /// Takes what is to be written: records of changed numbers, and keys that are gone.
     pub(crate) fn take_changes(&mut self) -> Vec<(String, Option<ScheduleRecord>)> {
         let mut changes: Vec<_> = std::mem::take(&mut self.gone).into_iter().map(|key| (key, None)).collect();
@@ -358,7 +377,7 @@ impl Book {
         }
         let held: u64 = self.budgets.iter().map(|budget| budget.credit.held()).sum();
         let polls: u64 =
-            self.open.values().filter(|open| open.kind == RequestKind::Poll).map(|open| u64::from(open.cost)).sum();
+            self.open.values().filter(|open| open.kind.asks_the_carrier()).map(|open| u64::from(open.cost)).sum();
         if held != polls { Err(format!("credit held is {held}, polls under way cost {polls}")) } else { Ok(()) }
     }
 }
@@ -375,6 +394,10 @@ fn expiry(entry: &Entry, rules: &Rules) -> JourneyMs {
 
 /// Something must be published. An erasure is never displaced; a replay only by one.
 fn publish(entry: &mut Entry, kind: RequestKind) {
+    // Of an undecided number and of a probe nothing is published; an erasure is carried out all the same.
+    if entry.trying().is_some() && kind != RequestKind::Forget {
+        return;
+    }
     match (entry.pending, kind) {
         (Some(RequestKind::Forget), _) => {}
         (Some(RequestKind::Replay), other) if other != RequestKind::Forget => {}

@@ -4,13 +4,22 @@
 use waybill_schemas::{
     JourneyMs,
     command::{Command, CommandKind},
+    detection::DETECT,
     fetch::RequestKind,
     limits,
     shipment::StopReason,
 };
 
-use super::{Around, Book, Now, publish, stop};
-use crate::{entry::Entry, terms::CarrierTerms, why::Rule};
+use super::{
+    Around, Book, Now, publish,
+    settle::{candidates_of, settle, settle_again},
+    stop,
+};
+use crate::{
+    entry::{Entry, Trying},
+    terms::CarrierTerms,
+    why::Rule,
+};
 
 /// Most that one registration may tell, in bytes: it travels with every request.
 const MOST_TOLD_BYTES: usize = 16 * 1024;
@@ -35,7 +44,7 @@ pub(crate) struct Refusal {
     pub(crate) reason: String,
 }
 
-fn refused(code: &'static str, reason: impl Into<String>) -> Ordered {
+pub(super) fn refused(code: &'static str, reason: impl Into<String>) -> Ordered {
     Ordered::Refused(Refusal { code, reason: reason.into() })
 }
 
@@ -51,6 +60,13 @@ pub(crate) struct Place {
 impl Book {
     /// Carries out a command.
     pub(crate) fn order(&mut self, command: Command, place: Place, now: &Now) -> Ordered {
+        match command.kind {
+            CommandKind::Probe => return self.probe(command, place, now),
+            CommandKind::Probed => return self.probed(command, place, now),
+            _ => {}
+        }
+        let mut command = command;
+        let candidates = candidates_of(&mut command);
         let known = self.find(&command.carrier, &command.number);
         if known.and_then(|id| self.entry(id)).is_some_and(|entry| place.offset < entry.commands_applied) {
             return Ordered::Nothing;
@@ -60,11 +76,20 @@ impl Book {
         if registers && let Some(refusal) = refuse(&command, terms.as_ref()) {
             return refusal;
         }
+        let decided = known.and_then(|id| self.entry(id)).is_some_and(|entry| entry.decided().is_some());
+        let is_probe = |id| self.entry(id).is_some_and(|entry| matches!(entry.trying(), Some(Trying::Probe(_))));
         match (known, terms) {
+            // Probed only: nobody registered it.
+            (Some(id), _) if is_probe(id) && !registers => Ordered::Nothing,
+            (Some(id), _) if decided && command.kind != CommandKind::Forget => self.pass_on(id, command, place, now),
             (Some(id), _) => {
                 let rules = self.rules;
                 self.change(id, now, |entry, around| {
                     entry.commands_applied = place.offset + 1;
+                    if matches!(entry.trying(), Some(Trying::Probe(_))) {
+                        registered_while_probed(entry, &command, place.at, rules.lookup_ms);
+                    }
+                    settle_again(entry, candidates, now);
                     let at = At { place, now, around, lookup_ms: rules.lookup_ms };
                     match command.kind {
                         CommandKind::Register => register(entry, command, &at),
@@ -74,10 +99,15 @@ impl Book {
                         CommandKind::Refresh => refresh(entry, &at),
                         CommandKind::Forget => forget(entry),
                         CommandKind::Replay => publish(entry, RequestKind::Replay),
+                        CommandKind::Probe | CommandKind::Probed => {}
                     }
                 });
                 Ordered::Done
             }
+            (None, Some(_)) if registers && command.carrier.as_str() == DETECT && candidates.is_none() => refused(
+                "carrier_not_detected",
+                "an undecided number is registered with the carriers that it may belong to",
+            ),
             (None, Some(terms)) if registers => {
                 let carrier = self.carrier_id(&command.carrier, terms);
                 let mut entry = Entry::new(carrier, command.number.clone(), place.at);
@@ -86,6 +116,9 @@ impl Book {
                     entry.set_until(Some(command.until.unwrap_or(now.journey.plus_ms(self.rules.lookup_ms))));
                 } else {
                     entry.set_until(command.until);
+                }
+                if let Some(candidates) = candidates.filter(|_| command.carrier.as_str() == DETECT) {
+                    settle(&mut entry, candidates);
                 }
                 merge(&mut entry, command);
                 let id = self.insert(entry, now);
@@ -150,6 +183,20 @@ fn merge(entry: &mut Entry, command: Command) -> Params {
         entry.set_reference(command.reference);
     }
     params
+}
+
+/// What a command tells of a number that is new.
+pub(super) fn merge_told(entry: &mut Entry, command: Command) {
+    let _ = merge(entry, command);
+}
+
+/// A probed number is registered: from now on it is looked at as any other. A probe under way ends without an answer.
+fn registered_while_probed(entry: &mut Entry, command: &Command, at: JourneyMs, lookup_ms: i64) {
+    entry.set_trying(None);
+    let until = (command.kind == CommandKind::Lookup).then(|| at.plus_ms(lookup_ms));
+    entry.set_until(command.until.or(until));
+    entry.rule = Rule::FirstLook;
+    entry.due = entry.due.min(at);
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -84,7 +84,7 @@ impl Book {
             let carrier = &self.carriers[usize::from(entry.carrier)];
             let budget = &mut self.budgets[carrier.budget];
             budget.under_way += 1;
-            if found.kind == RequestKind::Poll {
+            if found.kind.asks_the_carrier() {
                 cost = carrier.terms.cost();
                 budget.credit.hold(cost);
             } else {

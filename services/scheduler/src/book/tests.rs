@@ -21,6 +21,8 @@ use super::{
 };
 use crate::terms::{CarrierTerms, Switch};
 
+mod settling;
+
 const START: i64 = 1_700_000_000_000;
 const HOUR: i64 = 3_600_000;
 const DAY: i64 = 24 * HOUR;
@@ -141,6 +143,7 @@ fn command(kind: CommandKind, index: u32) -> Command {
         destination: None,
         ordered_at: None,
         until: None,
+        settling: None,
     }
 }
 
@@ -160,6 +163,7 @@ fn outcome(request: &FetchRequest, offset: u64, seen_at: JourneyMs) -> Outcome {
         status: poll.then_some(Status::InTransit),
         sub_status: poll.then_some(SubStatus::InTransitOther),
         changed: false,
+        probed: None,
         seen_at,
         not_before: None,
         feedback: Feedback::default(),

@@ -54,7 +54,7 @@ pub(crate) struct Source {
     pub(crate) topic: &'static str,
     /// Its tables, in the order of their indices in a buffer.
     pub(crate) tables: &'static [&'static Table],
-    /// Which rows of its tables are its own, where another topic feeds the same table.
+    /// Which rows of its first table are its own, where another topic feeds the same table.
     pub(crate) own_rows: &'static str,
     /// Reads one record.
     pub(crate) read: Reader,
@@ -81,6 +81,7 @@ pub(crate) static DELIVERIES: Table = table::<shipments::DeliveryRow<'static>>()
 pub(crate) static STATUS_CHANGES: Table = table::<changes::ChangeRow<'static>>();
 pub(crate) static FETCH_OUTCOMES: Table = table::<outcomes::OutcomeRow<'static>>();
 pub(crate) static REGISTRATIONS: Table = table::<schedule::RegistrationRow<'static>>();
+pub(crate) static SETTLEMENTS: Table = table::<schedule::SettlementRow<'static>>();
 pub(crate) static CARRIERS: Table = table::<carriers::CarrierRow<'static>>();
 pub(crate) static PAYLOADS: Table = table::<payloads::PayloadRow<'static>>();
 
@@ -117,7 +118,7 @@ pub(crate) static SOURCES: [Source; 9] = [
     },
     Source {
         topic: names::SCHEDULE,
-        tables: &[&REGISTRATIONS],
+        tables: &[&REGISTRATIONS, &SETTLEMENTS],
         own_rows: "source = 'schedule'",
         read: schedule::read,
         max_batch: 500,
@@ -128,6 +129,11 @@ pub(crate) static SOURCES: [Source; 9] = [
 ];
 
 impl Source {
+    /// Which rows of one of its tables are its own.
+    pub(crate) fn own_rows_of(&self, table: usize) -> &'static str {
+        if table == 0 { self.own_rows } else { "1" }
+    }
+
     /// Reads one record into the buffer: all of its rows, or none and the reason.
     pub(crate) fn take(&self, record: &Record, partition: u32, into: &mut Filling) -> Read {
         into.begin(record.offset);

@@ -2,7 +2,10 @@
 //! memories and the values of parameters (they are personal data) stay out.
 
 use waybill_log::Record;
-use waybill_schemas::schedule::{CLAIM_KEY, POSITION_KEY, ScheduleRecord};
+use waybill_schemas::{
+    detection::DETECT,
+    schedule::{CLAIM_KEY, POSITION_KEY, ScheduleRecord},
+};
 
 use super::{Unreadable, epoch, instant, json, needed, shipment_key, state_version, words::Worded};
 use crate::{
@@ -50,6 +53,21 @@ table_row! {
     }
 }
 
+table_row! {
+    /// Where settling an undecided number stands.
+    #[derive(Default)]
+    SettlementRow in "settlements", |_| Part::ALL, {
+        carrier: Word<'a>,
+        number: &'a str,
+        decided: Option<Word<'a>>,
+        round: u32,
+        settlement: &'a str,
+        version: u128,
+        is_deleted: u8,
+        log: LogPlace,
+    }
+}
+
 pub(super) fn read(record: &Record, log: LogPlace, into: &mut Filling) -> Result<(), Unreadable> {
     if matches!(record.key_str(), Some(CLAIM_KEY | POSITION_KEY)) {
         return Ok(());
@@ -67,9 +85,18 @@ pub(super) fn read(record: &Record, log: LogPlace, into: &mut Filling) -> Result
     };
     let Some(value) = &record.value else {
         into.row(0, &RegistrationRow { is_deleted: 1, ..common });
+        if key.carrier.as_str() == DETECT {
+            let (carrier, number) = (Word(key.carrier.as_str()), key.number.as_str());
+            let version = state_version(epoch, record.offset);
+            into.row(1, &SettlementRow { carrier, number, version, is_deleted: 1, log, ..SettlementRow::default() });
+        }
         return Ok(());
     };
     let schedule: ScheduleRecord = json(value)?;
+    if schedule.probe.is_some() {
+        // Nobody registered it: a candidate is asked whether it knows the number.
+        return Ok(());
+    }
     let row = RegistrationRow {
         r#ref: schedule.reference.as_deref(),
         tags: Texts(&schedule.registration.tags),
@@ -97,5 +124,19 @@ pub(super) fn read(record: &Record, log: LogPlace, into: &mut Filling) -> Result
         ..common
     };
     into.row(0, &row);
+    if let Some(settlement) = &schedule.settlement {
+        let text = serde_json::to_string(settlement).map_err(|error| Unreadable::Value(error.to_string()))?;
+        let row = SettlementRow {
+            carrier: Word(key.carrier.as_str()),
+            number: key.number.as_str(),
+            decided: settlement.carrier.as_ref().map(|carrier| Word(carrier.as_str())),
+            round: settlement.round,
+            settlement: &text,
+            version: state_version(epoch, record.offset),
+            is_deleted: 0,
+            log,
+        };
+        into.row(1, &row);
+    }
     Ok(())
 }

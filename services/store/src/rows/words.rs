@@ -45,15 +45,16 @@ words! {
     Tracking { Active => "active", Stopped => "stopped" }
     StopReason {
         Delivered => "delivered", Returned => "returned", Ended => "ended", Expired => "expired",
-        Ordered => "ordered", Until => "until",
+        Ordered => "ordered", Until => "until", Settled => "settled",
     }
     Cause { Poll => "poll", Clock => "clock", Replay => "replay" }
     RequestKind {
         Poll => "poll", Clock => "clock", Stop => "stop", Resume => "resume", Replay => "replay", Forget => "forget",
+        Probe => "probe",
     }
     CommandKind {
         Register => "register", Lookup => "lookup", Stop => "stop", Resume => "resume", Refresh => "refresh",
-        Forget => "forget", Replay => "replay",
+        Forget => "forget", Replay => "replay", Probe => "probe", Probed => "probed",
     }
     BlockReason {
         RetryAfter => "retry_after", Throttled => "throttled", Unavailable => "unavailable",

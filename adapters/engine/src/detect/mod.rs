@@ -1,0 +1,265 @@
+//! Which carriers a number may belong to, with the evidence.
+//!
+//! Every form of every carrier (`numbers` in its `adapter.yaml`, and S10 for postal operators) that fits is a candidate.
+//! **Order**: by how likely a number of that form is to be just this one: a form that admits less says more, a right check
+//! digit narrows it down tenfold, a wrong one makes it a slip (one in a hundred), and `weight` says how common a form is
+//! beside others that admit as much. Digits that nothing verifies stand behind digits that are verified, and a form that is
+//! `shared_with` another carrier behind that one.
+//! **Confidence**:
+//! - `low`: the check digit is wrong; or digits only, without a check digit; or others are a hundred times as likely.
+//! - `high`: the check digit is right, or the form's letters admit less than one in 300 of what looks alike; and no other
+//!   carrier's form fits, or all that do are together less than a hundredth as likely.
+//! - `medium`: the rest.
+
+mod check;
+mod extract;
+mod form;
+pub(crate) mod operators;
+mod size;
+
+use std::{collections::HashSet, sync::Arc};
+
+use regex::{RegexSet, RegexSetBuilder};
+pub use waybill_schemas::detection::{Candidate, CheckDigit, Confidence};
+use waybill_schemas::{
+    CarrierSlug, TrackingNumber,
+    number::{Hyphens, NumberError},
+};
+
+pub use self::form::NumberPattern;
+use self::form::Reading;
+use crate::adapter::Adapter;
+
+/// A form with letters is distinctive when it admits less than one in about 300 of what looks alike.
+const DISTINCT: f64 = 2.5;
+/// By how much a candidate stands at least behind another, in powers of ten.
+const LEAST_STEP: f64 = 0.001;
+/// Others that fit leave a candidate high when they are together less likely than this.
+const DOUBT: f64 = 0.01;
+
+/// A number and whose it may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detected {
+    /// The number in canonical form, as the best candidate writes it.
+    pub number: TrackingNumber,
+    /// Best first.
+    pub candidates: Vec<Candidate>,
+}
+
+/// What registration may do with a number whose carrier nobody named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Choice {
+    /// Among all carriers.
+    pub detected: Detected,
+    /// The carrier to take at once, if one of those that may be chosen is sure enough.
+    pub carrier: Option<CarrierSlug>,
+}
+
+#[derive(Debug)]
+struct Form {
+    carrier: CarrierSlug,
+    name: String,
+    hyphens: Hyphens,
+    pattern: NumberPattern,
+}
+
+/// Knows every form of every carrier. Make it once: looking is cheap, making is not.
+pub struct Detector {
+    forms: Vec<Form>,
+    set: Option<RegexSet>,
+    /// Forms of carriers whose numbers keep their hyphens; asked one by one.
+    hyphened: Vec<usize>,
+}
+
+impl std::fmt::Debug for Detector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Detector({} forms)", self.forms.len())
+    }
+}
+
+/// A carrier whose form fits.
+#[derive(Debug, Clone)]
+struct Fit<'a> {
+    form: &'a Form,
+    reading: Reading,
+}
+
+impl Detector {
+    /// All forms of these carriers, and of the postal operators of the world.
+    pub(crate) fn new<'a>(adapters: impl Iterator<Item = &'a Arc<Adapter>>) -> Self {
+        let mut forms = Vec::new();
+        for adapter in adapters {
+            forms.extend(adapter.numbers.iter().map(|pattern| Form {
+                carrier: adapter.slug.clone(),
+                name: adapter.name.clone(),
+                hyphens: adapter.hyphens,
+                pattern: pattern.clone(),
+            }));
+        }
+        forms.extend(operators::all().iter().map(|operator| Form {
+            carrier: operator.slug.clone(),
+            name: operator.name.clone(),
+            hyphens: Hyphens::Remove,
+            pattern: operator.form.clone(),
+        }));
+        let patterns = forms.iter().map(|form| form.pattern.pattern.as_str());
+        // Where the set would be too large every form is asked by itself: slower, the same answers.
+        let set = RegexSetBuilder::new(patterns).size_limit(256 << 20).dfa_size_limit(16 << 20).build().ok();
+        let keeps = |(index, form): (usize, &Form)| (form.hyphens == Hyphens::Keep).then_some(index);
+        let hyphened = forms.iter().enumerate().filter_map(keeps).collect();
+        Self { forms, set, hyphened }
+    }
+
+    /// Whose a number may be. Spaces, hyphens and lower case do not matter.
+    ///
+    /// # Errors
+    /// [`NumberError`] where it is no tracking number at all.
+    pub fn detect(&self, typed: &str) -> Result<Detected, NumberError> {
+        self.choose(typed, |_| true).map(|choice| choice.detected)
+    }
+
+    /// The same, and which of the carriers that may be chosen is sure enough to be taken at once. None is where a carrier
+    /// that may not be chosen stands before it, unless they share the number.
+    ///
+    /// # Errors
+    /// As [`Self::detect`].
+    pub fn choose(&self, typed: &str, may_be: impl Fn(&CarrierSlug) -> bool) -> Result<Choice, NumberError> {
+        let plain = TrackingNumber::canonical(typed, Hyphens::Remove)?;
+        let kept = TrackingNumber::canonical(typed, Hyphens::Keep)?;
+        let fits = best_of_each(self.fits(plain.as_str(), kept.as_str()));
+        let on: Vec<Fit<'_>> = fits.iter().filter(|fit| may_be(&fit.form.carrier)).cloned().collect();
+        let number = match fits.first() {
+            Some(first) if first.form.hyphens == Hyphens::Keep => kept,
+            _ => plain,
+        };
+        let all = rank(fits);
+        let best = rank(on).into_iter().next().filter(|(_, candidate)| candidate.confidence == Confidence::High);
+        let carrier = best.and_then(|(fit, _)| {
+            let shared = fit.form.pattern.shared_with.as_ref();
+            let mut before = all.iter().take_while(|(other, _)| other.form.carrier != fit.form.carrier);
+            before.all(|(other, _)| shared == Some(&other.form.carrier)).then(|| fit.form.carrier.clone())
+        });
+        let candidates = all.into_iter().map(|(_, candidate)| candidate).collect();
+        Ok(Choice { detected: Detected { number, candidates }, carrier })
+    }
+
+    /// The tracking numbers in a text, in its order, each with its candidates.
+    pub fn extract(&self, text: &str) -> Vec<Detected> {
+        extract::extract(self, text)
+    }
+
+    fn fits(&self, plain: &str, kept: &str) -> Vec<Fit<'_>> {
+        let read = |index: usize, number: &str| {
+            let form = &self.forms[index];
+            form.pattern.read(number).map(|reading| Fit { form, reading })
+        };
+        let removes = |index: &usize| self.forms[*index].hyphens == Hyphens::Remove;
+        let hyphened = self.hyphened.iter().filter_map(|index| read(*index, kept));
+        match &self.set {
+            Some(set) => {
+                let matched = set.matches(plain);
+                matched.iter().filter(removes).filter_map(|index| read(index, plain)).chain(hyphened).collect()
+            }
+            None => {
+                let all = (0..self.forms.len()).filter(removes);
+                all.filter_map(|index| read(index, plain)).chain(hyphened).collect()
+            }
+        }
+    }
+}
+
+/// Of each carrier the form that fits best; best first.
+fn best_of_each(mut fits: Vec<Fit<'_>>) -> Vec<Fit<'_>> {
+    let by_score = |a: &Fit<'_>, b: &Fit<'_>| {
+        b.reading.score.total_cmp(&a.reading.score).then_with(|| a.form.carrier.cmp(&b.form.carrier))
+    };
+    fits.sort_by(by_score);
+    let mut seen = HashSet::new();
+    fits.retain(|fit| seen.insert(fit.form.carrier.clone()));
+    // A run of digits that nothing verifies never goes before one whose check digit is right.
+    let right = fits.iter().filter(|fit| fit.reading.verdict == CheckDigit::Valid);
+    let right = right.map(|fit| fit.reading.score).fold(f64::NEG_INFINITY, f64::max);
+    for fit in &mut fits {
+        if right.is_finite() && fit.reading.verdict == CheckDigit::None && fit.reading.digits_only {
+            fit.reading.score = fit.reading.score.min(right - LEAST_STEP);
+        }
+    }
+    // Behind the carrier that they share the number with.
+    let scores: Vec<(CarrierSlug, f64)> = fits
+        .iter()
+        .filter(|fit| fit.reading.verdict != CheckDigit::Invalid)
+        .map(|fit| (fit.form.carrier.clone(), fit.reading.score))
+        .collect();
+    for fit in &mut fits {
+        let shared = fit.form.pattern.shared_with.as_ref();
+        if let Some((_, score)) = scores.iter().find(|(carrier, _)| Some(carrier) == shared) {
+            fit.reading.score = fit.reading.score.min(score - LEAST_STEP);
+        }
+    }
+    fits.sort_by(by_score);
+    fits
+}
+
+/// Candidates with their confidence, from fits in order.
+fn rank(fits: Vec<Fit<'_>>) -> Vec<(Fit<'_>, Candidate)> {
+    let candidates: Vec<Candidate> = fits.iter().map(|fit| candidate(fit, &fits)).collect();
+    fits.into_iter().zip(candidates).collect()
+}
+
+/// Whether two carriers share the number, so that neither speaks against the other.
+fn share(a: &Fit<'_>, b: &Fit<'_>) -> bool {
+    a.form.pattern.shared_with.as_ref() == Some(&b.form.carrier)
+        || b.form.pattern.shared_with.as_ref() == Some(&a.form.carrier)
+}
+
+fn candidate(fit: &Fit<'_>, all: &[Fit<'_>]) -> Candidate {
+    let reading = &fit.reading;
+    let rivals = all.iter().filter(|other| {
+        other.form.carrier != fit.form.carrier && other.reading.verdict != CheckDigit::Invalid && !share(fit, other)
+    });
+    let (count, against) = rivals
+        .fold((0, 0.0), |(count, sum), rival| (count + 1, sum + 10_f64.powf(rival.reading.score - reading.score)));
+    let behind = fit.form.pattern.shared_with.as_ref().filter(|first| {
+        all.iter().any(|other| other.form.carrier == **first && other.reading.verdict != CheckDigit::Invalid)
+    });
+    let digits_only = reading.verdict == CheckDigit::None && reading.digits_only;
+    let evidence = reading.verdict == CheckDigit::Valid || reading.distinct >= DISTINCT;
+    let confidence = if reading.verdict == CheckDigit::Invalid || digits_only || against > 1.0 / DOUBT {
+        Confidence::Low
+    } else if evidence && behind.is_none() && (count == 0 || against < DOUBT) {
+        Confidence::High
+    } else {
+        Confidence::Medium
+    };
+    Candidate {
+        carrier: fit.form.carrier.clone(),
+        service: reading.service.clone(),
+        confidence,
+        check_digit: reading.verdict,
+        reason: reason(fit, count, behind),
+    }
+}
+
+/// Why, in a sentence.
+fn reason(fit: &Fit<'_>, others: usize, behind: Option<&CarrierSlug>) -> String {
+    let (form, reading) = (fit.form, &fit.reading);
+    let of = reading.service.as_deref().map(|service| format!(" ({service})")).unwrap_or_default();
+    let kind = if reading.digits_only { "digits" } else { "characters" };
+    let begins = match form.pattern.beginning.as_str() {
+        "" => String::new(),
+        beginning => format!(", beginning with {beginning}"),
+    };
+    let check = match reading.verdict {
+        CheckDigit::Valid => "the check digit is right",
+        CheckDigit::Invalid => "the check digit is wrong",
+        CheckDigit::None => "no check digit to verify",
+    };
+    let expected = reading.expected.map(|digit| format!(" ({digit} would be right)")).unwrap_or_default();
+    let rest = match (behind, others) {
+        (Some(first), _) => format!("the number is also one of {first}, which goes first"),
+        (None, 0) => "no other carrier's form fits".to_owned(),
+        (None, 1) => "one other carrier's form fits too".to_owned(),
+        (None, more) => format!("{more} other carriers' forms fit too"),
+    };
+    format!("{}{of}: {} {kind}{begins}; {check}{expected}; {rest}", form.name, reading.length)
+}

@@ -1,0 +1,132 @@
+//! Detection against formats and numbers that others have collected. They are read from the folder that
+//! `WAYBILL_NUMBERS` names (`formats.json`, `numbers.csv`); without it, and outside of CI, there is nothing to compare.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and says what differs")]
+
+mod support;
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use serde_json::Value;
+use waybill_adapters::{Catalog, CheckDigit, Confidence, Detected};
+
+fn folder() -> Option<PathBuf> {
+    let named = std::env::var_os("WAYBILL_NUMBERS").map(PathBuf::from);
+    assert!(named.is_some() || std::env::var_os("CI").is_none(), "CI compares: set WAYBILL_NUMBERS");
+    if named.is_none() {
+        eprintln!("WAYBILL_NUMBERS names no folder: nothing is compared");
+    }
+    named
+}
+
+/// Carriers of a family.
+fn family(name: &str, number: &str) -> Vec<String> {
+    match name {
+        "dhl" => ["dhl", "dhl-express", "dhl-germany", "dhl-global-mail", "dhl-ecommerce"].map(String::from).to_vec(),
+        "ontrac" | "ontrac-lasership" => ["lasership", "ontrac"].map(String::from).to_vec(),
+        "amazon-logistics" => vec!["amazon".to_owned()],
+        "s10" => {
+            let text = include_str!("../../postal-operators.yaml");
+            let country = &number[number.len() - 2..];
+            let line = text.lines().find(|line| line.trim_start().starts_with(&format!("'{country}':"))).unwrap();
+            vec![line.rsplit("slug: ").next().unwrap().trim_end_matches('}').to_owned()]
+        }
+        other => vec![other.to_owned()],
+    }
+}
+
+struct Row {
+    carrier: String,
+    format: String,
+    number: String,
+    valid: bool,
+}
+
+fn rows(folder: &std::path::Path) -> Vec<Row> {
+    let text = fs::read_to_string(folder.join("numbers.csv")).unwrap();
+    let row = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        assert_eq!(cells.len(), 4, "{line}");
+        let [carrier, format, number, kind] = [0, 1, 2, 3].map(|at| cells[at].to_owned());
+        Row { carrier, format, number, valid: kind.trim() == "valid" }
+    };
+    text.lines().skip(1).filter(|line| !line.is_empty()).map(row).collect()
+}
+
+/// Formats by name: whether they have a check digit, and their expression as one of this program's dialect.
+fn checked(folder: &std::path::Path) -> BTreeMap<String, bool> {
+    let formats: Value = serde_json::from_slice(&fs::read(folder.join("formats.json")).unwrap()).unwrap();
+    let each = formats["formats"].as_array().unwrap().iter();
+    each.map(|one| (one["format"].as_str().unwrap().to_owned(), !one["validation"]["checksum"].is_null())).collect()
+}
+
+fn shown(detected: &Detected) -> String {
+    let one =
+        |c: &waybill_adapters::Candidate| format!("{}/{}/{}", c.carrier, c.confidence.as_str(), c.check_digit.as_str());
+    detected.candidates.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn every_collected_number_is_detected_as_it_should_be() {
+    let Some(folder) = folder() else { return };
+    let catalog = Catalog::of_folder(&support::carriers()).unwrap_or_else(|error| panic!("{error}"));
+    let detector = catalog.detector();
+    let checked = checked(&folder);
+    let rows = rows(&folder);
+    // Where another collected family goes first, its form has to fit as well.
+    let rival = |c: &waybill_adapters::Candidate| {
+        c.check_digit != CheckDigit::Invalid
+            && rows.iter().any(|row| family(&row.carrier, &row.number).iter().any(|slug| *slug == c.carrier.as_str()))
+    };
+    let mut wrong = Vec::new();
+    for row in &rows {
+        let detected = detector.detect(&row.number).unwrap();
+        let ours = family(&row.carrier, &row.number);
+        let of_family = |c: &&waybill_adapters::Candidate| ours.iter().any(|slug| *slug == c.carrier.as_str());
+        let mut say = |what: &str| {
+            wrong.push(format!("{} {} {:?}: {what}: {}", row.carrier, row.format, row.number, shown(&detected)));
+        };
+        let mine: Vec<_> = detected.candidates.iter().filter(of_family).collect();
+        if row.valid {
+            if !detected.candidates.iter().take(3).any(|c| of_family(&c)) {
+                say("not among the first three");
+            } else if !detected.candidates.first().is_some_and(|c| of_family(&c) || rival(c)) {
+                say("not first");
+            }
+            if checked[&row.format] && !mine.iter().any(|c| c.check_digit == CheckDigit::Valid) {
+                say("its check digit is not called valid");
+            }
+        } else {
+            if mine.iter().any(|c| c.confidence == Confidence::High) {
+                say("high although it is not valid");
+            }
+            if mine.iter().any(|c| c.check_digit == CheckDigit::Valid) {
+                eprintln!("{} {} {:?} passes for {}", row.carrier, row.format, row.number, shown(&detected));
+            }
+        }
+        if std::env::var_os("WAYBILL_SHOW").is_some() {
+            eprintln!("{} {:?} {}: {}", row.format, row.number, row.valid, shown(&detected));
+        }
+    }
+    eprintln!("{} numbers", rows.len());
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Pasted into one text, every number is found again.
+#[test]
+fn numbers_are_found_in_a_text_that_holds_all_of_them() {
+    let Some(folder) = folder() else { return };
+    let catalog = Catalog::of_folder(&support::carriers()).unwrap_or_else(|error| panic!("{error}"));
+    let detector = catalog.detector();
+    let rows: Vec<Row> = rows(&folder).into_iter().filter(|row| row.valid).collect();
+    let lines: Vec<String> = rows.iter().map(|row| format!("Your parcel {} is on its way.", row.number)).collect();
+    let found = detector.extract(&lines.join("\n").to_lowercase());
+    let lost: Vec<&str> = rows
+        .iter()
+        .filter(|row| {
+            let number = detector.detect(&row.number).unwrap().number;
+            !found.iter().any(|detected| detected.number == number)
+        })
+        .map(|row| row.number.as_str())
+        .collect();
+    assert!(lost.is_empty(), "{lost:?} of {}", rows.len());
+}
