@@ -137,6 +137,25 @@ async fn an_undecided_number_is_settled_by_trying_and_goes_on_as_a_real_shipment
         "{too_old}"
     );
 
+    // A visitor asks the same: an id to ask again under, and a stream that ends when all is settled.
+    let visited = &parcels[2].number;
+    let question = json!({ "settle": true, "numbers": [visited, "no number at all, this!"] });
+    let (status, looked) = waybill.post("/v1/lookup", &question).await;
+    assert_eq!((status, &looked["results"][1]["state"]), (200, &json!("invalid")), "{looked}");
+    let place = format!("/v1/lookups/{}", looked["lookup"].as_str().unwrap());
+    let stream = waybill.text(&format!("{place}/events")).await;
+    assert!(stream.ends_with("event: end\ndata: {}\n\n"), "{stream}");
+    let told =
+        stream.split("\n\n").filter(|event| event.contains("event: result") && event.contains("\"known\"")).count();
+    assert_eq!(told, 1, "{stream}");
+    let (_, again) = waybill.get(&place).await;
+    assert_eq!(
+        (&again["results"][0]["state"], &again["results"][0]["carrier"]),
+        (&json!("known"), &json!(OWNER)),
+        "{again}"
+    );
+    assert_eq!(waybill.get("/v1/lookups/0123456789abcdef").await.0, 404);
+
     // Nothing is published of what was only tried.
     for table in ["v_events", "v_shipments", "v_registrations"] {
         let strays = format!(
@@ -148,6 +167,11 @@ async fn an_undecided_number_is_settled_by_trying_and_goes_on_as_a_real_shipment
     assert_eq!(status, 404, "a probe is no registration");
     let payloads = format!("SELECT count() FROM waybill.payloads WHERE carrier = '{OTHER}'");
     assert_eq!(waybill.sql_number(&payloads).await, 0);
+    // Another process knows a look-up by its numbers.
+    assert!(waybill.stop().await.success(), "{}", waybill.log());
+    waybill.restart(&["standalone"]).await;
+    let (_, kept) = waybill.get(&place).await;
+    assert_eq!(kept["results"][0]["carrier"], json!(OWNER), "{kept}");
     assert!(waybill.stop().await.success(), "{}", waybill.log());
     assert!(!waybill.log().contains(&number), "SEC-1: full numbers never reach logs");
 }

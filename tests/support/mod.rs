@@ -122,6 +122,12 @@ impl Waybill {
         (status, answer.json().await.unwrap_or(Value::Null))
     }
 
+    /// GET at the API: the body as text, to its end.
+    pub async fn text(&self, path: &str) -> String {
+        let request = self.http.get(format!("{}{path}", self.address("api"))).timeout(PATIENCE);
+        request.send().await.expect("the API answers").text().await.expect("text")
+    }
+
     /// POST at the API: status and body.
     pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         let answer = self.http.post(format!("{}{path}", self.address("api"))).json(body).send().await;
@@ -137,6 +143,14 @@ impl Waybill {
             request = request.header(*name, *value);
         }
         let answer = request.send().await.expect("the API answers");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap_or(Value::Null))
+    }
+
+    /// PATCH at the API: status and body.
+    pub async fn patch(&self, path: &str, body: &Value) -> (u16, Value) {
+        let answer = self.http.patch(format!("{}{path}", self.address("api"))).json(body).send().await;
+        let answer = answer.expect("the API answers");
         let status = answer.status().as_u16();
         (status, answer.json().await.unwrap_or(Value::Null))
     }

@@ -169,7 +169,7 @@ async fn missing_topics_and_another_layout_are_sentences_with_their_remedy() {
     cluster.create_topics().await;
     drop(cluster.begin(Service::Normalizer).await.unwrap());
     let mut other =
-        Cluster { log: cluster.log.clone(), config: cluster.config.clone(), catalog: cluster.catalog.clone() };
+        Cluster { log: cluster.log.clone(), config: cluster.config.clone() };
     other.config.log.partitions = Some(4);
     let refused = other.begin(Service::Scheduler).await.err().unwrap().to_string();
     assert!(refused.contains("set log.partitions to 2"), "{refused}");

@@ -98,13 +98,13 @@ impl NumberPattern {
     }
 
     /// The form of international postal numbers of one country.
-    pub(super) fn s10(country: &str, services: &[(&str, &str)]) -> Result<Self, Fault> {
+    pub(super) fn s10(country: &str, services: &BTreeMap<String, String>) -> Result<Self, Fault> {
         let (before, weights) = (String::new(), Vec::new());
         let (from, modulo, digit) = (Side::default(), None, DigitIs::default());
         Self::compile(&NumberSpec {
             pattern: format!("(?<service>[A-Z]{{2}})(?<serial>[0-9]{{8}})(?<check>[0-9]){country}"),
             service: Some("international post".to_owned()),
-            services: services.iter().map(|(code, name)| ((*code).to_owned(), (*name).to_owned())).collect(),
+            services: services.clone(),
             check: Some(CheckSpec(LongCheck { rule: CheckRule::S10, before, weights, from, modulo, digit })),
             weight: None,
             shared_with: None,

@@ -85,7 +85,7 @@ struct Fit<'a> {
 }
 
 impl Detector {
-    /// All forms of these carriers, and of the postal operators of the world.
+    /// All forms of these carriers; those of the world's postal operators are asked besides.
     pub(crate) fn new<'a>(adapters: impl Iterator<Item = &'a Arc<Adapter>>) -> Self {
         let mut forms = Vec::new();
         for adapter in adapters {
@@ -96,12 +96,6 @@ impl Detector {
                 pattern: pattern.clone(),
             }));
         }
-        forms.extend(operators::all().iter().map(|operator| Form {
-            carrier: operator.slug.clone(),
-            name: operator.name.clone(),
-            hyphens: Hyphens::Remove,
-            pattern: operator.form.clone(),
-        }));
         let patterns = forms.iter().map(|form| form.pattern.pattern.as_str());
         // Where the set would be too large every form is asked by itself: slower, the same answers.
         let set = RegexSetBuilder::new(patterns).size_limit(256 << 20).dfa_size_limit(16 << 20).build().ok();
@@ -155,14 +149,17 @@ impl Detector {
         };
         let removes = |index: &usize| self.forms[*index].hyphens == Hyphens::Remove;
         let hyphened = self.hyphened.iter().filter_map(|index| read(*index, kept));
+        let postal = operators::of_number(plain).filter_map(operators::Operator::form);
+        let postal = postal.filter_map(|form| form.pattern.read(plain).map(|reading| Fit { form, reading }));
+        let besides = hyphened.chain(postal);
         match &self.set {
             Some(set) => {
                 let matched = set.matches(plain);
-                matched.iter().filter(removes).filter_map(|index| read(index, plain)).chain(hyphened).collect()
+                matched.iter().filter(removes).filter_map(|index| read(index, plain)).chain(besides).collect()
             }
             None => {
                 let all = (0..self.forms.len()).filter(removes);
-                all.filter_map(|index| read(index, plain)).chain(hyphened).collect()
+                all.filter_map(|index| read(index, plain)).chain(besides).collect()
             }
         }
     }

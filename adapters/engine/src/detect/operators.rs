@@ -9,9 +9,9 @@ use std::{
 };
 
 use serde::Deserialize;
-use waybill_schemas::CarrierSlug;
+use waybill_schemas::{CarrierSlug, number::Hyphens};
 
-use super::NumberPattern;
+use super::{Form, NumberPattern};
 use crate::{
     adapter::{Adapter, Files, Phrases, parse},
     error::{AdapterError, Fault},
@@ -41,7 +41,22 @@ pub(crate) struct Operator {
     pub(crate) country: String,
     pub(crate) name: String,
     pub(crate) slug: CarrierSlug,
-    pub(super) form: NumberPattern,
+    services: Arc<BTreeMap<String, String>>,
+    /// Made when a number of the country is seen: most never are.
+    form: OnceLock<Option<Form>>,
+}
+
+impl Operator {
+    fn make_form(&self) -> Result<Form, Fault> {
+        let pattern = NumberPattern::s10(&self.country, &self.services)?;
+        let (carrier, name) = (self.slug.clone(), self.name.clone());
+        Ok(Form { carrier, name, hyphens: Hyphens::Remove, pattern })
+    }
+
+    /// The form of its international numbers.
+    pub(super) fn form(&self) -> Option<&Form> {
+        self.form.get_or_init(|| self.make_form().ok()).as_ref()
+    }
 }
 
 fn read() -> Result<Vec<Operator>, AdapterError> {
@@ -49,14 +64,14 @@ fn read() -> Result<Vec<Operator>, AdapterError> {
     if written.format != 1 {
         return Err(AdapterError::new(FILE, "write format: 1"));
     }
-    let services: Vec<(&str, &str)> = written.services.iter().map(|(code, name)| (&**code, &**name)).collect();
+    let services = Arc::new(written.services);
     let operator = |(country, operator): (&String, &WrittenOperator)| {
         if country.len() != 2 || !country.bytes().all(|byte| byte.is_ascii_uppercase()) {
             return Err(Fault::new(country, "a country is two letters").within(FILE, TEXT));
         }
-        let form = NumberPattern::s10(country, &services).map_err(|fault| fault.within(FILE, TEXT))?;
         let (name, slug) = (operator.name.clone(), operator.slug.clone());
-        Ok(Operator { country: country.clone(), name, slug, form })
+        let (country, services) = (country.clone(), Arc::clone(&services));
+        Ok(Operator { country, name, slug, services, form: OnceLock::new() })
     };
     written.operators.iter().map(operator).collect()
 }
@@ -65,6 +80,13 @@ fn read() -> Result<Vec<Operator>, AdapterError> {
 pub(crate) fn all() -> &'static [Operator] {
     static ALL: OnceLock<Vec<Operator>> = OnceLock::new();
     ALL.get_or_init(|| read().unwrap_or_default())
+}
+
+/// Operators of the country that ends an international postal number; none for numbers of another shape.
+pub(super) fn of_number(number: &str) -> impl Iterator<Item = &'static Operator> {
+    let country =
+        number.get(11..).filter(|country| number.len() == 13 && country.bytes().all(|byte| byte.is_ascii_uppercase()));
+    all().iter().filter(move |operator| country == Some(operator.country.as_str()))
 }
 
 /// The operator of this slug as a carrier without a source.
@@ -99,7 +121,9 @@ mod tests {
             assert_eq!(made.basis, crate::Basis::Contact);
             assert!(made.sources.is_empty());
             let valid = format!("RB12345678{}{}", 5, operator.country);
-            assert_eq!(operator.form.read(&valid).unwrap().verdict, crate::CheckDigit::Valid, "{}", operator.country);
+            let form = operator.make_form().unwrap();
+            assert_eq!(form.pattern.read(&valid).unwrap().verdict, crate::CheckDigit::Valid, "{}", operator.country);
+            assert!(of_number(&valid).any(|of| of.slug == operator.slug));
         }
     }
 }
