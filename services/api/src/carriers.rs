@@ -26,6 +26,10 @@ pub struct CarrierInfo {
     pub languages: Vec<String>,
     /// Whether it is switched on.
     pub enabled: bool,
+    /// Why it is not asked.
+    pub why_not: Option<String>,
+    /// Requests that one look needs if nothing is redirected.
+    pub requests_per_look: u32,
     /// Parameters that every look-up needs beyond the number.
     pub needs: Vec<String>,
     /// The budget that it spends.
@@ -74,6 +78,10 @@ pub trait CarrierDirectory: Send + Sync {
     fn extract(&self, text: &str) -> Vec<DetectedNumber>;
     /// What the topics say of a carrier's budget now: `{fetcher, scheduler}`, each an object or null.
     fn state(&self, carrier: &CarrierSlug) -> Value;
+    /// Which versions of its adapter this process has: `{version, mapping_version, candidate, refused}`.
+    fn adapter(&self, _carrier: &CarrierSlug) -> Value {
+        Value::Null
+    }
     /// The operator's policy in force.
     fn policy(&self, carrier: &CarrierSlug) -> CarrierPolicy;
     /// Writes an operator's policy; it is in force everywhere once the topic has been read.

@@ -28,7 +28,6 @@ use waybill_schemas::{
     layout::Layout,
     limits::{MAX_NUMBERS_PER_POST, MAX_POST_BYTES},
     number::Hyphens,
-    politeness::BudgetOverride,
     topics::{TopicPrefix, names},
 };
 
@@ -36,8 +35,9 @@ use crate::{
     auth::{Access, AuthError, Refusal},
     carriers::CarrierDirectory,
     config::ApiConfig,
-    detection,
+    detection, health,
     lookups::{self, Kept},
+    patch,
     pending::{Ordered, Pending},
     problem::Problem,
     register::{self, Entry, Order},
@@ -93,20 +93,20 @@ pub(crate) struct Shared {
     pub(crate) access: Access,
     pub(crate) pending: Mutex<Pending>,
     pub(crate) room: Semaphore,
-}
-
     pub(crate) lookups: Mutex<Kept>,
     pub(crate) streams: Arc<Semaphore>,
+}
+
 impl Shared {
     pub(crate) fn pending<T>(&self, look: impl FnOnce(&mut Pending) -> T) -> T {
         look(&mut self.pending.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
 
     pub(crate) fn lookups<T>(&self, look: impl FnOnce(&mut Kept) -> T) -> T {
         look(&mut self.lookups.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
 pub(crate) type App = State<Arc<Shared>>;
 
 /// Serves until shutdown.
@@ -120,10 +120,10 @@ pub async fn run(deps: Deps, listener: TcpListener, shutdown: CancellationToken)
         access,
         pending: Mutex::new(Pending::new(deps.config.pending_limit)),
         room: Semaphore::new(deps.config.concurrency.max(1)),
-        deps,
-    });
         lookups: Mutex::default(),
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        deps,
+    });
     component.ready();
     let followers = follow_commands(Arc::clone(&shared), component, shutdown.clone());
     let stop = shutdown.clone();
@@ -335,17 +335,17 @@ async fn order_known(
         destination: None,
         ordered_at: None,
         until: None,
+        settling: None,
     };
     send(shared, vec![command]).await?;
-        settling: None,
     Ok((StatusCode::ACCEPTED, Json(json!({ "carrier": key.carrier, "number": key.number, "ordered": kind }))))
 }
 
 fn describe(shared: &Shared, slug: &CarrierSlug) -> Option<Value> {
-    let info = shared.deps.carriers.find(slug)?;
-    let mut described = serde_json::to_value(&info).unwrap_or_default();
-    described["state"] = shared.deps.carriers.state(slug);
-    Some(described)
+    let carriers = &shared.deps.carriers;
+    let info = carriers.find(slug)?;
+    let lifted_at = carriers.policy(slug).lifted_at;
+    Some(health::described(json!(info), carriers.state(slug), &carriers.adapter(slug), lifted_at))
 }
 
 async fn carriers(State(shared): App) -> Json<Value> {
@@ -364,46 +364,22 @@ async fn carrier(State(shared): App, Path(slug): Path<String>) -> Result<Json<Va
     Ok(Json(describe(&shared, &slug).unwrap_or_default()))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CarrierPatch {
-    #[serde(default)]
-    enabled: Option<bool>,
-    #[serde(default)]
-    budget: Option<BudgetOverride>,
-    /// Lifts the mark `refuses_automation`.
-    #[serde(default)]
-    lift: bool,
-}
-
 async fn patch_carrier(
     State(shared): App,
     Path(slug): Path<String>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     let slug = known_carrier(&shared, &slug)?;
-    let patch: CarrierPatch = parse(&body)?;
-    let mut policy = shared.deps.carriers.policy(&slug);
-    policy.enabled = patch.enabled.or(policy.enabled);
-    if let Some(budget) = patch.budget {
-        let info = shared.deps.carriers.find(&slug);
-        let checked = info.map_or(Ok(()), |info| info.budget.with(&budget).check());
-        checked.map_err(|error| {
-            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "budget_invalid", format!("budget: {error}"))
-        })?;
-        let now = &mut policy.budget;
-        now.rate_per_second = budget.rate_per_second.or(now.rate_per_second);
-        now.burst = budget.burst.or(now.burst);
-        now.concurrency = budget.concurrency.or(now.concurrency);
-        now.daily_quota = budget.daily_quota.or(now.daily_quota.take());
-        now.min_interval_s = budget.min_interval_s.or(now.min_interval_s);
-        now.max_interval_s = budget.max_interval_s.or(now.max_interval_s);
-    }
-    if patch.lift {
-        policy.lifted_at = Some(shared.deps.clocks.wall());
-    }
-    let written = shared.deps.carriers.set_policy(&slug, policy.clone()).await;
+    let carriers = &shared.deps.carriers;
+    let about = patch::About {
+        budget: carriers.find(&slug).map(|info| info.budget).unwrap_or_default(),
+        candidate: carriers.adapter(&slug)["candidate"]["version"].as_str().map(str::to_owned),
+        now: shared.deps.clocks.wall(),
+    };
+    let policy = patch::applied(carriers.policy(&slug), parse(&body)?, &about)?;
+    let written = carriers.set_policy(&slug, policy.clone()).await;
     written.map_err(|error| Problem::log_unavailable(&error))?;
+    tracing::info!(carrier = %slug, policy = %json!(policy), "api.carrier_policy_changed");
     Ok((StatusCode::ACCEPTED, Json(json!({ "carrier": slug, "policy": policy }))))
 }
 
@@ -440,8 +416,6 @@ async fn follow_commands(
                 None => {
                     let bounds = shared.deps.log.bounds(&at).await.map_err(failed)?;
                     let stored = stored.get(&partition).copied().unwrap_or(bounds.first);
-            // Between owners of numbers: nobody registered anything by them.
-            let command = command.filter(|one| !matches!(one.kind, CommandKind::Probe | CommandKind::Probed));
                     stored.clamp(bounds.first, bounds.next)
                 }
             };
@@ -464,6 +438,8 @@ async fn follow_one(shared: &Shared, at: TopicPartition, mut from: u64) -> Resul
         let batch = shared.deps.log.read(read).await?;
         for record in &batch.records {
             let command = record.value.as_ref().and_then(|value| serde_json::from_slice::<Command>(value).ok());
+            // Between owners of numbers: nobody registered anything by them.
+            let command = command.filter(|one| !matches!(one.kind, CommandKind::Probe | CommandKind::Probed));
             if let Some(command) = command {
                 let at = record.append_time;
                 let ordered = Ordered { partition, offset: record.offset, at, kind: command.kind };

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     /// Work with carriers' adapters.
     #[command(subcommand)]
     Adapter(Adapter),
+    /// Show how each carrier is: state, budget, robots.txt, alarms; and what each budget can carry.
+    Carriers(Carriers),
     /// Work with topics.
     #[command(subcommand)]
     Topics(Topics),
@@ -88,11 +90,11 @@ pub(crate) struct Track {
 pub(crate) struct Detect {
     /// Numbers, as typed; without any, lines of standard input are read.
     pub numbers: Vec<String>,
-    /// Print a JSON object a line.
-    #[arg(long)]
     /// Look for numbers in what is given, as in a pasted text.
     #[arg(long)]
     pub text: bool,
+    /// Print a JSON object a line.
+    #[arg(long)]
     pub json: bool,
     #[command(flatten)]
     pub common: Common,
@@ -138,6 +140,41 @@ pub(crate) struct Parse {
     pub bodies: Vec<String>,
     #[command(flatten)]
     pub common: Common,
+}
+
+/// `waybill carriers …`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = false)]
+pub(crate) struct Carriers {
+    /// Which question; left out, all carriers are listed.
+    #[command(subcommand)]
+    pub command: Option<CarriersCommand>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The API to ask, e.g. http://127.0.0.1:8080 (its key in WAYBILL_API_KEY); left out, that of the process which holds the
+    /// data directory.
+    #[arg(long, global = true, value_name = "URL")]
+    pub api: Option<String>,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// Questions about carriers.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CarriersCommand {
+    /// Show one carrier in full.
+    Show {
+        /// Its slug.
+        slug: String,
+    },
+    /// Show how many numbers each budget can carry at which interval.
+    Plan,
+    /// Lift the mark of a carrier that refused automation, once it agrees.
+    Lift {
+        /// Its slug.
+        slug: String,
+    },
 }
 
 /// `waybill topics …`.

@@ -167,6 +167,7 @@ impl Config {
             let slug: CarrierSlug = name.replace('_', "-").parse().with_context(|| format!("carriers.{name}"))?;
             self.fetcher.carriers.insert(slug, carrier.clone());
         }
+        self.fetcher.overlays.clone_from(&self.adapters);
         self.fetcher.check()?;
         Ok(())
     }

@@ -61,10 +61,11 @@ pub(crate) async fn run(mut config: Config, own_dir: bool, run_for: Option<Durat
     let simulator = start_simulator(&config.demo, &dir, journey)?;
     let carriers = route_to(&simulator, &mut config)?;
     let catalog = Catalog::load(&config.adapters)?.with_dir(&sim::CARRIERS)?;
+    let base = Catalog::embedded()?.with_dir(&sim::CARRIERS)?;
 
     let marker = dir.join(REGISTERED);
     let at = Some(format!("http://{}", simulator.addr()));
-    let running = Standalone::start(config, Setup { dir, catalog, journey, simulator: at }).await?;
+    let running = Standalone::start(config, Setup { dir, catalog, base, journey, simulator: at }).await?;
     let (api, sql) = (&running.holder.api, &running.holder.sql);
     writeln!(stdout(), "waybill demo: API {api}, SQL {sql} (database waybill)")?;
     if !marker.exists() {

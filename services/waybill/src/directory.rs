@@ -1,16 +1,20 @@
 //! One view of the carriers for every service: their adapters, the configuration, and the operator's live policies.
 
-use std::sync::Arc;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use waybill_adapters::{Adapter, Candidate, Catalog, Detected};
+use waybill_adapters::{Adapter, Candidate, Catalog, Detected, LiveCatalog};
 use waybill_api::{CarrierDirectory, CarrierInfo, DetectedNumber, Offer};
 use waybill_fetcher::{Policies, requests_of_a_look};
 use waybill_log::{Headers, LogError, NewRecord, SharedLog, TopicPartition};
 use waybill_scheduler::{CarrierTerms, Carriers, Switch};
 use waybill_schemas::{
     BudgetName, CarrierSlug,
+    drift::DriftRules,
     layout::{CARRIER_POLICY_PREFIX, Layout},
     number::NumberError,
     politeness::{Budget, CarrierPolicy},
@@ -21,8 +25,8 @@ use crate::{config::Config, follow::Table};
 
 /// Carriers with everything that is known of them. Cheap to share.
 pub(crate) struct Directory {
-    /// The adapters.
-    pub catalog: Arc<Catalog>,
+    /// The adapters, live.
+    pub catalog: LiveCatalog,
     /// The configuration.
     pub config: Config,
     /// The operator's policies, live.
@@ -43,6 +47,38 @@ impl Directory {
         value.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default()
     }
 
+    /// What the scheduler keeps of how a carrier's adapter fits.
+    fn health_of(&self, carrier: &CarrierSlug) -> Value {
+        let budget = self.layout.budget_of(carrier);
+        let state = self.states.get(&format!("{budget}/scheduler")).unwrap_or_default();
+        state["carriers"][carrier.as_str()].clone()
+    }
+
+    /// Which versions of a carrier's adapter this process has, and what it refused.
+    fn adapter_state(&self, carrier: &CarrierSlug) -> Value {
+        let now = self.catalog.now();
+        let version =
+            |adapter: &Adapter| json!({ "version": adapter.version, "mapping_version": adapter.mapping.version });
+        let own = self.config.fetcher.carriers.get(carrier).and_then(|own| own.canary.as_ref());
+        let wish = self.policy_of(carrier).canary.unwrap_or_default();
+        let candidate = now.candidates.get(carrier).map(|adapter| {
+            let mut shown = version(adapter);
+            shown["share"] = json!(wish.share.or(own.map(|own| own.share)).unwrap_or(0.0));
+            shown["mode"] = json!(wish.mode.or(own.map(|own| own.mode)).unwrap_or_default());
+            shown["promoted"] = json!(wish.promote.as_deref() == Some(adapter.version.as_str()));
+            shown
+        });
+        let refused = [carrier.to_string(), format!("{carrier} (candidate)")];
+        let refused = refused.iter().find_map(|name| now.refused.get(name)).map(|refused| {
+            let error = &refused.error;
+            json!({ "file": error.file, "line": error.line, "problem": error.problem, "at": refused.at })
+        });
+        let mut shown = now.catalog.get(carrier).map_or(Value::Null, |adapter| version(&adapter));
+        shown["candidate"] = json!(candidate);
+        shown["refused"] = json!(refused);
+        shown
+    }
+
     fn budget_of(&self, adapter: &Adapter) -> Budget {
         let configured = self.config.fetcher.carriers.get(&adapter.slug);
         let budget = configured.map_or_else(|| adapter.budget.clone(), |carrier| adapter.budget.with(&carrier.budget));
@@ -51,11 +87,7 @@ impl Directory {
 
     /// Requests of one look; the error says why the carrier is not asked.
     fn requests(&self, carrier: &CarrierSlug) -> Result<u32, String> {
-        requests_of_a_look(&self.catalog, &self.config.fetcher, carrier, &self.policy_of(carrier))
-    }
-
-    fn is_enabled(&self, adapter: &Adapter) -> bool {
-        self.requests(&adapter.slug).is_ok()
+        requests_of_a_look(&self.catalog.catalog(), &self.config.fetcher, carrier, &self.policy_of(carrier))
     }
 
     fn offered(&self, detected: Detected, carrier: Option<CarrierSlug>) -> DetectedNumber {
@@ -68,13 +100,16 @@ impl Directory {
     }
 
     fn info(&self, adapter: &Adapter) -> CarrierInfo {
+        let requests = self.requests(&adapter.slug);
         CarrierInfo {
             slug: adapter.slug.clone(),
             name: adapter.name.clone(),
             basis: adapter.basis.as_str().to_owned(),
             sources: adapter.sources.iter().map(|source| source.name.clone()).collect(),
             languages: adapter.languages.clone(),
-            enabled: self.is_enabled(adapter),
+            enabled: requests.is_ok(),
+            why_not: requests.as_ref().err().cloned(),
+            requests_per_look: requests.unwrap_or(1).max(1),
             needs: adapter.needs.clone(),
             budget_name: self.layout.budget_of(&adapter.slug),
             budget: self.budget_of(adapter),
@@ -95,16 +130,16 @@ impl CarrierDirectory for Directory {
     }
 
     fn list(&self) -> Vec<CarrierInfo> {
-        self.catalog.all().map(|adapter| self.info(adapter)).collect()
+        self.catalog.catalog().all().map(|adapter| self.info(adapter)).collect()
     }
 
     fn detect(&self, typed: &str) -> Result<DetectedNumber, NumberError> {
-        let choice = self.catalog.detector().choose(typed, |carrier| self.requests(carrier).is_ok())?;
+        let choice = self.catalog.catalog().detector().choose(typed, |carrier| self.requests(carrier).is_ok())?;
         Ok(self.offered(choice.detected, choice.carrier))
     }
 
     fn extract(&self, text: &str) -> Vec<DetectedNumber> {
-        let found = self.catalog.detector().extract(text).into_iter();
+        let found = self.catalog.catalog().detector().extract(text).into_iter();
         // Each again by itself, for which of its carriers may be taken at once.
         found.filter_map(|detected| self.detect(detected.number.as_str()).ok()).collect()
     }
@@ -121,6 +156,10 @@ impl CarrierDirectory for Directory {
         self.policy_of(carrier)
     }
 
+    fn adapter(&self, carrier: &CarrierSlug) -> Value {
+        self.adapter_state(carrier)
+    }
+
     async fn set_policy(&self, carrier: &CarrierSlug, policy: CarrierPolicy) -> Result<(), LogError> {
         let value = serde_json::to_vec(&policy).map_err(|error| LogError::Unavailable(error.to_string()))?;
         let record = NewRecord {
@@ -129,7 +168,9 @@ impl CarrierDirectory for Directory {
             value: Some(value.into()),
             headers: Headers::new(),
         };
-        self.log.produce(vec![record]).await.into_iter().try_for_each(|answer| answer.map(|_| ()))
+        self.log.produce(vec![record]).await.into_iter().try_for_each(|answer| answer.map(|_| ()))?;
+        self.policies.put(&format!("{CARRIER_POLICY_PREFIX}{carrier}"), json!(policy));
+        Ok(())
     }
 }
 
@@ -146,6 +187,11 @@ impl Policies for Directory {
     fn carrier(&self, carrier: &CarrierSlug) -> CarrierPolicy {
         self.policy_of(carrier)
     }
+
+    fn stopped_candidate(&self, carrier: &CarrierSlug) -> Option<String> {
+        let trial = &self.health_of(carrier)["trial"];
+        trial["stopped"].is_object().then(|| trial["version"].as_str().map(str::to_owned)).flatten()
+    }
 }
 
 impl Carriers for Directory {
@@ -157,5 +203,19 @@ impl Carriers for Directory {
             requests_per_attempt: requests.as_ref().copied().unwrap_or(1),
             switch: if requests.is_ok() { Switch::On } else { Switch::Off },
         })
+    }
+
+    fn drift(&self, carrier: &CarrierSlug) -> DriftRules {
+        let rules = self.config.fetcher.drift;
+        self.config.fetcher.carriers.get(carrier).map_or(rules, |own| rules.with(&own.drift))
+    }
+
+    fn revision(&self, carrier: &CarrierSlug) -> u64 {
+        let Some(adapter) = self.catalog.get(carrier) else { return 0 };
+        let policy = self.policy_of(carrier);
+        let promoted = policy.canary.and_then(|canary| canary.promote);
+        let mut hasher = DefaultHasher::new();
+        (&adapter.version, promoted, policy.lifted_at, self.requests(carrier).is_ok()).hash(&mut hasher);
+        hasher.finish()
     }
 }

@@ -23,6 +23,11 @@ impl Table {
         self.values.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
+    /// What this process has just written itself, so that it reads its own orders at once; following puts everything right.
+    pub(crate) fn put(&self, key: &str, value: serde_json::Value) {
+        self.values.write().unwrap_or_else(PoisonError::into_inner).insert(key.to_owned(), value);
+    }
+
     fn apply(&self, batch: &Batch) {
         let mut values = self.values.write().unwrap_or_else(PoisonError::into_inner);
         for record in &batch.records {

@@ -1,6 +1,7 @@
 //! The `waybill` program: composition only. Every service is a library; this puts them together.
 
 mod adapter_cmd;
+mod carriers_cmd;
 mod cli;
 mod config;
 mod datadir;
@@ -9,6 +10,7 @@ mod detect_cmd;
 mod directory;
 mod follow;
 mod layout;
+mod reload;
 mod standalone;
 mod topics_cmd;
 mod track;
@@ -90,6 +92,13 @@ fn run(command: Command) -> Result<ExitCode> {
             let config = Config::load(&order.common)?;
             adapter_cmd::parse(&Catalog::load(&config.adapters)?, &order, &mut out)
         }
+        Command::Carriers(order) => {
+            drop(out);
+            return block_on(async move {
+                carriers_cmd::run(order, &mut stdout()).await?;
+                Ok(ExitCode::SUCCESS)
+            });
+        }
         Command::Topics(Topics::List) => topics_cmd::list(&mut out),
         Command::Topics(Topics::Tail { topic, last, common }) => {
             drop(out);
@@ -152,7 +161,8 @@ async fn run_standalone(order: cli::Standalone) -> Result<ExitCode> {
     let catalog = Catalog::load(&config.adapters)?;
     let dir = DataDir::take(&config.data_dir)?;
     let journey = dir.journey(JourneyScale::REAL)?;
-    let running = Standalone::start(config, Setup { dir, catalog, journey, simulator: None }).await?;
+    let base = Catalog::embedded()?;
+    let running = Standalone::start(config, Setup { dir, catalog, base, journey, simulator: None }).await?;
     let mut out = stdout();
     writeln!(
         out,

@@ -9,7 +9,7 @@ use std::{ffi::OsString, future::Future, net::SocketAddr, sync::Arc, time::Durat
 use anyhow::{Context, Result, anyhow};
 use tokio::{net::TcpListener, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
-use waybill_adapters::Catalog;
+use waybill_adapters::{Catalog, LiveCatalog};
 use waybill_clickhouse::{
     client::{self, ClientOptions},
     embedded::{EmbeddedClickHouse, EmbeddedConfig},
@@ -31,6 +31,7 @@ use crate::{
     directory::{Directory, layout_of},
     follow::Table,
     layout,
+    reload::Reloader,
 };
 
 /// The hidden first argument of the process that holds ClickHouse's engine.
@@ -42,8 +43,10 @@ const DRAIN: Duration = Duration::from_secs(15);
 pub(crate) struct Setup {
     /// The data directory, held by this process.
     pub dir: DataDir,
-    /// The carriers.
+    /// The carriers, overlays included.
     pub catalog: Catalog,
+    /// The program's own carriers, which overlays lie over.
+    pub base: Catalog,
     /// How journey time follows wall time.
     pub journey: JourneyScale,
     /// Where simulated carriers answer, to be told to whoever asks.
@@ -181,8 +184,14 @@ impl Standalone {
         let serving = admin::serve(admin_listener, health.clone(), metrics, shutdown.clone(), closed.clone());
         spawn(&mut tasks, "admin", serving);
 
-        let catalog = Arc::new(setup.catalog);
+        let catalog = setup.catalog;
         let (embedded, prefix, layout, policies, policy_places) = open_log(&config, &dir, clocks, &catalog).await?;
+        let catalog = LiveCatalog::from(catalog);
+        let reloader = Reloader::new(catalog.clone(), setup.base, &config, &layout, clocks);
+        // Candidates are loaded here; what is wrong with one keeps nothing from starting.
+        let first = reloader.clone();
+        tokio::task::spawn_blocking(move || drop(first.reload())).await?;
+        spawn(&mut tasks, "reloading of adapters", reloader.run(shutdown.clone()));
         let log: SharedLog = embedded.clone();
         spawn(&mut tasks, "log maintenance", maintain(embedded, clocks, shutdown.clone()));
         let carriers_topic = prefix.of(names::CARRIERS);
@@ -200,7 +209,7 @@ impl Standalone {
         migrate(&store.writer).await.context("ClickHouse's tables")?;
 
         let directory = Arc::new(Directory {
-            catalog: Arc::clone(&catalog),
+            catalog: catalog.clone(),
             config: config.clone(),
             policies,
             states,
@@ -235,7 +244,7 @@ impl Standalone {
                     topics: prefix.clone(),
                     layout: layout.clone(),
                     clocks,
-                    catalog: Arc::clone(&catalog),
+                    catalog: catalog.clone(),
                     policies: directory.clone(),
                     member: member.clone(),
                     health: health.clone(),
