@@ -70,7 +70,8 @@ fn simulator() -> (Simulator, Vec<Parcel>) {
         let quiet = !appears.iter().any(|at| (now - 5 * MINUTE..now + 30 * MINUTE).contains(at));
         begun && quiet && appears.last().is_some_and(|last| *last > now)
     };
-    let readable = |parcel: &&Parcel| parcel.carrier == CARRIER && !parcel.page_changes && parcel.end != End::Unreadable;
+    let readable =
+        |parcel: &&Parcel| parcel.carrier == CARRIER && !parcel.page_changes && parcel.end != End::Unreadable;
     let parcels = plan.parcels().iter().filter(readable).filter(on_its_way).take(40).cloned().collect::<Vec<_>>();
     assert!(parcels.len() >= 15, "{} parcels", parcels.len());
     (sim, parcels)

@@ -188,7 +188,7 @@ fn not_text(file: &str) -> AdapterError {
     AdapterError::new(file, "is not UTF-8; save it as UTF-8")
 }
 
-fn embedded_phrases() -> Result<Phrases, AdapterError> {
+pub(crate) fn embedded_phrases() -> Result<Phrases, AdapterError> {
     let mut phrases = Phrases::new();
     for file in PHRASES.files() {
         let text = file.contents_utf8().ok_or_else(|| not_text(&file.path().display().to_string()))?;

@@ -12,6 +12,7 @@ mod catalog;
 mod charset;
 mod countries;
 pub mod detect;
+pub mod draft;
 mod error;
 pub mod examples;
 pub mod explain;

@@ -233,6 +233,7 @@ impl Desk {
             seen_at: now.journey,
             not_before: None,
             feedback: Feedback::default(),
+            probed: None,
             memories: Memories::default(),
         })
     }

@@ -12,7 +12,7 @@ use waybill_schemas::{
 };
 
 use super::{Book, Now};
-use crate::why::Rule;
+use crate::{entry::Entry, why::Rule};
 
 impl Book {
     /// Takes over what the last owner kept of a budget's carriers.
@@ -62,22 +62,23 @@ impl Book {
             let budget = self.carriers[*index].budget;
             self.budgets[budget].credit.unblock();
         }
-        let hopeless = |rule| {
-            matches!(
-                rule,
-                Rule::Retry(OutcomeClass::Unreadable | OutcomeClass::AdapterDisabled | OutcomeClass::RefusesAutomation)
-            )
+        use OutcomeClass::{AdapterDisabled, Deferred, RefusesAutomation, Unreadable};
+        let waits = |entry: &Entry| match entry.rule {
+            Rule::Retry(Unreadable | AdapterDisabled | RefusesAutomation) => entry.due > now.journey,
+            // The fetcher gave it back until the carrier is asked again, which may be now.
+            Rule::Again(Deferred) => entry.not_before() > now.wall,
+            _ => false,
         };
         let waiting: Vec<u32> = (0u32..)
             .zip(&self.entries)
             .filter_map(|(id, entry)| Some((id, entry.as_ref()?)))
-            .filter(|(_, entry)| entry.stop.is_none() && changed.contains(&usize::from(entry.carrier)))
-            .filter(|(_, entry)| hopeless(entry.rule) && entry.due > now.journey)
+            .filter(|(_, entry)| entry.stop.is_none() && changed.contains(&usize::from(entry.carrier)) && waits(entry))
             .map(|(id, _)| id)
             .collect();
         for id in waiting {
             self.change(id, now, |entry, _| {
-                entry.due = now.journey;
+                entry.due = entry.due.min(now.journey);
+                entry.set_not_before(None);
                 entry.wait_ms = 0;
             });
         }

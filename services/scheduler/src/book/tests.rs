@@ -21,6 +21,7 @@ use super::{
 };
 use crate::terms::{CarrierTerms, Switch};
 
+mod health;
 mod settling;
 
 const START: i64 = 1_700_000_000_000;

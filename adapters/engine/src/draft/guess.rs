@@ -1,0 +1,128 @@
+//! Guesses about single columns: the format of their times, and the charset of undeclared bytes.
+
+use crate::{format::Format, names};
+
+/// Date and time in one, then dates, then times of day; the first that fits all wins, so the more exact come first.
+const WHOLE: [&str; 37] = [
+    "iso",
+    "%Q",
+    "%s",
+    "/Date(%Q[%z])/",
+    "%Y-%m-%d[,] %H:%M[:%S[.%f]][ %z]",
+    "%Y/%m/%d[,] %H:%M[:%S][ %z]",
+    "%Y.%m.%d[.][,] %H:%M[:%S]",
+    "%d.%m.%Y[,] [um ]%H:%M[:%S][ Uhr]",
+    "%d-%m-%Y[,] %H:%M[:%S]",
+    "%d/%m/%Y[,] [at ][à ]%H:%M[:%S]",
+    "%m/%d/%Y[,] [at ]%H:%M[:%S]",
+    "%d/%m/%Y[,] [at ]%I:%M[:%S] %p",
+    "%m/%d/%Y[,] [at ]%I:%M[:%S] %p",
+    "%m-%d-%Y[,] %I:%M[:%S] %p",
+    "%d-%m-%Y[,] %I:%M[:%S] %p",
+    "%d.%m.%y[,] %H:%M[:%S]",
+    "%d/%m/%y[,] %H:%M[:%S]",
+    "[%a[,] ]%d[.] %b[,] %Y[,] [at ]%I:%M[:%S] %p",
+    "[%a[,] ]%d[.] %b[,] %Y[,] [at ]%H:%M[:%S][ %z]",
+    "[%a[,] ]%b %d[,] %Y[,] [at ]%I:%M[:%S] %p",
+    "[%a[,] ]%b %d[,] %Y[,] [at ]%H:%M[:%S]",
+    "%d-%b-%Y[,] %H:%M[:%S]",
+    "%d-%b-%Y[,] %I:%M[:%S] %p",
+    "%H:%M[:%S][,] %d-%b-%Y",
+    "%H:%M[:%S][,] %d %b %Y",
+    "%H:%M[:%S][,] %d.%m.%Y",
+    "%H:%M[:%S][,] %d/%m/%Y",
+    "%I:%M[:%S] %p[,] %b %d[,] %Y",
+    "%I:%M[:%S] %p[,] %d %b %Y",
+    "%Y年%m月%d日 %H:%M[:%S]",
+    "%Y年%m月%d日 %H時%M分",
+    "%Y년 %m월 %d일 %H:%M[:%S]",
+    "%Y%m%d%H%M%S",
+    "%Y%m%d %H%M[%S]",
+    "%Y-%m-%d-%H.%M[.%S]",
+    "%Y-%m-%d %I:%M[:%S] %p",
+    "%Y.%m.%d %p %I:%M",
+];
+const DATES: [&str; 18] = [
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+    "%Y.%m.%d[.]",
+    "%d.%m.%Y",
+    "%d/%m/%Y",
+    "%m/%d/%Y",
+    "%d-%m-%Y",
+    "%d.%m.%y",
+    "%d/%m/%y",
+    "[%a[,] ]%d[.] %b[,] %Y",
+    "[%a[,] ]%b %d[,] %Y",
+    "%d-%b-%Y",
+    "%d-%b-%y",
+    "%Y年%m月%d日",
+    "%Y년 %m월 %d일",
+    "%Y%m%d",
+    "[%a[,] ]%d[.] %b",
+    "[%a[,] ]%b %d",
+];
+const CLOCKS: [&str; 9] = [
+    "%I:%M[:%S] %p", "%H:%M[:%S][ %z]", "%* %I:%M[:%S] %p", "%* %H:%M[:%S]", "%H:%M[:%S] Uhr", "%Hh%M", "%H.%M", "%H%M%S", "%H%M"];
+
+/// What the times of a column are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Times {
+    pub(super) format: String,
+    pub(super) part: Part,
+    /// The language of its month names, where it is not English.
+    pub(super) language: Option<String>,
+    /// Another format fits as well: day and month cannot be told apart.
+    pub(super) ambiguous: bool,
+}
+
+/// How much of a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Whole,
+    Date,
+    Clock,
+}
+
+/// The format that a column's texts are in; a few may be something else.
+pub(super) fn times(texts: &[&str], languages: &[String]) -> Option<Times> {
+    if texts.is_empty() {
+        return None;
+    }
+    let parts = [(Part::Whole, &WHOLE[..]), (Part::Date, &DATES[..]), (Part::Clock, &CLOCKS[..])];
+    for (part, formats) in parts {
+        let mut fitting = formats.iter().filter_map(|format| fits(format, texts, languages).map(|how| (*format, how)));
+        let Some((format, language)) = fitting.next() else { continue };
+        let swapped = [format.replacen("%d", "%x", 1).replacen("%m", "%d", 1).replacen("%x", "%m", 1)];
+        let ambiguous = format.contains("%m") && fitting.any(|(other, _)| swapped.iter().any(|swap| swap == other));
+        return Some(Times { format: format.to_owned(), part, language, ambiguous });
+    }
+    None
+}
+
+/// Whether nearly all texts are in a format; with the language that its names need.
+fn fits(format: &str, texts: &[&str], languages: &[String]) -> Option<Option<String>> {
+    let variants = Format::compile(format).ok()?;
+    let share = |language: &[String]| {
+        let fitting = texts.iter().filter(|text| variants.iter().any(|variant| variant.parse(text.trim(), language).is_some()));
+        fitting.count() * 10 >= texts.len() * 8
+    };
+    if share(&["en".to_owned()]) {
+        return Some(None);
+    }
+    if !format.contains("%b") {
+        return None;
+    }
+    let said = languages.iter().map(String::as_str).filter(|language| names::LANGUAGES.contains(language));
+    let all = said.chain(names::LANGUAGES);
+    all.map(str::to_owned).find(|language| share(std::slice::from_ref(language))).map(Some)
+}
+
+/// A charset for bytes that declare none and are not UTF-8: the one whose reading holds no signs that texts do not have.
+pub(super) fn charset(body: &[u8]) -> Option<&'static str> {
+    ["euc-kr", "shift_jis", "gb18030", "windows-1252"].into_iter().find(|name| {
+        let Some(encoding) = encoding_rs::Encoding::for_label(name.as_bytes()) else { return false };
+        let decoded = encoding.decode_without_bom_handling_and_without_replacement(body);
+        decoded.is_some_and(|text| !text.chars().any(|c| ('\u{e000}'..='\u{f8ff}').contains(&c)))
+    })
+}

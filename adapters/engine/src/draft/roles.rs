@@ -1,0 +1,188 @@
+//! Which of the things that repeat are the events, and what each column is.
+
+use super::{
+    Candidate, Column,
+    guess::{self, Part, Times},
+};
+
+/// Words that columns of each kind are called by, in the languages that carriers print.
+const OF_TEXT: [&str; 25] = [
+    "status", "event", "desc", "activity", "text", "message", "detail", "remark", "scan", "what", "info", "history",
+    "vorgang", "ereignis", "libell", "statut", "estado", "evento", "stato", "keterangan", "처리", "상태", "状态", "状況",
+    "operation",
+];
+const OF_PLACE: [&str; 23] = [
+    "location", "place", "city", "facility", "depot", "office", "branch", "where", "station", "site", "hub", "area",
+    "ort", "bran", "lieu", "lugar", "ciudad", "luogo", "lokasi", "kota", "위치", "发生地", "plaats",
+];
+const OF_CODE: [&str; 5] = ["code", "statusid", "eventid", "typeid", "reason"];
+/// What is shown beside the words.
+const OF_PICTURES: [&str; 4] = ["img", "icon", "url", "color"];
+/// Columns that tell of people are left alone.
+const OF_PEOPLE: [&str; 12] = [
+    "recipient", "receiver", "signed", "signature", "consignee", "name", "phone", "email", "penerima", "empf", "driver",
+    "user",
+];
+const OF_TIME: [&str; 10] = ["time", "date", "when", "datum", "fecha", "data", "tanggal", "일시", "时间", "heure"];
+
+/// The events of an answer, column by column.
+#[derive(Debug, Clone)]
+pub(super) struct Events {
+    pub(super) candidate: Candidate,
+    /// Indices of the columns that make up the time, and the format of their texts joined.
+    pub(super) time: Option<(Vec<usize>, Times)>,
+    pub(super) text: Option<usize>,
+    pub(super) code: Option<usize>,
+    pub(super) place: Option<usize>,
+}
+
+impl Events {
+    /// The languages of the answer: what it says, then what its months need.
+    pub(super) fn languages(&self, said: &[String]) -> Vec<String> {
+        let mut all = said.to_vec();
+        let needed = self.time.as_ref().and_then(|(_, times)| times.language.clone());
+        all.extend(needed.filter(|language| !said.contains(language)));
+        if all.is_empty() {
+            all.push("en".to_owned());
+        }
+        all
+    }
+
+    fn score(&self) -> usize {
+        let rows = self.candidate.count.min(50);
+        let time = match &self.time {
+            Some((_, times)) if times.part == Part::Whole => 8,
+            Some(_) => 6,
+            None => 0,
+        };
+        let text = if self.text.is_some() { 4 } else { 0 };
+        let place = usize::from(self.place.is_some()) + usize::from(self.code.is_some());
+        // One of a kind repeats nothing; it is taken only where nothing else is.
+        let weight = if rows == 1 { 1 } else { rows + 3 };
+        if time + text < 6 { 0 } else { (time + text + place) * weight }
+    }
+}
+
+/// The candidate that looks most like events.
+pub(super) fn best(candidates: Vec<Candidate>, languages: &[String]) -> Option<Events> {
+    let all = candidates.into_iter().map(|candidate| assign(candidate, languages));
+    let mut best: Option<Events> = None;
+    for events in all.filter(|events| events.score() > 0) {
+        if best.as_ref().is_none_or(|best| events.score() > best.score()) {
+            best = Some(events);
+        }
+    }
+    best
+}
+
+fn is_called(column: &Column, words: &[&str]) -> bool {
+    let hint = column.hint.to_lowercase().replace(['-', '_', ' '], "");
+    words.iter().any(|word| hint.contains(word))
+}
+
+fn filled(column: &Column) -> Vec<&str> {
+    column.texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect()
+}
+
+fn assign(candidate: Candidate, languages: &[String]) -> Events {
+    let columns = &candidate.columns;
+    let half = candidate.count.div_ceil(2);
+    let mut found: Vec<(usize, Times)> = Vec::new();
+    for (index, column) in columns.iter().enumerate() {
+        let texts = filled(column);
+        if texts.len() >= half
+            && let Some(times) = guess::times(&texts, languages)
+            // Plain digits are times only where they are called so.
+            && (!texts.iter().all(|text| text.bytes().all(|b| b.is_ascii_digit())) || is_called(column, &OF_TIME))
+        {
+            found.push((index, times));
+        }
+    }
+    // Of several times the one that is called so; of one called so, the first.
+    let called = |(index, _): &&(usize, Times)| is_called(&columns[*index], &OF_TIME);
+    let pick = |part: Part| {
+        let of = |times: &&(usize, Times)| times.1.part == part;
+        found.iter().filter(of).find(called).or_else(|| found.iter().find(of)).cloned()
+    };
+    let time = pick(Part::Whole).map(|(index, times)| (vec![index], times)).or_else(|| {
+        let (date, times) = pick(Part::Date)?;
+        match pick(Part::Clock) {
+            Some((clock, hours)) => {
+                let language = times.language.clone();
+                let (format, ambiguous) = (format!("{}[ {}]", times.format, hours.format), times.ambiguous);
+                Some((vec![date, clock], Times { format, part: Part::Whole, language, ambiguous }))
+            }
+            None => Some((vec![date], times)),
+        }
+    });
+    let taken: Vec<usize> = found.iter().map(|(index, _)| *index).collect();
+    let free = |index: &usize| !taken.contains(index) && !is_called(&columns[*index], &OF_PEOPLE);
+    let ranked = |score: &dyn Fn(&Column) -> i64, not: &[Option<usize>]| {
+        let open = (0..columns.len()).filter(|index| free(index) && !not.contains(&Some(*index)));
+        let best = open.map(|index| (score(&columns[index]), std::cmp::Reverse(index))).max();
+        best.filter(|(score, _)| *score > 0).map(|(_, std::cmp::Reverse(index))| index)
+    };
+    let text = ranked(&text_score, &[]);
+    let place = ranked(&place_score, &[text]);
+    let code = ranked(&code_score, &[text, place]);
+    Events { time, text, code, place, candidate }
+}
+
+fn letters(texts: &[&str]) -> i64 {
+    let all: usize = texts.iter().map(|text| text.chars().filter(|c| c.is_alphabetic()).count()).sum();
+    i64::try_from(all / texts.len().max(1)).unwrap_or(0)
+}
+
+fn text_score(column: &Column) -> i64 {
+    let texts = filled(column);
+    if texts.len() * 2 < column.texts.len() || letters(&texts) < 3 || !is_prose(&texts) {
+        return 0;
+    }
+    let distinct: std::collections::BTreeSet<&&str> = texts.iter().collect();
+    let called = if is_called(column, &OF_TEXT) { 30 } else { 0 };
+    let sentences = letters(&texts) > 25 && texts.iter().filter(|text| text.contains(' ')).count() * 2 > texts.len();
+    let elsewhere = match is_called(column, &OF_PLACE) || is_called(column, &OF_CODE) {
+        true if !sentences => -40,
+        _ => 0,
+    };
+    // Keys in capitals are codes, whatever they are called.
+    let keys = texts.iter().filter(|text| !text.contains(' ') && text.bytes().all(|b| b.is_ascii_uppercase() || !b.is_ascii_alphabetic()));
+    let keyed = if texts[0].is_ascii() && keys.count() == texts.len() { -30 } else { 0 };
+    let varied = if distinct.len() > 1 || texts.len() == 1 { 10 } else { 0 };
+    (letters(&texts).min(40) + called + elsewhere + keyed + varied).max(0)
+}
+
+/// Words for people, not keys or addresses of pages.
+fn is_prose(texts: &[&str]) -> bool {
+    let key = |text: &&&str| text.contains("://") || text.starts_with('/') || (text.len() > 20 && !text.contains(' ') && text.is_ascii());
+    texts.iter().filter(key).count() * 2 < texts.len()
+}
+
+fn place_score(column: &Column) -> i64 {
+    let texts = filled(column);
+    if texts.is_empty() || letters(&texts) < 2 || !is_prose(&texts) {
+        return 0;
+    }
+    if is_called(column, &OF_PICTURES) {
+        return 0;
+    }
+    let called = if is_called(column, &OF_PLACE) { 50 } else { 0 };
+    let short = texts.iter().all(|text| text.chars().count() <= 60 && !text.contains(['.', '!', '?', ':']));
+    let begins_large = texts.iter().filter(|text| text.chars().next().is_some_and(char::is_uppercase)).count();
+    let looks = if short && begins_large * 10 >= texts.len() * 8 && !is_called(column, &OF_CODE) { 5 } else { 0 };
+    called + looks
+}
+
+fn code_score(column: &Column) -> i64 {
+    let texts = filled(column);
+    let coded = |text: &&&str| {
+        text.len() <= 16 && !text.contains(' ') && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    };
+    let distinct: std::collections::BTreeSet<&&str> = texts.iter().collect();
+    // One value for all is a type, as many as rows is a number of theirs.
+    let numbering = texts.len() > 2 && distinct.len() == texts.len() && texts.iter().all(|text| text.parse::<u64>().is_ok());
+    if texts.is_empty() || texts.iter().filter(coded).count() < texts.len() || numbering {
+        return 0;
+    }
+    if is_called(column, &OF_CODE) { 10 } else { 0 }
+}
