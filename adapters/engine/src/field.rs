@@ -244,8 +244,9 @@ pub(crate) struct Condition {
 
 impl Condition {
     pub(crate) fn compile(shape: Shape, spec: &ConditionSpec) -> Result<Self, Fault> {
-        let paths =
-            |items: &[String]| items.iter().map(|item| Ok((item.clone(), Path::compile(shape, item)?))).collect::<Result<Vec<_>, Fault>>();
+        let paths = |items: &[String]| {
+            items.iter().map(|item| Ok((item.clone(), Path::compile(shape, item)?))).collect::<Result<Vec<_>, Fault>>()
+        };
         let each = |specs: &[ConditionSpec]| {
             specs.iter().map(|spec| Self::compile(shape, spec)).collect::<Result<Vec<_>, _>>()
         };
@@ -335,7 +336,10 @@ impl Condition {
             let whys: Vec<String> = self.any.iter().filter_map(|condition| condition.failing(place)).collect();
             return Some(whys.join(", and "));
         }
-        self.not.as_ref().filter(|condition| condition.holds(place)).map(|_| "what it excludes (`not`) holds".to_owned())
+        self.not
+            .as_ref()
+            .filter(|condition| condition.holds(place))
+            .map(|_| "what it excludes (`not`) holds".to_owned())
     }
 
     fn text_holds(&self, found: Option<String>) -> bool {

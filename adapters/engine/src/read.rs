@@ -164,7 +164,8 @@ impl Opened<'_> {
             Ok(body) => body.as_str(),
             Err(why) => return Some(why.clone()),
         };
-        if !entry.steps.is_empty() && !StepName::parse(self.answer.step).is_some_and(|step| entry.steps.contains(&step)) {
+        if !entry.steps.is_empty() && !StepName::parse(self.answer.step).is_some_and(|step| entry.steps.contains(&step))
+        {
             let wanted: Vec<&str> = entry.steps.iter().map(|step| step.as_str()).collect();
             return Some(format!("it reads only {}", wanted.join(", ")));
         }
@@ -182,12 +183,7 @@ impl Opened<'_> {
         self.with_if(entry, &entry.accept, then)
     }
 
-    fn with_if<R>(
-        &self,
-        entry: &Entry,
-        accept: &Condition,
-        then: impl FnOnce(&Place<'_, '_>) -> R,
-    ) -> Option<R> {
+    fn with_if<R>(&self, entry: &Entry, accept: &Condition, then: impl FnOnce(&Place<'_, '_>) -> R) -> Option<R> {
         let body = self.text.as_deref().ok()?;
         let step = StepName::parse(self.answer.step);
         if !entry.steps.is_empty() && !step.is_some_and(|step| entry.steps.contains(&step)) {

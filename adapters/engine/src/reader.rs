@@ -15,7 +15,8 @@ use crate::{
     journey::PageOrder,
     node::{Ignored, Node, Path},
     spec::{
-        Absent, FactsSpec, MarkerSpec, Midnight, PartSpec, Pick, ReaderSpec, ScopeSpec, Shape, StepName, TableSpec, TimesSpec,
+        Absent, FactsSpec, MarkerSpec, Midnight, PartSpec, Pick, ReaderSpec, ScopeSpec, Shape, StepName, TableSpec,
+        TimesSpec,
     },
     times::{Shown, Times},
     unwrap::Stage,

@@ -167,7 +167,9 @@ readers:
     assert_eq!(body["variables"], serde_json::json!({"n": "X\"1", "lang": "en", "first": 10}));
     assert_eq!(body["operationName"], "Track");
     assert!(body["query"].as_str().unwrap().contains("{ events { at what } }"));
-    let error = |code: &str| format!("{{\"data\":null,\"errors\":[{{\"message\":\"m\",\"extensions\":{{\"code\":\"{code}\"}}}}]}}");
+    let error = |code: &str| {
+        format!("{{\"data\":null,\"errors\":[{{\"message\":\"m\",\"extensions\":{{\"code\":\"{code}\"}}}}]}}")
+    };
     for (code, class) in [
         ("NOT_FOUND", OutcomeClass::NotFound),
         ("POSTAL_CODE", OutcomeClass::NeedsData),
@@ -282,7 +284,8 @@ also:
     facts: {weight: w, legs: [{carrier: {const: other}, number: partner}]}",
     );
     let summary = b"<p class=status>Moving</p><table><tr><td>01.02.2026<td>10:30<td>Handed over</table>";
-    let detail = br#"{"w":"1.2 kg","partner":"P9","scans":[{"t":1770000000,"x":"Flown","city":"Riga","country":"LV"}]}"#;
+    let detail =
+        br#"{"w":"1.2 kg","partner":"P9","scans":[{"t":1770000000,"x":"Flown","city":"Riga","country":"LV"}]}"#;
     let answers = [Answer::saved("summary", summary), Answer::saved("detail", detail)];
     let outcome = adapter.read(&Answers { number: None, list: &answers });
     let texts: Vec<_> = outcome.events.iter().map(|event| (event.text.as_str(), event.leg)).collect();
@@ -312,7 +315,8 @@ fn nrm_1_legacy_charsets_are_read_as_declared() {
         ("iso-8859-2", "Doręczono łódź"),
     ] {
         let encoding = encoding_rs::Encoding::for_label(charset.as_bytes()).unwrap();
-        let page = format!("<html><head><meta charset={charset}></head><table><tr><td>{words}</td></tr></table></html>");
+        let page =
+            format!("<html><head><meta charset={charset}></head><table><tr><td>{words}</td></tr></table></html>");
         let (bytes, _, lossy) = encoding.encode(&page);
         assert!(!lossy, "{charset}");
         assert_eq!(read(&reading(plain), &bytes).events[0].text, words, "{charset}");
@@ -342,7 +346,10 @@ facts: {origin: '//from', destination: '//to', service: '//product', eta: {from:
         </s:Body></s:Envelope>"#;
     let outcome = read(&adapter, body);
     let event = &outcome.events[0];
-    assert_eq!((event.text.as_str(), event.code.as_deref(), event.country.as_deref()), ("In & out", Some("7"), Some("DE")));
+    assert_eq!(
+        (event.text.as_str(), event.code.as_deref(), event.country.as_deref()),
+        ("In & out", Some("7"), Some("DE"))
+    );
     assert_eq!(event.time.as_ref().unwrap().iso, "2026-03-01T10:15:00");
     assert_eq!(outcome.facts.origin.as_deref(), Some("DE"));
     assert_eq!(outcome.facts.destination.as_deref(), Some("FR"));
@@ -411,7 +418,11 @@ fn nrm_5_a_year_is_inferred_only_where_the_adapter_says_so_and_marked() {
     let at = |iso: &str| Some((iso.to_owned(), true));
     assert_eq!(look("year: inferred", "31/12 23:10", Some("2027-01-02T00:00:00Z")), at("2026-12-31T23:10"));
     assert_eq!(look("year: inferred", "02/01 23:10", Some("2027-01-02T22:00:00Z")), at("2027-01-02T23:10"));
-    assert_eq!(look("year: inferred", "03/01 01:10", Some("2027-01-02T22:00:00Z")), at("2027-01-03T01:10"), "clocks differ");
+    assert_eq!(
+        look("year: inferred", "03/01 01:10", Some("2027-01-02T22:00:00Z")),
+        at("2027-01-03T01:10"),
+        "clocks differ"
+    );
     assert_eq!(look("year: inferred", "05/01 01:10", Some("2027-01-02T22:00:00Z")), at("2026-01-05T01:10"));
     assert_eq!(look("year: inferred", "29/02 01:10", Some("2027-01-02T22:00:00Z")), at("2024-02-29T01:10"));
     assert_eq!(look("year: inferred", "30/02 01:10", Some("2027-01-02T22:00:00Z")), None);

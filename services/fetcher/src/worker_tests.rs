@@ -15,6 +15,7 @@ use waybill_schemas::{layout::Layout, politeness::FetcherBudgetRecord};
 
 use super::*;
 use crate::{
+    beside::Examples,
     budget::{BudgetState, Terms},
     config::FetcherConfig,
     exchange::Exchange,
@@ -75,7 +76,7 @@ async fn task(read: fn(&Adapter, &Answers<'_>) -> ReadOutcome) -> (Task, Chosen,
     let clocks = Clocks::real();
     let config = FetcherConfig { allow_private: true, ..FetcherConfig::default() };
     let carriers = Carriers {
-        catalog: Arc::new(Catalog::of_folder(folder.path()).unwrap()),
+        catalog: Catalog::of_folder(folder.path()).unwrap().into(),
         policies: Arc::new(NoPolicies),
         layout: Arc::new(Layout { partitions: 1, budgets: Default::default() }),
         config: Arc::new(config.clone()),
@@ -86,7 +87,7 @@ async fn task(read: fn(&Adapter, &Answers<'_>) -> ReadOutcome) -> (Task, Chosen,
     let terms = carriers.terms(&slug.own_budget()).unwrap();
     let state = BudgetState::restored(None, &terms, clocks.wall_us());
     let turnstile = Turnstile::new(state, Arc::new(Ours(terms.clone())), Arc::new(Ours(terms)), clocks);
-    let mut tools = Tools::new(Exchange::new(&config).unwrap(), clocks);
+    let mut tools = Tools::new(Exchange::new(&config).unwrap(), clocks, Examples::new(Vec::new()));
     tools.read = read;
     let limits = PoisonLimits { records: 2, ..PoisonLimits::default() };
     let task = Task {

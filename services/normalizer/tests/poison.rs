@@ -45,7 +45,7 @@ fn start(log: &EmbeddedLog) -> (JoinHandle<Result<(), NormalizerError>>, Cancell
         topics: TopicPrefix::default(),
         layout: Layout { partitions: 1, budgets: Default::default() },
         clocks: Clocks::starting_at(NOW, JourneyScale::REAL),
-        catalog: Arc::new(catalog(MAPPING)),
+        catalog: catalog(MAPPING).into(),
         member: "normalizer-0".into(),
         health: Health::default(),
         config: NormalizerConfig { poison, ..NormalizerConfig::default() },
@@ -68,7 +68,9 @@ async fn send(log: &EmbeddedLog, results: &[FetchResult]) {
         value: Some(serde_json::to_vec(result).unwrap().into()),
         headers: Vec::new(),
     };
-    log.produce(results.iter().map(record).collect()).await.into_iter().for_each(|answer| drop(answer.unwrap()));
+    log.produce(results.iter().map(record).collect()).await.into_iter().for_each(|answer| {
+        answer.unwrap();
+    });
 }
 
 async fn send_unreadable(log: &EmbeddedLog, key: Option<String>, attempt: Option<i64>) {

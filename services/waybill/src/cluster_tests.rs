@@ -168,8 +168,7 @@ async fn missing_topics_and_another_layout_are_sentences_with_their_remedy() {
     assert!(refused.contains("waybill topics apply"), "{refused}");
     cluster.create_topics().await;
     drop(cluster.begin(Service::Normalizer).await.unwrap());
-    let mut other =
-        Cluster { log: cluster.log.clone(), config: cluster.config.clone() };
+    let mut other = Cluster { log: cluster.log.clone(), config: cluster.config.clone() };
     other.config.log.partitions = Some(4);
     let refused = other.begin(Service::Scheduler).await.err().unwrap().to_string();
     assert!(refused.contains("set log.partitions to 2"), "{refused}");

@@ -63,7 +63,16 @@ const DATES: [&str; 18] = [
     "[%a[,] ]%b %d",
 ];
 const CLOCKS: [&str; 9] = [
-    "%I:%M[:%S] %p", "%H:%M[:%S][ %z]", "%* %I:%M[:%S] %p", "%* %H:%M[:%S]", "%H:%M[:%S] Uhr", "%Hh%M", "%H.%M", "%H%M%S", "%H%M"];
+    "%I:%M[:%S] %p",
+    "%H:%M[:%S][ %z]",
+    "%* %I:%M[:%S] %p",
+    "%* %H:%M[:%S]",
+    "%H:%M[:%S] Uhr",
+    "%Hh%M",
+    "%H.%M",
+    "%H%M%S",
+    "%H%M",
+];
 
 /// What the times of a column are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +113,8 @@ pub(super) fn times(texts: &[&str], languages: &[String]) -> Option<Times> {
 fn fits(format: &str, texts: &[&str], languages: &[String]) -> Option<Option<String>> {
     let variants = Format::compile(format).ok()?;
     let share = |language: &[String]| {
-        let fitting = texts.iter().filter(|text| variants.iter().any(|variant| variant.parse(text.trim(), language).is_some()));
+        let fitting =
+            texts.iter().filter(|text| variants.iter().any(|variant| variant.parse(text.trim(), language).is_some()));
         fitting.count() * 10 >= texts.len() * 8
     };
     if share(&["en".to_owned()]) {

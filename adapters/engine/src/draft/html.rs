@@ -112,10 +112,14 @@ fn table(root: At<'_>, table: At<'_>) -> Option<Candidate> {
     let mut headings: Vec<String> = heads.first().map(|row| cells(row)).unwrap_or_default();
     let mut skip = (!heads.is_empty()).then(|| "{lacks: td}".to_owned());
     // A first row of plain cells without any digit is a heading as well.
-    if headings.is_empty() && filled.len() > 1 && filled[0].iter().all(|text| !text.contains(|c: char| c.is_ascii_digit())) {
+    if headings.is_empty()
+        && filled.len() > 1
+        && filled[0].iter().all(|text| !text.contains(|c: char| c.is_ascii_digit()))
+    {
         headings = filled.remove(0);
         let first = headings.iter().position(|text| !text.trim().is_empty())?;
-        skip = Some(format!("{{text: {{cell: {}}}, equals: {}}}", first + 1, quoted(&text::collapse(&headings[first]))));
+        skip =
+            Some(format!("{{text: {{cell: {}}}, equals: {}}}", first + 1, quoted(&text::collapse(&headings[first]))));
     }
     let own = selector(root, table)?;
     let columns = (0..width).take(MOST_COLUMNS).map(|index| Column {

@@ -7,20 +7,73 @@ use super::{
 
 /// Words that columns of each kind are called by, in the languages that carriers print.
 const OF_TEXT: [&str; 25] = [
-    "status", "event", "desc", "activity", "text", "message", "detail", "remark", "scan", "what", "info", "history",
-    "vorgang", "ereignis", "libell", "statut", "estado", "evento", "stato", "keterangan", "처리", "상태", "状态", "状況",
+    "status",
+    "event",
+    "desc",
+    "activity",
+    "text",
+    "message",
+    "detail",
+    "remark",
+    "scan",
+    "what",
+    "info",
+    "history",
+    "vorgang",
+    "ereignis",
+    "libell",
+    "statut",
+    "estado",
+    "evento",
+    "stato",
+    "keterangan",
+    "처리",
+    "상태",
+    "状态",
+    "状況",
     "operation",
 ];
 const OF_PLACE: [&str; 23] = [
-    "location", "place", "city", "facility", "depot", "office", "branch", "where", "station", "site", "hub", "area",
-    "ort", "bran", "lieu", "lugar", "ciudad", "luogo", "lokasi", "kota", "위치", "发生地", "plaats",
+    "location",
+    "place",
+    "city",
+    "facility",
+    "depot",
+    "office",
+    "branch",
+    "where",
+    "station",
+    "site",
+    "hub",
+    "area",
+    "ort",
+    "bran",
+    "lieu",
+    "lugar",
+    "ciudad",
+    "luogo",
+    "lokasi",
+    "kota",
+    "위치",
+    "发生地",
+    "plaats",
 ];
 const OF_CODE: [&str; 5] = ["code", "statusid", "eventid", "typeid", "reason"];
 /// What is shown beside the words.
 const OF_PICTURES: [&str; 4] = ["img", "icon", "url", "color"];
 /// Columns that tell of people are left alone.
 const OF_PEOPLE: [&str; 12] = [
-    "recipient", "receiver", "signed", "signature", "consignee", "name", "phone", "email", "penerima", "empf", "driver",
+    "recipient",
+    "receiver",
+    "signed",
+    "signature",
+    "consignee",
+    "name",
+    "phone",
+    "email",
+    "penerima",
+    "empf",
+    "driver",
     "user",
 ];
 const OF_TIME: [&str; 10] = ["time", "date", "when", "datum", "fecha", "data", "tanggal", "일시", "时间", "heure"];
@@ -146,7 +199,9 @@ fn text_score(column: &Column) -> i64 {
         _ => 0,
     };
     // Keys in capitals are codes, whatever they are called.
-    let keys = texts.iter().filter(|text| !text.contains(' ') && text.bytes().all(|b| b.is_ascii_uppercase() || !b.is_ascii_alphabetic()));
+    let keys = texts
+        .iter()
+        .filter(|text| !text.contains(' ') && text.bytes().all(|b| b.is_ascii_uppercase() || !b.is_ascii_alphabetic()));
     let keyed = if texts[0].is_ascii() && keys.count() == texts.len() { -30 } else { 0 };
     let varied = if distinct.len() > 1 || texts.len() == 1 { 10 } else { 0 };
     (letters(&texts).min(40) + called + elsewhere + keyed + varied).max(0)
@@ -154,7 +209,9 @@ fn text_score(column: &Column) -> i64 {
 
 /// Words for people, not keys or addresses of pages.
 fn is_prose(texts: &[&str]) -> bool {
-    let key = |text: &&&str| text.contains("://") || text.starts_with('/') || (text.len() > 20 && !text.contains(' ') && text.is_ascii());
+    let key = |text: &&&str| {
+        text.contains("://") || text.starts_with('/') || (text.len() > 20 && !text.contains(' ') && text.is_ascii())
+    };
     texts.iter().filter(key).count() * 2 < texts.len()
 }
 
@@ -176,11 +233,14 @@ fn place_score(column: &Column) -> i64 {
 fn code_score(column: &Column) -> i64 {
     let texts = filled(column);
     let coded = |text: &&&str| {
-        text.len() <= 16 && !text.contains(' ') && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        text.len() <= 16
+            && !text.contains(' ')
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
     };
     let distinct: std::collections::BTreeSet<&&str> = texts.iter().collect();
     // One value for all is a type, as many as rows is a number of theirs.
-    let numbering = texts.len() > 2 && distinct.len() == texts.len() && texts.iter().all(|text| text.parse::<u64>().is_ok());
+    let numbering =
+        texts.len() > 2 && distinct.len() == texts.len() && texts.iter().all(|text| text.parse::<u64>().is_ok());
     if texts.is_empty() || texts.iter().filter(coded).count() < texts.len() || numbering {
         return 0;
     }

@@ -67,7 +67,8 @@ fn json_rows(rows: String, items: &[&Value]) -> Candidate {
         column.texts.resize(count, String::new());
         column
     });
-    let around = rows.strip_suffix("[*]").map(|path| path.trim_start_matches("$.").to_owned()).filter(|path| path != "$");
+    let around =
+        rows.strip_suffix("[*]").map(|path| path.trim_start_matches("$.").to_owned()).filter(|path| path != "$");
     Candidate { rows: rows.trim_start_matches("$.").to_owned(), around, skip: None, columns: columns.collect(), count }
 }
 

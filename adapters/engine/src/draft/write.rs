@@ -174,7 +174,8 @@ fn table(out: &mut String, events: &Events) {
     if let Some((columns, _)) = &events.time {
         let fields: Vec<&str> = columns.iter().map(|index| column(*index).field.as_str()).collect();
         let hints: Vec<String> = columns.iter().map(|index| example(*index)).collect();
-        let value = if let [only] = fields.as_slice() { (*only).to_owned() } else { format!("[{}]", fields.join(", ")) };
+        let value =
+            if let [only] = fields.as_slice() { (*only).to_owned() } else { format!("[{}]", fields.join(", ")) };
         let _ = writeln!(out, "        time: {value}   # {}", hints.join(", "));
     }
     for (name, index) in [("text", events.text), ("code", events.code), ("location", events.place)] {

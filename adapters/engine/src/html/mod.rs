@@ -10,9 +10,9 @@ mod full;
 mod names;
 mod plain;
 mod refs;
-mod tokens;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 use std::ops::Range;
 

@@ -116,10 +116,7 @@ impl Tag {
 
     /// Elements that end when their parent does.
     pub(super) const fn is_implied_end(self) -> bool {
-        matches!(
-            self,
-            T::Dd | T::Dt | T::Li | T::Option | T::Optgroup | T::P | T::Rb | T::Rp | T::Rt | T::Rtc
-        )
+        matches!(self, T::Dd | T::Dt | T::Li | T::Option | T::Optgroup | T::P | T::Rb | T::Rp | T::Rt | T::Rtc)
     }
 
     /// Elements that an end tag of an ordinary element does not reach over.

@@ -103,7 +103,10 @@ impl<'t> Builder<'t> {
             }
             self.skip_line_feed = false;
             if let Token::Start(start) = &token
-                && matches!(start.tag, Tag::Svg | Tag::Math | Tag::Template | Tag::Frameset | Tag::Plaintext | Tag::Image)
+                && matches!(
+                    start.tag,
+                    Tag::Svg | Tag::Math | Tag::Template | Tag::Frameset | Tag::Plaintext | Tag::Image
+                )
             {
                 return None;
             }

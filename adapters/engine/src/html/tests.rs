@@ -107,7 +107,10 @@ fn nrm_1_both_parsers_agree_on_what_pages_leave_out_and_get_wrong() {
             "<!DOCTYPE html PUBLIC \"-//W3C//DTD XHTML 1.0 Transitional//EN\" \"http://x/y.dtd\"><p>a<table><tr><td>b</table>",
             true,
         ),
-        ("<html lang=de><head><title>a &amp; b</title><meta x></head> <script>1 < 2 </b></script><body class=x>y", true),
+        (
+            "<html lang=de><head><title>a &amp; b</title><meta x></head> <script>1 < 2 </b></script><body class=x>y",
+            true,
+        ),
         ("<head><noscript><img></noscript></head><noscript>a<b></noscript>b", true),
         ("<script><!-- if (a<b) </script>x<script><!-- <script> </script> --></script>y", false),
         ("<textarea>\n\na&amp;<b></textarea><pre>\n\nx</pre><select><option>1<option>2</select>", true),
@@ -135,7 +138,8 @@ fn nrm_1_both_parsers_agree_on_what_pages_leave_out_and_get_wrong() {
 
 #[test]
 fn selectors_find_what_the_standard_says() {
-    let page = "<div id=a class='x  y'><p>1</p><p class=y>2</p><span data-k='V w'>3</span></div><div class=X><p>4</p></div>";
+    let page =
+        "<div id=a class='x  y'><p>1</p><p class=y>2</p><span data-k='V w'>3</span></div><div class=X><p>4</p></div>";
     let document = Document::parse(page).unwrap();
     let found = |css: &str| -> String {
         document.root().select(&Selector::parse(css).unwrap()).map(|node| node.plain_text()).collect()

@@ -175,7 +175,9 @@ impl<'de> Deserialize<'de> for FieldSpec {
                 Ok(FieldSpec::Path(text.to_owned()))
             }
             fn visit_bool<E: de::Error>(self, _: bool) -> Result<FieldSpec, E> {
-                Err(E::custom("yes, no, true and false are truth values in YAML; put a path of that name in quotes: 'no'"))
+                Err(E::custom(
+                    "yes, no, true and false are truth values in YAML; put a path of that name in quotes: 'no'",
+                ))
             }
             fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<FieldSpec, A::Error> {
                 Vec::deserialize(value::SeqAccessDeserializer::new(seq)).map(FieldSpec::List)

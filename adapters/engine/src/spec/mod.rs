@@ -11,8 +11,8 @@ mod fields;
 mod numbers;
 mod words;
 
-pub use asking::{SourceKind, StepName};
 pub(crate) use asking::{BatchSpec, GraphqlSpec, SourceSpec, StepSpec, TakeSpec};
+pub use asking::{SourceKind, StepName};
 pub(crate) use fields::{ConditionSpec, FieldSpec, Fill, LongField, Of};
 pub(crate) use numbers::{CheckRule, CheckSpec, DigitIs, LongCheck, NumberSpec, Side};
 pub(crate) use words::{MappingSpec, Meaning, PhrasesSpec};

@@ -68,7 +68,13 @@ pub(crate) fn event(day: u32, clock: &str, text: &str) -> RawEvent {
     let iso = format!("2026-03-{day:02}T{clock}");
     RawEvent {
         time_raw: format!("{day:02}.03.2026 {clock}"),
-        time: Some(ReadTime { iso, utc: None, precision: TimePrecision::Minute, zone_source: ZoneSource::Unknown, year_inferred: false }),
+        time: Some(ReadTime {
+            iso,
+            utc: None,
+            precision: TimePrecision::Minute,
+            zone_source: ZoneSource::Unknown,
+            year_inferred: false,
+        }),
         text: text.to_owned(),
         ..RawEvent::default()
     }
