@@ -356,8 +356,7 @@ fn the_program_takes_each_pods_configuration() {
     if no_helm() {
         return;
     }
-    let without_adapters =
-        ["adapters.inline=null", "adapters.configMaps=null", "adapters.volumes=null", "carriers.acme=null"];
+    let without_adapters = ["adapters.inline=null", "adapters.configMaps=null", "adapters.volumes=null"];
     let everything = ValuesFile::new(EVERYTHING);
     let renderings = [
         ("no values", render(&[], &[]).unwrap()),

@@ -44,31 +44,55 @@ pub(crate) async fn run(order: Smoke) -> Result<ExitCode> {
     let number = TrackingNumber::canonical(&number, Hyphens::Keep)?;
     let key = ShipmentKey::new("sandbox".parse()?, number);
     let api = Api::new(&order.api, order.keys_file.as_deref())?;
-    let mut stage = "connecting to Kafka";
+    let mut stage = Stage::Connecting;
     let walked = timeout(order.within, walk(&config, &api, &key, &mut stage)).await;
-    // Whatever came of it, nobody asks for this number any more.
-    let stopped = timeout(CALL, api.order(&key, "stop")).await;
-    if let Ok(Err(error)) = stopped {
-        tracing::warn!(error = format!("{error:#}"), "smoke.stop_failed");
+    if stage > Stage::Registering {
+        // Whatever came of it, nobody asks for this number any more.
+        let stopped = timeout(CALL, api.order(&key, "stop")).await;
+        if let Ok(Err(error)) = stopped {
+            tracing::warn!(error = format!("{error:#}"), "smoke.stop_failed");
+        }
     }
     match walked {
-        Ok(done) => done.with_context(|| format!("while {stage}")).map(|()| ExitCode::SUCCESS),
-        Err(_) => bail!("after {} s still {stage}", order.within.as_secs()),
+        Ok(done) => done.with_context(|| format!("while {}", stage.doing())).map(|()| ExitCode::SUCCESS),
+        Err(_) => bail!("after {} s still {}", order.within.as_secs(), stage.doing()),
     }
 }
 
-async fn walk(config: &Config, api: &Api, key: &ShipmentKey, stage: &mut &'static str) -> Result<()> {
+/// How far the number has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Connecting,
+    Registering,
+    FirstEvent,
+    Topic,
+}
+
+impl Stage {
+    const fn doing(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting to Kafka",
+            Self::Registering => "registering a number at the API",
+            Self::FirstEvent => {
+                "waiting for the number's first event at the API (scheduler, fetcher, normalizer, store)"
+            }
+            Self::Topic => "waiting for the event on the topic",
+        }
+    }
+}
+
+async fn walk(config: &Config, api: &Api, key: &ShipmentKey, stage: &mut Stage) -> Result<()> {
     let topic = Topic::open(config, key).await?;
-    *stage = "registering a number at the API";
+    *stage = Stage::Registering;
     api.register(key).await?;
-    *stage = "waiting for the number's first event at the API (scheduler, fetcher, normalizer, store)";
+    *stage = Stage::FirstEvent;
     let event = api.first_event(key).await?;
     writeln!(stdout(), "the API shows the first event of {} ({event})", key.number)?;
     let Some(topic) = topic else {
         writeln!(stdout(), "log.kafka is not set: the topic was not looked at")?;
         return Ok(());
     };
-    *stage = "waiting for the event on the topic";
+    *stage = Stage::Topic;
     topic.holds(key, &event).await?;
     writeln!(stdout(), "{} holds it as well", topic.at.topic)?;
     Ok(())

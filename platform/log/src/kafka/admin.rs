@@ -94,9 +94,8 @@ impl KafkaLog {
         let mut all = Vec::new();
         for topic in wanted {
             let drift = |difference| TopicDrift { topic: topic.name.clone(), difference };
-            inner.topics.forget(&topic.name);
-            let actual = match inner.topics.partitions(&client, &topic.name).await {
-                Ok(partitions) => partitions,
+            let actual = match inner.topics.look(&client, &topic.name).await {
+                Ok((partitions, _)) => partitions,
                 Err(LogError::UnknownTopic(_)) => {
                     all.push(drift(Difference::Missing { partitions: topic.partitions }));
                     continue;
@@ -187,7 +186,7 @@ impl KafkaLog {
         for answer in answers {
             answer.map_err(|(name, code)| from_code(code, &name))?;
         }
-        topics.forget(topic);
+        topics.doubt(topic);
         tracing::info!(topic, partitions, "kafka.topic_grown");
         Ok(())
     }

@@ -16,7 +16,7 @@ use rdkafka::{
 use super::{
     fetch::{native_offset, native_partition, settled},
     handover::{Mark, Stored, decode, encode},
-    session::GroupContext,
+    shared::GroupContext,
 };
 use crate::seam::Commit;
 

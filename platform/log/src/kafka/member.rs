@@ -20,10 +20,11 @@ use super::{
     commits::Native,
     context::Context,
     error::{from_code, from_error, gone},
-    fetch::{Cursor, FetchClient, discard},
+    fetch::{Cursor, FetchClient},
     handover::MAX_METADATA_BYTES,
     native::Fetched,
-    session::{Change, GroupContext, Session, Shared},
+    session::Session,
+    shared::{Change, GroupContext, Shared},
 };
 use crate::{
     Ownership,
@@ -187,7 +188,7 @@ impl Member {
             tracing::warn!(topic = %at.topic, partition, %code, "kafka.fetch_failed");
             return Ok(());
         }
-        let bounds = self.log.reads.bounds(&at).await?;
+        let bounds = self.log.doubted(&at.topic, self.log.reads.bounds(&at).await)?;
         if (bounds.first..=bounds.next).contains(&offset) {
             return cursor.reposition(offset);
         }
@@ -231,7 +232,7 @@ impl Member {
             Some(code @ (Code::IllegalGeneration | Code::RebalanceInProgress | Code::StaleMemberEpoch)) => {
                 LogError::Unavailable(format!("committing to {}: {code}", self.topic))
             }
-            Some(code) => from_code(code, &self.topic),
+            Some(code) => self.log.doubt(&self.topic, from_code(code, &self.topic)),
             None => from_error(error, &self.topic),
         }
     }
@@ -292,7 +293,7 @@ impl GroupMember for Member {
             Some(offset) => offset,
             None => match self.committed(partition).await? {
                 Some(committed) => committed.offset,
-                None => self.log.reads.bounds(&at).await?.first,
+                None => self.log.doubted(&at.topic, self.log.reads.bounds(&at).await)?.first,
             },
         };
         self.fetch.know(&self.topic).await?;
@@ -384,15 +385,14 @@ impl GroupMember for Member {
 impl Member {
     /// Begins to leave: from now on nothing is owned.
     fn go(&mut self) {
+        // The session's thread holds the consumer as well, and closes it: it has left when that is done.
+        drop(self.native.take());
         self.shared.ownership.withdraw(&self.shared.ownership.partitions());
         let mut state = self.shared.state();
         state.leaving = true;
         state.changes.clear();
         drop(state);
         self.cursors.clear();
-        if let Some(native) = self.native.take() {
-            discard(native);
-        }
     }
 }
 

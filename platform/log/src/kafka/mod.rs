@@ -19,6 +19,7 @@ mod options;
 mod producer;
 mod reads;
 mod session;
+mod shared;
 #[cfg(feature = "conformance")]
 pub mod testing;
 mod topics;
@@ -113,6 +114,21 @@ fn consumer(options: &KafkaOptions, common: &BTreeMap<String, String>, group: &s
 }
 
 impl Inner {
+    /// An error about a topic that was there when last looked at: whether it is gone is looked at before the next call.
+    fn doubt(&self, topic: &str, error: LogError) -> LogError {
+        match error {
+            LogError::UnknownTopic(_) => {
+                self.topics.doubt(topic);
+                LogError::Unavailable(format!("the broker does not know {topic} now"))
+            }
+            other => other,
+        }
+    }
+
+    fn doubted<T>(&self, topic: &str, answer: Result<T, LogError>) -> Result<T, LogError> {
+        answer.map_err(|error| self.doubt(topic, error))
+    }
+
     /// A consumer that never joins.
     fn reader_config(&self) -> Result<ClientConfig, LogError> {
         Ok(reader(&self.options, &self.common))
@@ -215,7 +231,7 @@ impl KafkaLog {
         let client = inner.reads.any()?;
         if at.partition >= inner.topics.partitions(&client, &at.topic).await? {
             // It may have grown since it was looked at.
-            inner.topics.forget(&at.topic);
+            inner.topics.doubt(&at.topic);
             if at.partition >= inner.topics.partitions(&client, &at.topic).await? {
                 return Err(LogError::UnknownTopic(format!("{}/{}", at.topic, at.partition)));
             }
@@ -248,7 +264,13 @@ impl Log for KafkaLog {
                 unknown.insert(record.at.clone(), error);
             }
         }
+        let places: Vec<TopicPartition> = records.iter().map(|record| record.at.clone()).collect();
         let mut answers = inner.producer.produce(records, |record| unknown.get(&record.at).cloned()).await;
+        for (answer, at) in answers.iter_mut().zip(&places).filter(|(_, at)| !unknown.contains_key(at)) {
+            if let Err(error) = answer {
+                *answer = Err(inner.doubt(&at.topic, error.clone()));
+            }
+        }
         if inner.faults.produce_answer_is_lost() {
             for answer in &mut answers {
                 *answer = Err(LogError::Unavailable("the answer to a produce was lost".to_owned()));
@@ -259,18 +281,20 @@ impl Log for KafkaLog {
 
     async fn read(&self, from: ReadFrom) -> Result<Batch, LogError> {
         self.exists(&from.at).await?;
-        self.inner.reads.read(from).await
+        let topic = Arc::clone(&from.at.topic);
+        self.inner.doubted(&topic, self.inner.reads.read(from).await)
     }
 
     async fn bounds(&self, at: &TopicPartition) -> Result<Bounds, LogError> {
         self.exists(at).await?;
-        self.inner.reads.bounds(at).await
+        self.inner.doubted(&at.topic, self.inner.reads.bounds(at).await)
     }
 
     async fn offset_for_time(&self, at: &TopicPartition, time: WallMs) -> Result<Option<u64>, LogError> {
         self.exists(at).await?;
         let client = self.inner.reads.any()?;
-        let found = client.offsets_for_time(&at.topic, vec![at.partition], time).await?;
+        let found = client.offsets_for_time(&at.topic, vec![at.partition], time).await;
+        let found = self.inner.doubted(&at.topic, found)?;
         Ok(found.into_iter().next().flatten())
     }
 
@@ -281,7 +305,7 @@ impl Log for KafkaLog {
         match self.inner.reads.read(from).await {
             Ok(batch) => Ok(batch.records.into_iter().next().filter(|record| record.offset == offset)),
             Err(LogError::OutOfRange { .. }) => Ok(None),
-            Err(error) => Err(error),
+            Err(error) => Err(self.inner.doubt(&at.topic, error)),
         }
     }
 

@@ -106,7 +106,7 @@ impl Default for KafkaOptions {
     }
 }
 
-/// Why options cannot be used; one sentence.
+/// Why options cannot be used; one sentence. Keys are named from `kafka` on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct OptionsError(pub(super) String);
@@ -158,35 +158,35 @@ impl KafkaOptions {
     pub fn check(&self) -> Result<(), OptionsError> {
         let refuse = |text: String| Err(OptionsError(text));
         if self.brokers.trim().is_empty() {
-            return refuse("log.kafka.brokers is empty: give at least one host:port".to_owned());
+            return refuse("kafka.brokers is empty: give at least one host:port".to_owned());
         }
         if self.group_protocol == GroupProtocol::Consumer && self.static_members == StaticMembers::Static {
             return refuse(
-                "log.kafka.static_members: `static` cannot be used with group_protocol `consumer`, where a killed member \
+                "kafka.static_members: `static` cannot be used with group_protocol `consumer`, where a killed member \
                  would be refused until its session ends: use `auto`"
                     .to_owned(),
             );
         }
         if !(1_000..=1_800_000).contains(&self.session_timeout_ms) {
-            return refuse("log.kafka.session_timeout_ms must be from 1000 to 1800000".to_owned());
+            return refuse("kafka.session_timeout_ms must be from 1000 to 1800000".to_owned());
         }
         if !(1_000..=300_000).contains(&self.request_timeout_ms) {
-            return refuse("log.kafka.request_timeout_ms must be from 1000 to 300000".to_owned());
+            return refuse("kafka.request_timeout_ms must be from 1000 to 300000".to_owned());
         }
         if !(1_000..=900_000).contains(&self.delivery_timeout_ms) {
-            return refuse("log.kafka.delivery_timeout_ms must be from 1000 to 900000".to_owned());
+            return refuse("kafka.delivery_timeout_ms must be from 1000 to 900000".to_owned());
         }
         if self.replication == Some(0) || self.min_insync_replicas == Some(0) {
-            return refuse("log.kafka.replication and log.kafka.min_insync_replicas must be at least 1".to_owned());
+            return refuse("kafka.replication and kafka.min_insync_replicas must be at least 1".to_owned());
         }
         if let (Some(copies), Some(least)) = (self.replication, self.min_insync_replicas)
             && least > copies
         {
-            return refuse(format!("log.kafka.min_insync_replicas is {least}, but there are only {copies} replicas"));
+            return refuse(format!("kafka.min_insync_replicas is {least}, but there are only {copies} replicas"));
         }
         for (section, name) in self.given() {
             if let Some((_, why)) = OWN.iter().find(|(own, _)| *own == name) {
-                return refuse(format!("log.kafka.{section}: `{name}` cannot be given: {why}"));
+                return refuse(format!("kafka.{section}: `{name}` cannot be given: {why}"));
             }
         }
         Ok(())
@@ -207,15 +207,13 @@ impl KafkaOptions {
     pub(super) fn common(&self) -> Result<BTreeMap<String, String>, OptionsError> {
         let mut all = self.settings.0.clone();
         for (name, path) in &self.setting_files.0 {
-            let text = std::fs::read_to_string(path).map_err(|error| {
-                OptionsError(format!("log.kafka.setting_files.{name}: {path} cannot be read: {error}"))
-            })?;
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| OptionsError(format!("kafka.setting_files.{name}: {path} cannot be read: {error}")))?;
             all.insert(name.clone(), text.trim_end_matches(['\r', '\n']).to_owned());
         }
         for (name, variable) in &self.setting_env.0 {
-            let value = std::env::var(variable).map_err(|_| {
-                OptionsError(format!("log.kafka.setting_env.{name}: the variable {variable} is not set"))
-            })?;
+            let value = std::env::var(variable)
+                .map_err(|_| OptionsError(format!("kafka.setting_env.{name}: the variable {variable} is not set")))?;
             all.insert(name.clone(), value);
         }
         Ok(all)

@@ -39,11 +39,19 @@ pub(super) struct Setting {
     pub own: bool,
 }
 
+/// What is known of a topic.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    partitions: u32,
+    /// Something since made it doubtful.
+    doubtful: bool,
+}
+
 /// Asks and changes topics.
 pub(super) struct Topics {
     admin: Option<AdminClient<Context>>,
-    /// Partitions of topics that are known to exist.
-    known: Mutex<BTreeMap<String, u32>>,
+    /// Topics that exist, or existed when last looked at.
+    known: Mutex<BTreeMap<String, Known>>,
     replication: Option<u16>,
     min_insync_replicas: Option<u16>,
     request_timeout: Duration,
@@ -73,24 +81,38 @@ impl Topics {
 
     /// The partitions of a topic, as far as is known without asking.
     pub(super) fn known(&self, topic: &str) -> Option<u32> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(topic).filter(|known| !known.doubtful).map(|known| known.partitions)
     }
 
-    /// Forgets what is known of a topic.
-    pub(super) fn forget(&self, topic: &str) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(topic);
+    /// What is known of a topic is looked at again before it is relied on.
+    pub(super) fn doubt(&self, topic: &str) {
+        if let Some(known) = self.known.lock().unwrap_or_else(PoisonError::into_inner).get_mut(topic) {
+            known.doubtful = true;
+        }
     }
 
     /// The partitions of a topic, asked only once.
     pub(super) async fn partitions(&self, client: &FetchClient, topic: &str) -> Result<u32, LogError> {
         match self.known(topic) {
             Some(partitions) => Ok(partitions),
-            None => Ok(self.look(client, topic).await?.0),
+            None => match self.look(client, topic).await {
+                Ok((partitions, _)) => Ok(partitions),
+                // A broker that has just come up may not know all topics yet: what has been there is not simply gone.
+                Err(LogError::UnknownTopic(_)) if self.has_been_there(topic) => {
+                    Err(LogError::Unavailable(format!("topic {topic} is not there any more, as it seems")))
+                }
+                Err(error) => Err(error),
+            },
         }
     }
 
+    fn has_been_there(&self, topic: &str) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains_key(topic)
+    }
+
     /// The partitions of a topic as they are now, and how many have a leader.
-    async fn look(&self, client: &FetchClient, topic: &str) -> Result<(u32, u32), LogError> {
+    pub(super) async fn look(&self, client: &FetchClient, topic: &str) -> Result<(u32, u32), LogError> {
         let name = topic.to_owned();
         let found = client
             .ask(topic, move |native, limit| {
@@ -109,7 +131,10 @@ impl Topics {
         if all == 0 {
             return Err(LogError::UnknownTopic(topic.to_owned()));
         }
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(topic.to_owned(), all);
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(topic.to_owned(), Known { partitions: all, doubtful: false });
         Ok((all, led))
     }
 
@@ -117,7 +142,6 @@ impl Topics {
     pub(super) async fn create(&self, client: &FetchClient, topics: &[NewTopic]) -> Result<(), LogError> {
         let mut missing = Vec::new();
         for topic in topics {
-            self.forget(&topic.name);
             match self.look(client, &topic.name).await {
                 Ok((partitions, _)) => same_shape(topic, partitions)?,
                 Err(LogError::UnknownTopic(_)) => missing.push(topic),
@@ -223,7 +247,6 @@ impl Topics {
 
     /// [`crate::seam::Log::describe`].
     pub(super) async fn describe(&self, client: &FetchClient, topic: &str) -> Result<TopicDescription, LogError> {
-        self.forget(topic);
         let (partitions, _) = self.look(client, topic).await?;
         let settings = self.found_settings(topic).await?;
         let value = |name: &str| settings.get(name).map_or("", |setting| setting.value.as_str());
