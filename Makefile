@@ -9,7 +9,7 @@ export CARGO_TARGET_DIR ?= $(WAYBILL_CACHE)/target
 export WAYBILL_CHDB_LIB ?= $(WAYBILL_CACHE)/chdb-26.7.3/libchdb.so
 BIN := $(CARGO_TARGET_DIR)/debug/waybill
 
-.PHONY: help setup build demo check test test-pipeline test-kill helm-lint bench deny fmt clean
+.PHONY: fuzz help setup build demo check test test-pipeline test-kill helm-lint bench deny fmt clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ helm-lint: ## Lint the chart
 
 bench: setup ## Print figures as `name value unit` lines and JSON; ARGS="--json FILE" or a part of a name
 	cargo bench --locked -p waybill --bench figures -- $(ARGS)
+
+fuzz: ## Fuzz the readers (needs nightly Rust and cargo-fuzz); ARGS="html 600" is one target, ten minutes
+	@scripts/fuzz.sh $(ARGS)
 
 deny: ## Check licences, advisories and duplicate dependencies (needs cargo-deny)
 	cargo deny check
