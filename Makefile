@@ -9,7 +9,7 @@ export CARGO_TARGET_DIR ?= $(WAYBILL_CACHE)/target
 export WAYBILL_CHDB_LIB ?= $(WAYBILL_CACHE)/chdb-26.7.3/libchdb.so
 BIN := $(CARGO_TARGET_DIR)/debug/waybill
 
-.PHONY: help setup build demo check test test-pipeline e2e chaos kubernetes chart-test dist bench deny fmt clean
+.PHONY: help setup build demo check test test-pipeline e2e chaos kubernetes chart-test dist bench fuzz deny fmt clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ dist: ## Build the release tarball into dist/; PROFILE=dev packs the daily build
 
 bench: setup ## Print figures as `name value unit` lines and JSON; ARGS="--json FILE" or a part of a name
 	cargo bench --locked -p waybill --bench figures -- $(ARGS)
+
+fuzz: ## Fuzz the readers (needs nightly Rust and cargo-fuzz); ARGS="html 600" is one target, ten minutes
+	@scripts/fuzz.sh $(ARGS)
 
 deny: ## Check licences, advisories and duplicate dependencies (needs cargo-deny)
 	cargo deny check

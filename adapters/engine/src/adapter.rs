@@ -11,7 +11,7 @@ use crate::{
     journey::PageOrder,
     mapping::{Mapping, Table},
     reader::{Reader, Shared},
-    spec::{AdapterSpec, Basis, MappingSpec, SourceKind, SourceSpec},
+    spec::{AdapterSpec, Basis, MappingSpec, Shape, SourceKind, SourceSpec},
     step::Step,
     template::Value,
 };
@@ -239,6 +239,11 @@ impl Adapter {
     /// The source of this name.
     pub fn source(&self, name: &str) -> Option<&Source> {
         self.sources.iter().find(|source| source.name == name)
+    }
+
+    /// Whether any reader reads answers of this shape, as they are or unwrapped.
+    pub fn reads(&self, shape: Shape) -> bool {
+        self.readers.iter().any(|reader| reader.entry.shape == shape)
     }
 
     /// Names of the readers, in the order they are tried.

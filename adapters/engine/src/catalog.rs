@@ -60,6 +60,34 @@ impl Catalog {
         Self::default().with_folder(folder)
     }
 
+    /// One carrier of two texts, for tests and tools.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn of_texts(slug: &CarrierSlug, adapter: &str, mapping: &str) -> Result<Self, AdapterError> {
+        let mut catalog = Self::default();
+        let files = Files { folder: slug.as_str(), adapter, mapping };
+        catalog.add(Path::new(slug.as_str()), &files, &embedded_phrases()?)?;
+        Ok(catalog)
+    }
+
+    /// One carrier alone: its folder, with the phrase tables beside the folder of carriers that it stands in.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn of_carrier(folder: &Path) -> Result<Self, AdapterError> {
+        let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        let mut phrases = embedded_phrases()?;
+        if let Some(carriers) = folder.parent() {
+            add_phrases_beside(&mut phrases, carriers)?;
+        }
+        let mut catalog = Self::default();
+        let (adapter, mapping) = (read(&folder.join("adapter.yaml"))?, read(&folder.join("mapping.yaml"))?);
+        let place = folder.display().to_string();
+        catalog.add(&folder, &Files { folder: &place, adapter: &adapter, mapping: &mapping }, &phrases)?;
+        Ok(catalog)
+    }
+
     /// These carriers and those of an embedded folder, e.g. a demonstration's.
     ///
     /// # Errors
@@ -84,28 +112,9 @@ impl Catalog {
     /// # Errors
     /// As [`Self::load`].
     pub fn with_folder(mut self, folder: &Path) -> Result<Self, AdapterError> {
-        let shown = folder.display().to_string();
-        let unreadable = |error: std::io::Error| {
-            AdapterError::new(&shown, format!("cannot be read ({error}); name a folder of carriers"))
-        };
         let mut phrases = embedded_phrases()?;
-        // A folder `phrases` beside the carriers adds languages or replaces them.
-        let beside = folder.parent().map(|parent| parent.join("phrases")).filter(|path| path.is_dir());
-        if let Some(beside) = beside {
-            for entry in fs::read_dir(&beside).map_err(unreadable)?.flatten() {
-                add_phrases(&mut phrases, &entry.path(), &read(&entry.path())?)?;
-            }
-        }
-        let mut carriers: Vec<PathBuf> = Vec::new();
-        for entry in fs::read_dir(folder).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-            if path.is_dir() && !hidden {
-                carriers.push(path);
-            }
-        }
-        carriers.sort();
-        for carrier in carriers {
+        add_phrases_beside(&mut phrases, folder)?;
+        for carrier in folders_in(folder)? {
             let (adapter, mapping) = (read(&carrier.join("adapter.yaml"))?, read(&carrier.join("mapping.yaml"))?);
             let place = carrier.display().to_string();
             let files = Files { folder: &place, adapter: &adapter, mapping: &mapping };
@@ -155,6 +164,39 @@ impl Catalog {
     pub fn is_empty(&self) -> bool {
         self.adapters.is_empty()
     }
+}
+
+/// The folders of carriers in a folder, by name.
+///
+/// # Errors
+/// [`AdapterError`] when it cannot be read.
+pub fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, AdapterError> {
+    let shown = folder.display().to_string();
+    let unreadable = |error: std::io::Error| {
+        AdapterError::new(&shown, format!("cannot be read ({error}); name a folder of carriers"))
+    };
+    let mut carriers: Vec<PathBuf> = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if path.is_dir() && !hidden {
+            carriers.push(path);
+        }
+    }
+    carriers.sort();
+    Ok(carriers)
+}
+
+/// A folder `phrases` beside a folder of carriers adds languages or replaces them.
+fn add_phrases_beside(phrases: &mut Phrases, carriers: &Path) -> Result<(), AdapterError> {
+    let beside = carriers.parent().map(|parent| parent.join("phrases")).filter(|path| path.is_dir());
+    let Some(beside) = beside else { return Ok(()) };
+    let shown = beside.display().to_string();
+    let all = fs::read_dir(&beside).map_err(|error| AdapterError::new(&shown, format!("cannot be read: {error}")))?;
+    for entry in all.flatten() {
+        add_phrases(phrases, &entry.path(), &read(&entry.path())?)?;
+    }
+    Ok(())
 }
 
 /// The embedded examples of a carrier.

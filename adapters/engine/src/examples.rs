@@ -79,12 +79,27 @@ const STEPS: [&str; 5] = ["token", "cookie", "page", "summary", "detail"];
 /// # Errors
 /// [`AdapterError`] when an example's files cannot be read.
 pub fn run(adapter: &Adapter, overlays: &[PathBuf]) -> Result<Vec<Checked>, AdapterError> {
+    of_carrier(adapter, overlays)?.iter().map(|example| example.check(adapter)).collect()
+}
+
+/// How many examples a carrier has: those of the last folder that has the carrier, else the embedded ones.
+///
+/// # Errors
+/// [`AdapterError`] when an example's files cannot be read.
+pub fn count(adapter: &Adapter, overlays: &[PathBuf]) -> Result<usize, AdapterError> {
+    of_carrier(adapter, overlays).map(|examples| examples.len())
+}
+
+/// The examples of a carrier: those of the last folder that has the carrier, else the embedded ones.
+///
+/// # Errors
+/// [`AdapterError`] when an example's files cannot be read.
+pub fn of_carrier(adapter: &Adapter, overlays: &[PathBuf]) -> Result<Vec<Example>, AdapterError> {
     let overlay = overlays.iter().rev().map(|folder| folder.join(adapter.slug.as_str())).find(|folder| folder.is_dir());
-    let examples = match overlay {
-        Some(folder) => of_folder(&folder)?,
-        None => catalog::embedded_examples(adapter.slug.as_str()),
-    };
-    examples.iter().map(|example| example.check(adapter)).collect()
+    match overlay {
+        Some(folder) => of_folder(&folder),
+        None => Ok(catalog::embedded_examples(adapter.slug.as_str())),
+    }
 }
 
 /// The examples of a carrier's folder on disk, by name.

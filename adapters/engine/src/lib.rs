@@ -15,6 +15,8 @@ pub mod detect;
 pub mod draft;
 mod error;
 pub mod examples;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod explain;
 mod field;
 mod fields;
@@ -26,10 +28,14 @@ mod jsonpath;
 mod mapping;
 mod names;
 mod node;
+pub mod overview;
+pub mod personal;
 mod read;
 mod reader;
 pub mod recorded;
 pub mod sandbox;
+#[cfg(test)]
+mod schema_tests;
 mod spec;
 mod step;
 mod template;
@@ -42,7 +48,7 @@ pub use adapter::{Adapter, Source};
 pub use answer::{Answer, Answers, Asked, ReadOutcome, Reading};
 pub use assess::{ParsedEvent, ParsedMoment, ParsedView, assess, not_found};
 pub use catalog::{
-    Catalog,
+    Catalog, folders_in,
     live::{Exchanged, Generation, LiveCatalog, Refused, Reloaded},
 };
 pub use detect::{Candidate, CheckDigit, Choice, Confidence, Detected, Detector, NumberPattern};

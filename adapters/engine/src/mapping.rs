@@ -252,6 +252,12 @@ impl Mapping {
         journey::Rules { unlatch: &self.unlatch, trust: self.trust }
     }
 
+    /// How many rules there are for texts and codes; phrase tables are not counted.
+    pub fn rule_count(&self) -> usize {
+        let texts = |table: &Table| table.exact.len() + table.prefix.len() + table.contains.len() + table.regex.len();
+        texts(&self.events) + texts(&self.headline) + self.code_count()
+    }
+
     /// How many codes are mapped.
     pub fn code_count(&self) -> usize {
         self.events.codes.len() + self.events.code_prefixes.len() + self.otherwise.len()

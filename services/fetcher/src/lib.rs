@@ -37,7 +37,7 @@ pub use choose::{has_secret, requests_of_a_look};
 pub use config::{CanaryConfig, CarrierConfig, ConfigError, FetcherConfig, Route, SecretSource};
 pub use error::FetcherError;
 pub use exchange::ClientError;
-pub use once::{OnceDeps, look_up_once};
+pub use once::{OnceDeps, SeenAnswer, look_up_once, look_up_once_seeing};
 pub use service::{Deps, run};
 pub use terms::{NoPolicies, Policies};
 pub use turnstile::{RecordError, Recorder};

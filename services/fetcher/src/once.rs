@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use waybill_adapters::{Catalog, SourceKind};
 use waybill_runtime::Clocks;
 use waybill_schemas::{
@@ -58,6 +59,19 @@ impl Surroundings for Alone {
     }
 }
 
+/// An answer as it came, for whoever wants to look at it. Those of steps that only bring tokens have no body (SEC-1).
+#[derive(Debug, Clone)]
+pub struct SeenAnswer {
+    /// The step that got it.
+    pub step: &'static str,
+    /// The HTTP status; 0 when the answer was cut off.
+    pub status: u16,
+    /// The content type; may be empty.
+    pub content_type: String,
+    /// The body after content decoding.
+    pub body: Bytes,
+}
+
 /// Looks one number up. `record` is what was kept of the carrier's budget, `recorder` keeps the new one: it is asked
 /// *before* each block of requests leaves (POL-1), so it must be durable when it answers, and only one process may use it
 /// at a time. Waits for the budget until the request expires; then the result is `deferred`.
@@ -70,6 +84,19 @@ pub async fn look_up_once(
     record: Option<FetcherBudgetRecord>,
     recorder: Arc<dyn Recorder>,
 ) -> Result<(FetchResult, FetcherBudgetRecord), FetcherError> {
+    look_up_once_seeing(deps, request, record, recorder).await.map(|(result, record, _)| (result, record))
+}
+
+/// The same, with the answers.
+///
+/// # Errors
+/// As [`look_up_once`].
+pub async fn look_up_once_seeing(
+    deps: OnceDeps,
+    request: FetchRequest,
+    record: Option<FetcherBudgetRecord>,
+    recorder: Arc<dyn Recorder>,
+) -> Result<(FetchResult, FetcherBudgetRecord, Vec<SeenAnswer>), FetcherError> {
     deps.config.check()?;
     let clocks = deps.clocks;
     let tools = Tools::new(Exchange::new(&deps.config)?, clocks, Examples::new(deps.config.overlays.clone()));
@@ -86,12 +113,19 @@ pub async fn look_up_once(
     let state = BudgetState::restored(record, &terms, clocks.wall_us());
     let alone = Arc::new(Alone { carriers: carriers.clone(), budget, terms: Fresh::default() });
     let turnstile = Arc::new(Turnstile::new(state, recorder, alone, clocks));
-    let result = result(&tools, &carriers, &turnstile, request).await;
+    let mut seen = Vec::new();
+    let result = result(&tools, &carriers, &turnstile, request, &mut seen).await;
     let record = turnstile.snapshot().unwrap_or_default();
-    Ok((result, record))
+    Ok((result, record, seen))
 }
 
-async fn result(tools: &Tools, carriers: &Carriers, turnstile: &Arc<Turnstile>, request: FetchRequest) -> FetchResult {
+async fn result(
+    tools: &Tools,
+    carriers: &Carriers,
+    turnstile: &Arc<Turnstile>,
+    request: FetchRequest,
+    seen: &mut Vec<SeenAnswer>,
+) -> FetchResult {
     let now = Now { wall: tools.clocks.wall(), journey: tools.clocks.journey() };
     let short = |request, short| results::short(request, 0, short, now);
     if let Some(answer) = without_carrier(request.kind, request.expires_at, now.wall) {
@@ -116,6 +150,12 @@ async fn result(tools: &Tools, carriers: &Carriers, turnstile: &Arc<Turnstile>, 
                 turnstile.signal(signal).await;
             }
             let found = closed_meanwhile(*found, turnstile);
+            seen.extend(found.answers.iter().map(|kept| SeenAnswer {
+                step: kept.step,
+                status: kept.status,
+                content_type: kept.content_type.clone(),
+                body: if kept.speaks { kept.body.clone() } else { Bytes::new() },
+            }));
             results::of_look_up(request, 0, found, &memory, (&asked(&chosen), 0)).0
         }
         Ended::Abandoned => short(request, Short::deferred(now.wall, "it was not sent")),

@@ -1,6 +1,9 @@
 //! The `waybill` program: composition only. Every service is a library; this puts them together.
 
+mod adapter_check;
 mod adapter_cmd;
+mod adapter_explain;
+mod adapter_new;
 mod carriers_cmd;
 mod cli;
 mod cluster;
@@ -102,14 +105,20 @@ fn run(command: Command) -> Result<ExitCode> {
             let config = Config::load(&order.common)?;
             detect_cmd::run(&Catalog::load(&config.adapters)?, &order, &mut stdin().lock(), &mut out)
         }
-        Command::Adapter(Adapter::List { json, common }) => {
-            let config = Config::load(&common)?;
-            adapter_cmd::list(&config, &Catalog::load(&config.adapters)?, json, &mut out)
-        }
-        Command::Adapter(Adapter::Check { common }) => {
+        Command::Adapter(Adapter::List { json, markdown, common }) => {
             let config = Config::load(&common)?;
             let catalog = Catalog::load(&config.adapters)?;
-            adapter_cmd::check(&config, &catalog, &mut out)
+            if markdown {
+                adapter_cmd::table(&config, &catalog, &mut out)
+            } else {
+                adapter_cmd::list(&config, &catalog, json, &mut out)
+            }
+        }
+        Command::Adapter(Adapter::Check(order)) => adapter_check::check(&order, &mut out),
+        Command::Adapter(Adapter::New(order)) => adapter_new::new(&order, &mut out),
+        Command::Adapter(Adapter::Run(order)) => {
+            drop(out);
+            return block_on(adapter_explain::run(order));
         }
         Command::Adapter(Adapter::Parse(order)) => {
             let config = Config::load(&order.common)?;

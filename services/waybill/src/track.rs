@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use waybill_adapters::{Adapter, Catalog, ReadOutcome, assess};
-use waybill_fetcher::{NoPolicies, OnceDeps, RecordError, Recorder, look_up_once, requests_of_a_look};
+use waybill_fetcher::{NoPolicies, OnceDeps, RecordError, Recorder, SeenAnswer, look_up_once_seeing, requests_of_a_look};
 use waybill_log::{SharedLog, TopicPartition, claims, json_record};
 use waybill_runtime::{Clocks, JourneyScale, telemetry};
 use waybill_schemas::{
@@ -126,6 +126,33 @@ async fn alone(
     order: &Track,
     dir: DataDir,
 ) -> Result<ExitCode> {
+    let params = order.params.iter().cloned().collect();
+    let (result, _) = look(config, catalog, adapter, &number, params, dir).await?;
+    let view = assess(adapter, &read_outcome(&result), Some(number.as_str()));
+    let mut out = stdout();
+    if order.json {
+        let mut shown = serde_json::to_value(&view)?;
+        shown["needs"] = json!(result.needs);
+        shown["not_before"] = json!(result.not_before);
+        writeln!(out, "{shown}")?;
+    } else {
+        print_view(&view, &mut out)?;
+    }
+    Ok(exit(result.class))
+}
+
+/// One look-up of this process, out of the budget that stands in the directory's log.
+///
+/// # Errors
+/// One sentence that says what is wrong with the directory or the budget.
+pub(crate) async fn look(
+    config: &Config,
+    catalog: Catalog,
+    adapter: &Adapter,
+    number: &TrackingNumber,
+    params: BTreeMap<String, String>,
+    dir: DataDir,
+) -> Result<(FetchResult, Vec<SeenAnswer>)> {
     let clocks = Clocks::scaled(dir.journey(JourneyScale::REAL)?);
     let (embedded, opened) = open_embedded(config, &dir, clocks, &catalog).await?;
     let Opened { log, topics: prefix, layout, .. } = opened;
@@ -151,7 +178,7 @@ async fn alone(
         reference: None,
         registered_at: clocks.journey(),
         registration: Registration::default(),
-        params: order.params.iter().cloned().collect(),
+        params,
         attempt: wall.ms(),
         expires_at: wall.plus_ms(i64::try_from(PATIENCE.as_millis()).unwrap_or(i64::MAX)),
         tracking: Tracking::Active,
@@ -166,22 +193,12 @@ async fn alone(
         config: config.fetcher.clone(),
     };
     let recorder = Arc::new(InLog { log, at, key, epoch });
-    let (result, _) = look_up_once(deps, request, record, recorder).await?;
+    let (result, _, seen) = look_up_once_seeing(deps, request, record, recorder).await?;
     embedded.close().await;
-    let view = assess(adapter, &read_outcome(&result), Some(number.as_str()));
-    let mut out = stdout();
-    if order.json {
-        let mut shown = serde_json::to_value(&view)?;
-        shown["needs"] = json!(result.needs);
-        shown["not_before"] = json!(result.not_before);
-        writeln!(out, "{shown}")?;
-    } else {
-        print_view(&view, &mut out)?;
-    }
-    Ok(exit(result.class))
+    Ok((result, seen))
 }
 
-fn read_outcome(result: &FetchResult) -> ReadOutcome {
+pub(crate) fn read_outcome(result: &FetchResult) -> ReadOutcome {
     ReadOutcome {
         class: result.class,
         detail: result.detail.clone(),

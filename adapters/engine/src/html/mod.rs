@@ -5,6 +5,8 @@
 //! Where [`plain`] does not give up, both make the same tree: a test and a fuzzer compare them. So what a page says never
 //! depends on which one read it.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod compare;
 mod css;
 mod full;
 mod names;

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 /// What a source is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SourceKind {
     /// An official interface: on when its secrets are present.
@@ -17,21 +18,29 @@ pub enum SourceKind {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SourceSpec {
+    /// Its name.
     pub(crate) name: String,
+    /// api: on when its secrets are present; page: off until the operator turns it on.
     pub(crate) kind: SourceKind,
+    /// Never asked; its stored answers are still read.
     #[serde(default)]
     pub(crate) retired: bool,
+    /// Names of the operator's secrets, used as {secret.NAME}.
     #[serde(default)]
     pub(crate) secrets: Vec<String>,
+    /// Parameters it needs beyond the number, used as {param.NAME}.
     #[serde(default)]
     pub(crate) needs: Vec<String>,
     /// Several numbers in one request, where the carrier takes them.
     #[serde(default)]
     pub(crate) batch: Option<BatchSpec>,
+    /// What is sent, in order.
     #[serde(default)]
     pub(crate) steps: Vec<StepSpec>,
+    /// The page that describes it.
     #[serde(default)]
     #[allow(dead_code, reason = "for whoever reads the file")]
     pub(crate) documentation: Option<String>,
@@ -39,6 +48,7 @@ pub(crate) struct SourceSpec {
 
 /// How several numbers go into one request, as `{numbers}`.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BatchSpec {
     /// Most numbers in one request.
@@ -61,6 +71,7 @@ fn itself() -> String {
 
 /// The name of a step; it is also the role of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StepName {
     /// The one page or answer there is.
@@ -103,28 +114,39 @@ impl fmt::Display for StepName {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StepSpec {
+    /// Its name, the role of its answer.
     pub(crate) name: StepName,
+    /// The URL of a GET; scheme and host are written out.
     #[serde(default)]
     pub(crate) get: Option<String>,
+    /// The URL of a POST.
     #[serde(default)]
     pub(crate) post: Option<String>,
+    /// Headers, with values filled in.
     #[serde(default)]
     pub(crate) headers: BTreeMap<String, String>,
+    /// Query parameters, with values filled in.
     #[serde(default)]
     pub(crate) query: BTreeMap<String, String>,
+    /// A form as the body.
     #[serde(default)]
     pub(crate) form: Option<BTreeMap<String, String>>,
+    /// JSON as the body; every string is filled in.
     #[serde(default)]
     pub(crate) json: Option<serde_json::Value>,
     /// A GraphQL request; its query is sent as it stands, its variables are filled.
     #[serde(default)]
     pub(crate) graphql: Option<GraphqlSpec>,
+    /// Any text as the body.
     #[serde(default)]
     pub(crate) text: Option<TextBodySpec>,
+    /// User and password.
     #[serde(default)]
     pub(crate) basic_auth: Option<BasicAuthSpec>,
+    /// Values for later steps.
     #[serde(default)]
     pub(crate) take: BTreeMap<String, TakeSpec>,
     /// Values taken here may serve other look-ups for so many seconds (OAuth tokens).
@@ -136,6 +158,7 @@ pub(crate) struct StepSpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GraphqlSpec {
     pub(crate) query: String,
@@ -146,6 +169,7 @@ pub(crate) struct GraphqlSpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TextBodySpec {
     pub(crate) content_type: String,
@@ -153,6 +177,7 @@ pub(crate) struct TextBodySpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BasicAuthSpec {
     pub(crate) user: String,
@@ -161,22 +186,31 @@ pub(crate) struct BasicAuthSpec {
 
 /// How a value is taken from an answer for later steps.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TakeSpec {
+    /// Of an element's text.
     #[serde(default)]
     pub(crate) css: Option<String>,
+    /// Of an attribute of that element.
     #[serde(default)]
     pub(crate) attr: Option<String>,
+    /// Of a JSONPath.
     #[serde(default)]
     pub(crate) json: Option<String>,
+    /// Of a path of local names.
     #[serde(default)]
     pub(crate) xml: Option<String>,
+    /// Of a header.
     #[serde(default)]
     pub(crate) header: Option<String>,
+    /// Of a cookie that is set.
     #[serde(default)]
     pub(crate) cookie: Option<String>,
+    /// The first capture of a regular expression.
     #[serde(default, rename = "match")]
     pub(crate) pattern: Option<String>,
+    /// Empty instead of unreadable where it is missing.
     #[serde(default)]
     pub(crate) optional: bool,
 }

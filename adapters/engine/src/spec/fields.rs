@@ -9,37 +9,52 @@ use serde::{
 
 /// A condition; everything in it must hold.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConditionSpec {
+    /// The answer contains all of these, asked before it is parsed.
     #[serde(default)]
     pub(crate) contains: Vec<String>,
+    /// The answer matches this regular expression, asked before it is parsed.
     #[serde(default)]
     pub(crate) body: Option<String>,
+    /// The HTTP status is one of these.
     #[serde(default)]
     pub(crate) status: Vec<u16>,
+    /// Something is found.
     #[serde(default)]
     pub(crate) has: Option<OneOrMany>,
+    /// Nothing is found.
     #[serde(default)]
     pub(crate) lacks: Option<OneOrMany>,
+    /// The root element's name (XML).
     #[serde(default)]
     pub(crate) root: Option<String>,
+    /// A field, with `matches` or `equals`.
     #[serde(default)]
     pub(crate) text: Option<FieldSpec>,
+    /// A regular expression for `text`.
     #[serde(default)]
     pub(crate) matches: Option<String>,
+    /// What `text` is.
     #[serde(default)]
     pub(crate) equals: Option<Scalar>,
+    /// A field that is blank.
     #[serde(default)]
     pub(crate) blank: Option<FieldSpec>,
+    /// One of these holds.
     #[serde(default)]
     pub(crate) any: Vec<ConditionSpec>,
+    /// All of these hold.
     #[serde(default)]
     pub(crate) all: Vec<ConditionSpec>,
+    /// This does not hold.
     #[serde(default)]
     pub(crate) not: Option<Box<ConditionSpec>>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub(crate) enum OneOrMany {
     One(String),
@@ -96,48 +111,68 @@ pub(crate) enum FieldSpec {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LongField {
+    /// From the row; without it the row itself.
     #[serde(default)]
     pub(crate) path: Option<String>,
+    /// What the path starts from.
     #[serde(default)]
     pub(crate) of: Of,
+    /// The n-th td or th of a row, from 1.
     #[serde(default)]
     pub(crate) cell: Option<usize>,
+    /// The n-th line as <br> cuts them, from 1.
     #[serde(default)]
     pub(crate) line: Option<usize>,
+    /// An attribute.
     #[serde(default)]
     pub(crate) attr: Option<String>,
+    /// Only text in the element itself.
     #[serde(default)]
     pub(crate) own: bool,
+    /// The n-th match, from 1.
     #[serde(default)]
     pub(crate) nth: Option<usize>,
+    /// The last match.
     #[serde(default)]
     pub(crate) last: bool,
+    /// All matches, joined by this.
     #[serde(default)]
     pub(crate) all: Option<String>,
+    /// Fields joined.
     #[serde(default)]
     pub(crate) join: Option<Vec<FieldSpec>>,
+    /// What they are joined by.
     #[serde(default)]
     pub(crate) with: Option<String>,
+    /// The first that is not blank.
     #[serde(default)]
     pub(crate) first_of: Option<Vec<FieldSpec>>,
+    /// A fixed text.
     #[serde(default, rename = "const")]
     pub(crate) constant: Option<Scalar>,
+    /// Only if this holds.
     #[serde(default)]
     pub(crate) when: Option<ConditionSpec>,
+    /// The first capture of a regular expression, or all of the match.
     #[serde(default, rename = "match")]
     pub(crate) pattern: Option<String>,
+    /// Texts that mean nothing.
     #[serde(default)]
     pub(crate) blank: Vec<String>,
+    /// Replaced whole; for codes, never for words.
     #[serde(default)]
     pub(crate) map: BTreeMap<String, String>,
+    /// A blank is filled from the rows above.
     #[serde(default)]
     pub(crate) fill: Option<Fill>,
 }
 
 /// What a field's path starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Of {
     /// The row.
@@ -157,6 +192,7 @@ pub(crate) enum Of {
 
 /// How blank cells are filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Fill {
     /// From the last row above that had something.

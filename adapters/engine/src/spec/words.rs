@@ -7,30 +7,40 @@ use waybill_schemas::SubStatus;
 
 /// `mapping.yaml`.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MappingSpec {
+    /// The format of this file: 1.
     pub(crate) format: u32,
     /// Which later events undo a delivery (NRM-4).
     #[serde(default = "returned")]
+    #[cfg_attr(test, schemars(with = "Vec<Meaning>"))]
     pub(crate) unlatch: Vec<SubStatus>,
+    /// By the carrier's code; `X*` is a beginning. Asked first.
     #[serde(default)]
     pub(crate) codes: BTreeMap<String, Meaning>,
+    /// By the whole text.
     #[serde(default)]
     pub(crate) exact: BTreeMap<String, Meaning>,
+    /// By the text's beginning, in this order.
     #[serde(default)]
     pub(crate) prefix: Vec<(String, Meaning)>,
+    /// By a part of the text, in this order.
     #[serde(default)]
     pub(crate) contains: Vec<(String, Meaning)>,
+    /// By a regular expression, in this order.
     #[serde(default)]
     pub(crate) regex: Vec<(String, Meaning)>,
     /// Codes too general to be asked first.
     #[serde(default)]
     pub(crate) otherwise: BTreeMap<String, Meaning>,
+    /// Rules for the headline.
     #[serde(default)]
     pub(crate) headline: HeadlineSpec,
     /// Languages of phrase tables, instead of the adapter's.
     #[serde(default)]
     pub(crate) phrases: Option<Vec<String>>,
+    /// For people.
     #[serde(default)]
     #[allow(dead_code, reason = "for whoever reads the file")]
     pub(crate) notes: Option<String>,
@@ -42,6 +52,7 @@ fn returned() -> Vec<SubStatus> {
 
 /// `phrases/<language>.yaml`: what any carrier may say in that language.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PhrasesSpec {
     pub(crate) format: u32,
@@ -56,6 +67,7 @@ pub(crate) struct PhrasesSpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HeadlineSpec {
     #[serde(default)]

@@ -1,0 +1,199 @@
+//! How an answer was read, for whoever writes an adapter: `waybill adapter run`, and `adapter parse --explain`.
+//!
+//! `run` sends exactly what `waybill track` would, out of the same budget. Secrets and tokens are never shown (SEC-1).
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Write, stdout},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::json;
+use waybill_adapters::{
+    Adapter, Answer, Answers, Catalog, Context, HttpRequest, Method, Reading, RequestError, Source, assess,
+    explain::Explained,
+};
+use waybill_runtime::telemetry;
+use waybill_schemas::{TrackingNumber, UtcMs};
+
+use crate::{
+    adapter_cmd::{adapter_of, print_view},
+    cli::Run,
+    config::Config,
+    datadir::DataDir,
+    track::{look, read_outcome},
+};
+
+/// What stands for a secret or a token.
+const HIDDEN: &str = "(hidden)";
+
+/// Looks a number up and shows how that came about.
+///
+/// # Errors
+/// One sentence that says what is wrong with the number, the carrier or the data directory.
+pub(crate) async fn run(order: Run) -> Result<ExitCode> {
+    let mut config = Config::load(&order.common)?;
+    if config.telemetry.filter == "info" {
+        "warn".clone_into(&mut config.telemetry.filter);
+    }
+    telemetry::init_logs(&config.telemetry)?;
+    let catalog = Catalog::load(&config.adapters)?;
+    let adapter = adapter_of(&catalog, &order.carrier)?;
+    let number = TrackingNumber::canonical(&order.number, adapter.hyphens)?;
+    let Some(dir) = DataDir::try_take(&config.data_dir)? else {
+        bail!(
+            "another process holds the data directory {} and with it the politeness budgets; stop it first, or use \
+             `waybill track`, which asks it",
+            config.data_dir.display()
+        );
+    };
+    let params: BTreeMap<String, String> = order.params.iter().cloned().collect();
+    let (result, seen) = look(&config, catalog, &adapter, &number, params.clone(), dir).await?;
+    let answers: Vec<Answer<'_>> = seen
+        .iter()
+        .map(|seen| Answer {
+            status: seen.status,
+            content_type: Some(seen.content_type.as_str()).filter(|text| !text.is_empty()),
+            ..Answer::saved(seen.step, &seen.body)
+        })
+        .collect();
+    let answers = Answers { number: Some(number.as_str()), list: &answers };
+    let reading = Reading { seen_at: Some(UtcMs::new(result.seen_at.ms())), ..Reading::default() };
+    let explained = (!seen.is_empty()).then(|| adapter.explain(&answers, reading).1);
+    if let Some(folder) = &order.save {
+        fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+        for seen in seen.iter().filter(|seen| !seen.body.is_empty()) {
+            let path = folder.join(format!("{}.{}", seen.step, shape(&seen.content_type)));
+            fs::write(&path, &seen.body).with_context(|| format!("{} cannot be written", path.display()))?;
+        }
+    }
+    let source = adapter.source(&result.source.source);
+    let requests = source.map(|source| requests(&adapter, source, number.as_str(), &params)).unwrap_or_default();
+    let view = assess(&adapter, &read_outcome(&result), Some(number.as_str()));
+    let mut out = stdout();
+    if order.json {
+        let shown: Vec<_> = requests.iter().map(|(step, request)| shown_json(step, request)).collect();
+        let all = json!({
+            "requests": shown, "spent": result.spent, "explained": explained, "result": view,
+            "not_before": result.not_before, "needs": result.needs,
+        });
+        writeln!(out, "{all}")?;
+    } else {
+        for (step, request) in &requests {
+            print_request(step, request, &mut out)?;
+        }
+        writeln!(out, "{} requests were sent", result.spent)?;
+        if let Some(explained) = &explained {
+            print(&adapter, explained, &mut out)?;
+        }
+        writeln!(out)?;
+        print_view(&view, &mut out)?;
+    }
+    Ok(if result.class.is_reading() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn shape(content_type: &str) -> &'static str {
+    match content_type {
+        kind if kind.contains("json") => "json",
+        kind if kind.contains("html") => "html",
+        kind if kind.contains("xml") => "xml",
+        _ => "html",
+    }
+}
+
+type Asked = (&'static str, Result<HttpRequest, RequestError>);
+
+/// The requests of a source as they are sent, secrets and tokens hidden.
+fn requests(adapter: &Adapter, source: &Source, number: &str, params: &BTreeMap<String, String>) -> Vec<Asked> {
+    let hidden = |names: &mut dyn Iterator<Item = &str>| -> BTreeMap<String, String> {
+        names.map(|name| (name.to_owned(), HIDDEN.to_owned())).collect()
+    };
+    let secrets = hidden(&mut source.secrets.iter().map(String::as_str));
+    let taken = hidden(&mut source.steps.iter().flat_map(|step| step.takes()));
+    let lang = adapter.languages.first().map_or("en", String::as_str);
+    let context = Context { number, params, secrets: &secrets, taken: &taken, lang };
+    source.steps.iter().map(|step| (step.name.as_str(), step.request(&context))).collect()
+}
+
+fn shown_json(step: &str, request: &Result<HttpRequest, RequestError>) -> serde_json::Value {
+    match request {
+        Ok(request) => json!({
+            "step": step, "method": method(request), "url": request.url, "headers": headers(request),
+            "body": request.body.as_deref().map(String::from_utf8_lossy),
+        }),
+        Err(error) => json!({ "step": step, "error": error.to_string() }),
+    }
+}
+
+fn method(request: &HttpRequest) -> &'static str {
+    match request.method {
+        Method::Get => "GET",
+        Method::Post => "POST",
+    }
+}
+
+/// An `authorization` header is hidden whole: encodings hide a secret from nobody but this program.
+fn headers(request: &HttpRequest) -> Vec<(String, String)> {
+    let shown = |(name, value): &(String, String)| {
+        let value = if name == "authorization" { HIDDEN.to_owned() } else { value.clone() };
+        (name.clone(), value)
+    };
+    request.headers.iter().map(shown).collect()
+}
+
+fn print_request(step: &str, request: &Result<HttpRequest, RequestError>, out: &mut dyn Write) -> Result<()> {
+    match request {
+        Err(error) => writeln!(out, "step {step}: {error}")?,
+        Ok(request) => {
+            writeln!(out, "step {step}: {} {}", method(request), request.url)?;
+            for (name, value) in headers(request) {
+                writeln!(out, "  {name}: {value}")?;
+            }
+            if let Some(body) = &request.body {
+                let body: String = String::from_utf8_lossy(body).chars().take(2_000).collect();
+                writeln!(out, "  {body}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Prints how a reading came about.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub(crate) fn print(adapter: &Adapter, explained: &Explained, out: &mut dyn Write) -> Result<()> {
+    for answer in &explained.answers {
+        let kind = answer.content_type.as_deref().unwrap_or("no content type");
+        writeln!(out, "answer {}: {}, {} bytes, {kind}, {}", answer.step, answer.status, answer.bytes, answer.charset)?;
+    }
+    for reader in &explained.readers {
+        match &reader.refused {
+            Some(why) => writeln!(out, "reader {} does not take {}: {why}", reader.reader, reader.step)?,
+            None => writeln!(out, "reader {} takes {}", reader.reader, reader.step)?,
+        }
+    }
+    for table in &explained.tables {
+        writeln!(out, "  rows `{}`: {} found", table.rows, table.found)?;
+        for field in &table.fields {
+            let first: String = field.first.chars().take(60).collect();
+            writeln!(out, "    {:<9} in {} of {}, first `{first}`", field.name, field.filled, table.found)?;
+        }
+    }
+    for explained in &explained.events {
+        let event = &explained.event;
+        let time = event.time.as_ref().map_or("(time not understood)", |time| time.iso.as_str());
+        let year = if event.time.as_ref().is_some_and(|time| time.year_inferred) { " (year inferred)" } else { "" };
+        let sub = explained.sub_status.map_or("-", |sub| sub.as_str());
+        let rule = explained.rule.as_deref().unwrap_or("nothing matched");
+        let code = event.code.as_deref().map(|code| format!(" [{code}]")).unwrap_or_default();
+        writeln!(out, "  {} = {time}{year}\n    {}{code} = {sub} by {rule}", event.time_raw, event.text)?;
+    }
+    let known = adapter.reader_names().count();
+    if explained.readers.iter().all(|reader| reader.refused.is_some()) {
+        writeln!(out, "none of {known} readers takes an answer")?;
+    }
+    Ok(())
+}

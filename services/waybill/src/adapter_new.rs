@@ -1,0 +1,79 @@
+//! `waybill adapter new`: a carrier's folder out of one saved answer.
+
+use std::{fs, io::Write, path::Path};
+
+use anyhow::{Context, Result, bail};
+use waybill_adapters::{
+    Catalog,
+    draft::{Wish, draft},
+    examples, personal,
+};
+use waybill_schemas::{CarrierSlug, limits::MAX_ANSWER_BYTES};
+
+use crate::cli::New;
+
+/// Writes the draft, and says what it reads and what is left to do.
+///
+/// # Errors
+/// One sentence that says why nothing was drafted.
+pub(crate) fn new(order: &New, out: &mut dyn Write) -> Result<()> {
+    let slug: CarrierSlug = order.slug.parse()?;
+    let folder = order.into.join(slug.as_str());
+    if folder.exists() {
+        bail!("{} is there already; choose another slug, or another folder with --into", folder.display());
+    }
+    let from = order.from.display();
+    let size = fs::metadata(&order.from).with_context(|| format!("{from} cannot be read"))?.len();
+    if size > MAX_ANSWER_BYTES as u64 {
+        bail!("{from} has {size} bytes; answers of more than {MAX_ANSWER_BYTES} are not read");
+    }
+    let body = fs::read(&order.from).with_context(|| format!("{from} cannot be read"))?;
+    let wish = Wish {
+        name: order.name.as_deref(),
+        url: order.url.as_deref(),
+        number: order.number.as_deref(),
+        content_type: order.content_type.as_deref(),
+    };
+    let draft = draft(&slug, &body, wish)?;
+    let example = folder.join("examples/saved");
+    fs::create_dir_all(&example).with_context(|| format!("{} cannot be made", example.display()))?;
+    fs::write(folder.join("adapter.yaml"), &draft.adapter)?;
+    fs::write(folder.join("mapping.yaml"), &draft.mapping)?;
+    fs::write(example.join(draft.answer_file), &body)?;
+    bless(&folder)?;
+
+    let events = &draft.reads.events;
+    let timed = events.iter().filter(|event| event.time.is_some()).count();
+    writeln!(out, "{}", folder.display())?;
+    writeln!(out, "  {} events were read, the times of {timed} understood; the newest two:", events.len())?;
+    for event in events.iter().take(2) {
+        let shown = |text: &str| -> String { text.chars().take(60).collect() };
+        let place = event.location.as_deref().unwrap_or_default();
+        writeln!(out, "    {}  {}  {}", shown(&event.time_raw), shown(&event.text), shown(place))?;
+    }
+    if !draft.unmatched.is_empty() {
+        writeln!(out, "  {} texts mean nothing yet; mapping.yaml lists them", draft.unmatched.len())?;
+    }
+    let hints = personal::hints(&String::from_utf8_lossy(&body), 100).len();
+    writeln!(
+        out,
+        "\nwhat is left to do\n  1. lines that say CHECK in adapter.yaml and mapping.yaml\n  2. examples/saved holds the answer as it is{}: \
+         replace its numbers, names and places by invented ones, and rename it after what it shows\n  3. an example of a \
+         number that is not found, and one of a broken page\n  4. waybill adapter check {} --bless, then read \
+         expected.json",
+        if hints > 0 { format!(" ({hints} places look like personal data)") } else { String::new() },
+        folder.display()
+    )?;
+    Ok(())
+}
+
+fn bless(folder: &Path) -> Result<()> {
+    let catalog = Catalog::of_carrier(folder)?;
+    for adapter in catalog.all() {
+        for example in examples::of_folder(folder)? {
+            let checked = example.check(adapter)?;
+            fs::write(Path::new(&example.place).join("expected.json"), serde_json::to_string_pretty(&checked.json)? + "\n")?;
+        }
+    }
+    Ok(())
+}
