@@ -15,12 +15,12 @@ pub mod detect;
 pub mod draft;
 mod error;
 pub mod examples;
-#[cfg(feature = "fuzzing")]
-pub mod fuzzing;
 pub mod explain;
 mod field;
 mod fields;
 mod format;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guard;
 mod html;
 pub mod journey;

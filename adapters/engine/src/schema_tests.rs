@@ -106,7 +106,8 @@ impl JsonSchema for Meaning {
 }
 
 fn schema<T: JsonSchema>(id: &str) -> Value {
-    let mut value = serde_json::to_value(SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>()).unwrap();
+    let mut value =
+        serde_json::to_value(SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>()).unwrap();
     value["title"] = id.into();
     without_defaults(&mut value);
     value
@@ -120,7 +121,10 @@ fn without_defaults(value: &mut Value) {
             if fields.get("properties").is_none() || fields.contains_key("type") {
                 fields.remove("default");
             }
-            fields.remove("format").filter(|format| !format.is_string()).map(|kept| fields.insert("format".into(), kept));
+            fields
+                .remove("format")
+                .filter(|format| !format.is_string())
+                .map(|kept| fields.insert("format".into(), kept));
             fields.values_mut().for_each(without_defaults);
         }
         Value::Array(items) => items.iter_mut().for_each(without_defaults),
@@ -188,6 +192,7 @@ fn what_stands_for_types_of_other_crates_has_their_fields() {
         resets_at: String::new(),
         zone: String::new(),
         spread: true,
+        extra: serde_json::Map::new(),
     };
     let budget = waybill_schemas::politeness::Budget {
         daily_quota: Some(quota),
@@ -200,7 +205,9 @@ fn what_stands_for_types_of_other_crates_has_their_fields() {
     let ours = |schema: Schema| names(schema.as_value().get("properties").unwrap());
     assert_eq!(names(&theirs), ours(schemars::schema_for!(Budget)));
     assert_eq!(names(&theirs["daily_quota"]), ours(schemars::schema_for!(DailyQuota)));
-    for (ours, theirs) in [("remove", waybill_schemas::number::Hyphens::Remove), ("keep", waybill_schemas::number::Hyphens::Keep)] {
+    for (ours, theirs) in
+        [("remove", waybill_schemas::number::Hyphens::Remove), ("keep", waybill_schemas::number::Hyphens::Keep)]
+    {
         assert_eq!(serde_json::to_value(theirs).unwrap(), ours);
     }
 }

@@ -41,7 +41,10 @@ pub(crate) fn check(order: &Check, out: &mut dyn Write) -> Result<()> {
             let alone = folder.join("adapter.yaml").is_file() || folder.join("mapping.yaml").is_file();
             let folders = if alone { vec![folder.to_owned()] } else { folders_in(folder)? };
             if folders.is_empty() {
-                bail!("{} holds no carrier; a carrier is a folder with adapter.yaml and mapping.yaml", folder.display());
+                bail!(
+                    "{} holds no carrier; a carrier is a folder with adapter.yaml and mapping.yaml",
+                    folder.display()
+                );
             }
             for folder in folders {
                 check_folder(&folder, order.bless, &mut found, out)?;
@@ -117,7 +120,13 @@ fn check_examples(
                 let path = Path::new(&example.place).join("expected.json");
                 fs::write(&path, serde_json::to_string_pretty(&checked.json)? + "\n")?;
                 let sub = checked.view.sub_status.map_or("no status", |sub| sub.as_str());
-                writeln!(out, "{}: {}, {sub}, {} events", path.display(), checked.view.outcome, checked.view.events.len())?;
+                writeln!(
+                    out,
+                    "{}: {}, {sub}, {} events",
+                    path.display(),
+                    checked.view.outcome,
+                    checked.view.events.len()
+                )?;
             }
             Ok(checked) => {
                 found.wrong += checked.differences.len();
@@ -125,7 +134,11 @@ fn check_examples(
                     writeln!(out, "{}/expected.json: {what}", example.place)?;
                 }
                 if !checked.differences.is_empty() {
-                    writeln!(out, "{}: if that is right, `waybill adapter check DIR --bless` writes it anew", example.place)?;
+                    writeln!(
+                        out,
+                        "{}: if that is right, `waybill adapter check DIR --bless` writes it anew",
+                        example.place
+                    )?;
                 }
             }
         }

@@ -72,7 +72,10 @@ fn bless(folder: &Path) -> Result<()> {
     for adapter in catalog.all() {
         for example in examples::of_folder(folder)? {
             let checked = example.check(adapter)?;
-            fs::write(Path::new(&example.place).join("expected.json"), serde_json::to_string_pretty(&checked.json)? + "\n")?;
+            fs::write(
+                Path::new(&example.place).join("expected.json"),
+                serde_json::to_string_pretty(&checked.json)? + "\n",
+            )?;
         }
     }
     Ok(())

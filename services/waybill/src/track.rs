@@ -17,7 +17,9 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use waybill_adapters::{Adapter, Catalog, ReadOutcome, assess};
-use waybill_fetcher::{NoPolicies, OnceDeps, RecordError, Recorder, SeenAnswer, look_up_once_seeing, requests_of_a_look};
+use waybill_fetcher::{
+    NoPolicies, OnceDeps, RecordError, Recorder, SeenAnswer, look_up_once_seeing, requests_of_a_look,
+};
 use waybill_log::{SharedLog, TopicPartition, claims, json_record};
 use waybill_runtime::{Clocks, JourneyScale, telemetry};
 use waybill_schemas::{

@@ -38,7 +38,7 @@ impl Selector {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut parser = cssparser::Parser::new(text);
         let list = SelectorList::parse(&Rules, &mut parser, ParseRelative::No).map_err(|error| said(&error))?;
-        let quick = list.slice().iter().map(|selector| Quick::of(selector)).collect();
+        let quick = list.slice().iter().map(Quick::of).collect();
         Ok(Self { list, quick })
     }
 

@@ -323,9 +323,9 @@ impl<'t> Builder<'t> {
         use Tag as T;
         let tag = start.tag;
         match tag {
-            T::Noscript | T::Iframe | T::Noembed => return self.raw(start, Raw::Plain),
-            _ if self.in_head(start)? => return Some(()),
-            T::Body | T::Nobr | T::Rb | T::Rp | T::Rt | T::Rtc => return None,
+            T::Noscript | T::Iframe | T::Noembed => self.raw(start, Raw::Plain),
+            _ if self.in_head(start)? => Some(()),
+            T::Body | T::Nobr | T::Rb | T::Rp | T::Rt | T::Rtc => None,
             T::P => {
                 self.close_p();
                 self.insert(start)

@@ -27,6 +27,8 @@ pub(super) struct Carrier {
     pub(super) drift: DriftRules,
     /// See [`crate::Carriers::revision`].
     pub(super) revision: u64,
+    /// When numbers are woken because of it, the next one last.
+    pub(super) wakes: Vec<WallMs>,
     residents: DueWheel,
     visitors: DueWheel,
 }
@@ -34,7 +36,7 @@ pub(super) struct Carrier {
 impl Carrier {
     pub(super) fn new(slug: CarrierSlug, budget: usize, terms: CarrierTerms) -> Self {
         let (residents, visitors) = (DueWheel::default(), DueWheel::default());
-        Self { slug, budget, terms, drift: DriftRules::default(), revision: 0, residents, visitors }
+        Self { slug, budget, terms, drift: DriftRules::default(), revision: 0, wakes: Vec::new(), residents, visitors }
     }
 
     pub(super) fn lane(&self, guest: Guest) -> &DueWheel {

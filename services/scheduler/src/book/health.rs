@@ -14,6 +14,10 @@ use waybill_schemas::{
 use super::{Book, Now};
 use crate::{entry::Entry, why::Rule};
 
+/// When numbers are woken after a change, in ms: once every part of this process has seen it, and for processes that read
+/// their folders later.
+const WAKES_MS: [i64; 3] = [3_000, 30_000, 180_000];
+
 impl Book {
     /// Takes over what the last owner kept of a budget's carriers.
     pub(crate) fn restore_health(&mut self, record: SchedulerBudgetRecord) {
@@ -44,21 +48,25 @@ impl Book {
         self.health.get(carrier).cloned()
     }
 
-    /// Numbers that wait because their carrier could not be read or asked are due again at once when something was changed
-    /// about that: another adapter version, a lifted mark, a switch. Credit paces them as ever.
+    /// Numbers that wait because their carrier could not be read or asked are due again when something was changed about
+    /// that: another adapter version, a lifted mark, a switch. Credit paces them as ever. They are woken a few times, because
+    /// other processes take the change over at their own pace; one that is woken too early is given back without a request.
     pub(crate) fn wake_changed(&mut self, now: &Now) {
-        let mut changed = Vec::new();
+        let mut woken = Vec::new();
         for (index, carrier) in self.carriers.iter_mut().enumerate() {
             carrier.drift = self.terms.drift(&carrier.slug);
             let revision = self.terms.revision(&carrier.slug);
             if std::mem::replace(&mut carrier.revision, revision) != revision {
-                changed.push(index);
+                carrier.wakes = WAKES_MS.iter().rev().map(|after| now.wall.plus_ms(*after)).collect();
+            }
+            if carrier.wakes.pop_if(|at| *at <= now.wall).is_some() {
+                woken.push(index);
             }
         }
-        if changed.is_empty() {
+        if woken.is_empty() {
             return;
         }
-        for index in &changed {
+        for index in &woken {
             let budget = self.carriers[*index].budget;
             self.budgets[budget].credit.unblock();
         }
@@ -72,7 +80,7 @@ impl Book {
         let waiting: Vec<u32> = (0u32..)
             .zip(&self.entries)
             .filter_map(|(id, entry)| Some((id, entry.as_ref()?)))
-            .filter(|(_, entry)| entry.stop.is_none() && changed.contains(&usize::from(entry.carrier)) && waits(entry))
+            .filter(|(_, entry)| entry.stop.is_none() && woken.contains(&usize::from(entry.carrier)) && waits(entry))
             .map(|(id, _)| id)
             .collect();
         for id in waiting {
