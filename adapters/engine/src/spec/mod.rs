@@ -13,15 +13,12 @@ mod words;
 
 pub use asking::{SourceKind, StepName};
 pub(crate) use asking::{BatchSpec, GraphqlSpec, SourceSpec, StepSpec, TakeSpec};
-#[cfg(test)]
-pub(crate) use fields::Scalar;
 pub(crate) use fields::{ConditionSpec, FieldSpec, Fill, LongField, Of};
 pub(crate) use numbers::{CheckRule, CheckSpec, DigitIs, LongCheck, NumberSpec, Side};
 pub(crate) use words::{MappingSpec, Meaning, PhrasesSpec};
 
 /// `adapter.yaml`.
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AdapterSpec {
     /// The format of this file: 1.
@@ -42,15 +39,12 @@ pub(crate) struct AdapterSpec {
     #[serde(default)]
     pub(crate) zone: Option<String>,
     /// How politely it is asked.
-    #[cfg_attr(test, schemars(with = "crate::schema_tests::Budget"))]
     pub(crate) budget: Budget,
     /// The budget that it shares with other carriers.
     #[serde(default)]
-    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(crate) budget_name: Option<BudgetName>,
     /// Whether hyphens belong to its numbers.
     #[serde(default)]
-    #[cfg_attr(test, schemars(with = "crate::schema_tests::Hyphens"))]
     pub(crate) hyphens: Hyphens,
     /// What its numbers look like, for detection.
     #[serde(default)]
@@ -82,7 +76,6 @@ pub(crate) struct AdapterSpec {
 
 /// On what footing the carrier is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
     /// An official interface under its terms.
@@ -108,7 +101,6 @@ impl Basis {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CharsetSpec {
     /// Read every answer so, whatever it declares.
@@ -124,7 +116,6 @@ pub(crate) struct CharsetSpec {
 
 /// The shape of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
     /// Read with CSS selectors.
@@ -136,7 +127,6 @@ pub enum Shape {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReaderSpec {
     /// Its name; it stands in every event read.
@@ -203,7 +193,6 @@ pub(crate) struct ReaderSpec {
 
 /// A second answer that is merged into the history of the first.
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PartSpec {
     pub(crate) shape: Shape,
@@ -226,7 +215,6 @@ pub(crate) struct PartSpec {
 
 /// One stage of getting at a document that is wrapped in another.
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StageSpec {
     /// The text that a regular expression captures.
@@ -255,7 +243,6 @@ pub(crate) struct StageSpec {
 
 /// What stands behind `after`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TakeWhat {
     /// A JavaScript string in quotes.
@@ -265,7 +252,6 @@ pub(crate) enum TakeWhat {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unescape {
     Js,
@@ -273,7 +259,6 @@ pub(crate) enum Unescape {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ScopeSpec {
     /// Each shipment.
@@ -291,7 +276,6 @@ pub(crate) struct ScopeSpec {
 
 /// Which of several shipments in one answer is taken when none bears the number asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Pick {
     /// The first.
@@ -305,7 +289,6 @@ pub(crate) enum Pick {
 
 /// What it means that an answer does not speak of the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Absent {
     /// The answer cannot be used.
@@ -316,7 +299,6 @@ pub(crate) enum Absent {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TableSpec {
     /// Each row.
@@ -367,7 +349,6 @@ pub(crate) struct TableSpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SplitSpec {
     #[serde(rename = "in")]
@@ -376,7 +357,6 @@ pub(crate) struct SplitSpec {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TimesSpec {
     /// As strptime's, the first that fits; `iso` for ISO 8601.
@@ -404,7 +384,6 @@ pub(crate) struct TimesSpec {
 
 /// What is done where no year is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum YearSpec {
     /// The time is kept as printed and not understood.
@@ -416,7 +395,6 @@ pub(crate) enum YearSpec {
 
 /// What midnight sharp means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Midnight {
     /// Midnight.
@@ -427,7 +405,6 @@ pub(crate) enum Midnight {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlaceSpec {
     #[serde(rename = "match")]
@@ -436,7 +413,6 @@ pub(crate) struct PlaceSpec {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FactsSpec {
     /// The headline.
@@ -469,7 +445,6 @@ pub(crate) struct FactsSpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EtaSpec {
     pub(crate) from: FieldSpec,
@@ -484,7 +459,6 @@ pub(crate) struct EtaSpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LegSpec {
     pub(crate) carrier: FieldSpec,
@@ -492,7 +466,6 @@ pub(crate) struct LegSpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MarkerSpec {
     /// How the answer is known.
@@ -508,6 +481,5 @@ pub(crate) struct MarkerSpec {
     pub(crate) needs: Vec<String>,
     /// With `not_found`: what sort.
     #[serde(default, rename = "as")]
-    #[cfg_attr(test, schemars(with = "Option<Meaning>"))]
     pub(crate) sub_status: Option<SubStatus>,
 }
