@@ -34,8 +34,6 @@ mod read;
 mod reader;
 pub mod recorded;
 pub mod sandbox;
-#[cfg(test)]
-mod schema_tests;
 mod spec;
 mod step;
 mod template;

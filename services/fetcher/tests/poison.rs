@@ -153,14 +153,15 @@ async fn fet_1_a_look_up_cut_off_between_two_requests_is_done_again_when_sending
     let port = door.port;
     let sources = format!(
         "sources:\n  - name: api\n    kind: api\n    steps:\n      \
-         - {{name: token, get: 'http://127.0.0.1:{port}/first', take: {{token: {{json: $.token}}}}}}\n      \
+         - {{name: token, get: 'http://127.0.0.1:{port}/first', keep_s: 60, take: {{token: {{json: $.token}}}}}}\n      \
          - {{name: page, get: 'http://127.0.0.1:{port}/t/{{number}}', headers: {{Authorization: 'Bearer {{take.token}}'}}}}\n"
     );
     let mut world = World::new(&[("acme", budget(100.0, 20, 8), sources)], |_| {}).await;
     world.deps.clock = gate;
     let running = world.start();
     world.send(&[world.poll("acme", "ACME0001", 1)], Headers::new()).await;
-    let results = world.results(1).await;
+    let results = tokio::time::timeout(Duration::from_secs(20), world.results(1)).await;
+    let results = results.unwrap_or_else(|_| panic!("it has no answer: {:#?}", door.arrivals()));
     running.stop().await;
     assert_eq!(results[0].class, OutcomeClass::Tracked, "{results:#?}");
     assert_eq!(world.all_results().await.len(), 1);

@@ -33,6 +33,7 @@ pub(crate) fn run(catalog: &Catalog, order: &Detect, input: &mut dyn BufRead, ou
     Ok(())
 }
 
+#[allow(clippy::disallowed_methods, reason = "bounded by `take`")]
 fn read_all(input: &mut dyn BufRead) -> Result<String> {
     let mut bytes = Vec::new();
     input.take(MOST_TEXT_BYTES).read_to_end(&mut bytes)?;

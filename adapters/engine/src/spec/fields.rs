@@ -9,7 +9,6 @@ use serde::{
 
 /// A condition; everything in it must hold.
 #[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConditionSpec {
     /// The answer contains all of these, asked before it is parsed.
@@ -54,7 +53,6 @@ pub(crate) struct ConditionSpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub(crate) enum OneOrMany {
     One(String),
@@ -111,7 +109,6 @@ pub(crate) enum FieldSpec {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LongField {
     /// From the row; without it the row itself.
@@ -172,7 +169,6 @@ pub(crate) struct LongField {
 
 /// What a field's path starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Of {
     /// The row.
@@ -192,7 +188,6 @@ pub(crate) enum Of {
 
 /// How blank cells are filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Fill {
     /// From the last row above that had something.

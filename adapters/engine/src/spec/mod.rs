@@ -13,15 +13,12 @@ mod words;
 
 pub(crate) use asking::{BatchSpec, GraphqlSpec, SourceSpec, StepSpec, TakeSpec};
 pub use asking::{SourceKind, StepName};
-#[cfg(test)]
-pub(crate) use fields::Scalar;
 pub(crate) use fields::{ConditionSpec, FieldSpec, Fill, LongField, Of};
 pub(crate) use numbers::{CheckRule, CheckSpec, DigitIs, LongCheck, NumberSpec, Side};
 pub(crate) use words::{MappingSpec, Meaning, PhrasesSpec};
 
 /// `adapter.yaml`.
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AdapterSpec {
     /// The format of this file: 1.
@@ -42,16 +39,13 @@ pub(crate) struct AdapterSpec {
     #[serde(default)]
     pub(crate) zone: Option<String>,
     /// How politely it is asked.
-    #[cfg_attr(test, schemars(with = "crate::schema_tests::Budget"))]
     #[serde(deserialize_with = "waybill_schemas::politeness::strict::budget")]
     pub(crate) budget: Budget,
     /// The budget that it shares with other carriers.
     #[serde(default)]
-    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(crate) budget_name: Option<BudgetName>,
     /// Whether hyphens belong to its numbers.
     #[serde(default)]
-    #[cfg_attr(test, schemars(with = "crate::schema_tests::Hyphens"))]
     pub(crate) hyphens: Hyphens,
     /// What its numbers look like, for detection.
     #[serde(default)]
@@ -83,7 +77,6 @@ pub(crate) struct AdapterSpec {
 
 /// On what footing the carrier is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
     /// An official interface under its terms.
@@ -109,7 +102,6 @@ impl Basis {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CharsetSpec {
     /// Read every answer so, whatever it declares.
@@ -125,7 +117,6 @@ pub(crate) struct CharsetSpec {
 
 /// The shape of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
     /// Read with CSS selectors.
@@ -137,7 +128,6 @@ pub enum Shape {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReaderSpec {
     /// Its name; it stands in every event read.
@@ -204,7 +194,6 @@ pub(crate) struct ReaderSpec {
 
 /// A second answer that is merged into the history of the first.
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PartSpec {
     pub(crate) shape: Shape,
@@ -227,7 +216,6 @@ pub(crate) struct PartSpec {
 
 /// One stage of getting at a document that is wrapped in another.
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StageSpec {
     /// The text that a regular expression captures.
@@ -256,7 +244,6 @@ pub(crate) struct StageSpec {
 
 /// What stands behind `after`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum TakeWhat {
     /// A JavaScript string in quotes.
@@ -266,7 +253,6 @@ pub(crate) enum TakeWhat {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unescape {
     Js,
@@ -274,7 +260,6 @@ pub(crate) enum Unescape {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ScopeSpec {
     /// Each shipment.
@@ -292,7 +277,6 @@ pub(crate) struct ScopeSpec {
 
 /// Which of several shipments in one answer is taken when none bears the number asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Pick {
     /// The first.
@@ -306,7 +290,6 @@ pub(crate) enum Pick {
 
 /// What it means that an answer does not speak of the number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Absent {
     /// The answer cannot be used.
@@ -317,7 +300,6 @@ pub(crate) enum Absent {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TableSpec {
     /// Each row.
@@ -368,7 +350,6 @@ pub(crate) struct TableSpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SplitSpec {
     #[serde(rename = "in")]
@@ -377,7 +358,6 @@ pub(crate) struct SplitSpec {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TimesSpec {
     /// As strptime's, the first that fits; `iso` for ISO 8601.
@@ -405,7 +385,6 @@ pub(crate) struct TimesSpec {
 
 /// What is done where no year is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum YearSpec {
     /// The time is kept as printed and not understood.
@@ -417,7 +396,6 @@ pub(crate) enum YearSpec {
 
 /// What midnight sharp means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Midnight {
     /// Midnight.
@@ -428,7 +406,6 @@ pub(crate) enum Midnight {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlaceSpec {
     #[serde(rename = "match")]
@@ -437,7 +414,6 @@ pub(crate) struct PlaceSpec {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FactsSpec {
     /// The headline.
@@ -470,7 +446,6 @@ pub(crate) struct FactsSpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EtaSpec {
     pub(crate) from: FieldSpec,
@@ -485,7 +460,6 @@ pub(crate) struct EtaSpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LegSpec {
     pub(crate) carrier: FieldSpec,
@@ -493,7 +467,6 @@ pub(crate) struct LegSpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MarkerSpec {
     /// How the answer is known.
@@ -509,6 +482,5 @@ pub(crate) struct MarkerSpec {
     pub(crate) needs: Vec<String>,
     /// With `not_found`: what sort.
     #[serde(default, rename = "as")]
-    #[cfg_attr(test, schemars(with = "Option<Meaning>"))]
     pub(crate) sub_status: Option<SubStatus>,
 }
