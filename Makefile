@@ -39,7 +39,7 @@ test-pipeline: setup ## Only the whole-pipeline tests
 	cargo test --locked -p waybill --test '*' -- --nocapture
 
 e2e: setup kubernetes ## Only the cluster on a real broker: three processes of each service, with the chart's command lines
-	cargo test --locked -p waybill --test e2e -- --show-output
+	WAYBILL_E2E=1 cargo test --locked -p waybill --test e2e -- --show-output
 
 chaos: setup kubernetes ## The long form of every fault, on a real broker (about 20 minutes); WAYBILL_SEED=N replays one
 	WAYBILL_CHAOS=long cargo test --locked -p waybill --test chaos -- --show-output --test-threads 1

@@ -84,7 +84,7 @@ async fn an_undecided_number_is_settled_by_trying_and_goes_on_as_a_real_shipment
     let (_, sandbox) = waybill.post("/v1/shipments", &register("SANDBOX-DELIVERED-0009", false)).await;
     assert_eq!(sandbox["accepted"][0]["detection"]["by"], "number", "{sandbox}");
     assert_eq!(sandbox["accepted"][0]["carrier"], "sandbox", "{sandbox}");
-    let (_, off) = waybill.post("/v1/shipments", &register("1Z5R89390357567127", false)).await;
+    let (_, off) = waybill.post("/v1/shipments", &register("1ZW4Y12E0342158905", false)).await;
     let error = &off["rejected"][0]["error"];
     assert_eq!(
         (&error["code"], &error["candidates"][0]["carrier"]),

@@ -4,6 +4,7 @@
 //! take every object, in the order in which they need each other, and that pods made of them would be admitted. That pods
 //! *work* is proved by the tests that run the same command lines and environment as processes (`support/chart.rs`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "reads what its own server answers")]
 
 #[path = "support/chart.rs"]
 mod chart;

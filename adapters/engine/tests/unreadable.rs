@@ -9,7 +9,10 @@ use waybill_adapters::{Catalog, examples};
 use waybill_schemas::OutcomeClass;
 
 /// What carriers do to their pages.
-const WAYS: [(&str, fn(&[u8]) -> Vec<u8>); 11] = [
+/// How an answer is broken.
+type Breaking = fn(&[u8]) -> Vec<u8>;
+
+const WAYS: [(&str, Breaking); 11] = [
     ("nothing", |_| Vec::new()),
     ("an empty page", |_| b"<!DOCTYPE html><html><head><title>Tracking</title></head><body></body></html>".to_vec()),
     ("an empty object", |_| b"{}".to_vec()),

@@ -13,6 +13,7 @@ use waybill_schemas::{
 };
 
 use crate::{
+    answer,
     cli::{Carriers, CarriersCommand},
     config::Config,
     datadir::DataDir,
@@ -94,7 +95,7 @@ impl Api {
         if status == reqwest::StatusCode::UNAUTHORIZED {
             bail!("{} wants a key; put it into WAYBILL_API_KEY", self.base);
         }
-        let body: Value = answer.json().await.unwrap_or_default();
+        let body = answer::json(answer).await.unwrap_or_default();
         if !status.is_success() {
             bail!("{} answered {status}: {}", self.base, body["detail"].as_str().unwrap_or_default());
         }

@@ -4,6 +4,7 @@ mod adapter_check;
 mod adapter_cmd;
 mod adapter_explain;
 mod adapter_new;
+mod answer;
 mod carriers_cmd;
 mod cli;
 mod cluster;

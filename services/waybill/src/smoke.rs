@@ -26,7 +26,7 @@ use waybill_schemas::{
     topics::{TopicPrefix, names},
 };
 
-use crate::{cli::Smoke, config::Config};
+use crate::{answer, cli::Smoke, config::Config};
 
 /// Between two looks at the API or the topic.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -128,9 +128,11 @@ impl Api {
                 Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => {}
                 // Another process of the API than the one that took the number may not know of it yet.
                 Ok(answer) if answer.status() == StatusCode::NOT_FOUND && method == Method::GET => {}
-                Ok(answer) if answer.status().is_success() => return Ok(answer.json().await?),
+                Ok(answer) if answer.status().is_success() => return answer::json(answer).await,
                 Ok(answer) => {
-                    let (status, text) = (answer.status(), answer.text().await.unwrap_or_default());
+                    let status = answer.status();
+                    let text = answer::bytes(answer).await.unwrap_or_default();
+                    let text = String::from_utf8_lossy(&text);
                     bail!("{method} {path} is answered {status}: {text}");
                 }
                 Err(error) if error.is_connect() || error.is_timeout() || error.is_request() => {

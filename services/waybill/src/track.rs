@@ -33,6 +33,7 @@ use waybill_schemas::{
 
 use crate::{
     adapter_cmd::print_view,
+    answer,
     cli::Track,
     config::Config,
     datadir::{DataDir, Holder},
@@ -40,8 +41,6 @@ use crate::{
     parts::{Opened, open_embedded},
 };
 
-/// Room for 1,000 events with their longest texts.
-const MAX_API_ANSWER_BYTES: usize = 32 << 20;
 /// How long one look-up may take, its waiting for the budget included.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -228,7 +227,7 @@ async fn ask(holder: &Holder, adapter: &Adapter, number: &TrackingNumber, order:
     if answer.status() == reqwest::StatusCode::UNAUTHORIZED {
         bail!("process {} holds the data directory and wants a key; ask its API at {}", holder.pid, holder.api);
     }
-    let answer = capped_json(answer).await?;
+    let answer = answer::json(answer).await?;
     let first = &answer["results"][0];
     if let Some(why) = first["error"]["message"].as_str() {
         bail!("{why}");
@@ -236,7 +235,7 @@ async fn ask(holder: &Holder, adapter: &Adapter, number: &TrackingNumber, order:
     let began = Instant::now();
     let path = format!("{}/v1/shipments/{}/{number}", holder.api, adapter.slug);
     loop {
-        let view = capped_json(http.get(&path).send().await?).await?;
+        let view = answer::json(http.get(&path).send().await?).await?;
         if view["shipment"].is_object() {
             return print_known(&view, order.json);
         }
@@ -248,18 +247,6 @@ async fn ask(holder: &Holder, adapter: &Adapter, number: &TrackingNumber, order:
         }
         sleep(Duration::from_millis(500)).await;
     }
-}
-
-/// An answer of the API as JSON: the longest history there can be, and no more.
-async fn capped_json(mut answer: reqwest::Response) -> Result<Value> {
-    let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await? {
-        if body.len() + chunk.len() > MAX_API_ANSWER_BYTES {
-            bail!("the answer of the running process is larger than {MAX_API_ANSWER_BYTES} bytes");
-        }
-        body.extend_from_slice(&chunk);
-    }
-    serde_json::from_slice(&body).context("what the running process answered is not JSON")
 }
 
 fn print_known(view: &Value, as_json: bool) -> Result<ExitCode> {
