@@ -56,7 +56,9 @@ async fn three_of_each_service_track_every_parcel_to_its_end_and_stop_in_time() 
     for row in cluster
         .sql(
             "SELECT count() AS shipments, quantile(0.5)(d) AS p50_ms, quantile(0.99)(d) AS p99_ms FROM (\
-             SELECT dateDiff('millisecond', min(registered_at), min(at)) AS d FROM waybill.v_fetch_outcomes GROUP BY carrier, number)",
+             SELECT dateDiff('millisecond', r.registered_at, o.first) AS d FROM waybill.v_registrations AS r INNER JOIN (\
+             SELECT carrier, number, min(seen_at) AS first FROM waybill.v_fetch_outcomes GROUP BY carrier, number) AS o \
+             USING (carrier, number))",
         )
         .await
     {
