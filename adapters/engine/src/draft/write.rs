@@ -85,8 +85,7 @@ pub(super) fn adapter(parts: &Parts<'_>, events: &Events) -> String {
     let languages = parts.languages.join(", ");
     let _ = write!(
         out,
-        "# yaml-language-server: $schema=../../schema/adapter.schema.json\n\
-         # A draft from one answer: check every line that says so, then remove these comments.\n\
+        "# A draft from one answer: check every line that says so, then remove these comments.\n\
          format: 1\n\
          name: {}\n\
          basis: page                       # CHECK: api (an official interface, under its terms), page, or contact\n\
@@ -219,8 +218,7 @@ pub(super) fn texts(adapter: &Adapter, reads: &ReadOutcome) -> Vec<(String, Opti
 /// `mapping.yaml`.
 pub(super) fn mapping(adapter: &Adapter, reads: &ReadOutcome) -> String {
     let mut out = String::from(
-        "# yaml-language-server: $schema=../../schema/mapping.schema.json\n\
-         # What the carrier's codes and words mean. Rules: adapters/README.md; write for its whole code list.\n\
+        "# What the carrier's codes and words mean. Rules: adapters/README.md; write for its whole code list.\n\
          format: 1\n",
     );
     let (known, unknown): (Vec<_>, Vec<_>) = texts(adapter, reads).into_iter().partition(|(_, rule)| rule.is_some());
