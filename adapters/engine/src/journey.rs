@@ -13,6 +13,7 @@ use waybill_schemas::{
 
 /// In which order an answer lists its events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum PageOrder {
     /// To be seen from the times; newest first if they do not tell.
@@ -145,6 +146,7 @@ fn is_oldest_first(points: &[Point], page: PageOrder) -> bool {
 
 /// How far a headline is believed against the events below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Trust {
     /// Only where the newest event says nothing.

@@ -34,6 +34,9 @@ mod read;
 mod reader;
 pub mod recorded;
 pub mod sandbox;
+pub mod schema;
+#[cfg(test)]
+mod schema_tests;
 mod spec;
 mod step;
 mod template;

@@ -227,10 +227,10 @@ impl Opened<'_> {
 
 /// A page that began as one and has no end.
 fn cut_off(body: &str) -> bool {
-    let has =
-        |text: &[u8], needle: &[u8]| text.windows(needle.len()).rev().any(|window| window.eq_ignore_ascii_case(needle));
     let bytes = body.as_bytes();
-    has(&bytes[..bytes.len().min(8192)], b"<html") && !has(bytes, b"</html")
+    let is = |needle: &'static [u8]| move |window: &[u8]| window.eq_ignore_ascii_case(needle);
+    // Each is looked for from the side where it stands.
+    bytes[..bytes.len().min(8192)].windows(5).any(is(b"<html")) && !bytes.windows(6).rev().any(is(b"</html"))
 }
 
 fn unknown(opened: &[Opened<'_>]) -> ReadOutcome {

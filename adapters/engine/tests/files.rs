@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use waybill_adapters::{Catalog, Context, RequestError};
+use waybill_adapters::{Catalog, Context, RequestError, overview};
 
 const GOOD: &str = "format: 1
 name: Acme
@@ -108,4 +108,22 @@ fn requests_are_filled_escaped_and_refused_when_something_is_missing() {
     assert_eq!(lacking, RequestError::NeedsData(vec!["postal_code".to_owned()]));
     let smuggled = steps[1].request(&Context { lang: "en\r\nX-Evil: 1", ..context }).unwrap_err();
     assert_eq!(smuggled, RequestError::Header("x-lang".to_owned()));
+}
+
+#[test]
+fn the_table_of_carriers_in_the_readme_is_that_of_the_carriers() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(overview::BEGIN).unwrap();
+    let (written, after) = rest.split_once(overview::END).unwrap();
+    let table = format!("\n\n{}", overview::markdown(&Catalog::embedded().unwrap(), &[]).unwrap());
+    if std::env::var_os("WAYBILL_BLESS").is_some() {
+        fs::write(&path, format!("{before}{}{table}{}{after}", overview::BEGIN, overview::END)).unwrap();
+        return;
+    }
+    let row = |text: &str| -> Vec<String> { text.lines().map(str::to_owned).collect() };
+    for (written, row) in row(written).iter().zip(row(&table)) {
+        assert_eq!(*written, row, "the table in adapters/README.md is out of date; WAYBILL_BLESS=1 writes it anew");
+    }
+    assert_eq!(written, table, "the table in adapters/README.md is out of date; WAYBILL_BLESS=1 writes it anew");
 }

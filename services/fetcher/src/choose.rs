@@ -25,6 +25,8 @@ pub(crate) struct Chosen {
     pub(crate) secrets: Arc<BTreeMap<String, String>>,
     /// The adapter is a candidate, on its share of the numbers.
     pub(crate) candidate: bool,
+    /// Names of the adapter's private fields that the operator wants; none unless listed.
+    pub(crate) private: Arc<[String]>,
     trial: Option<Arc<Trial>>,
 }
 
@@ -82,6 +84,19 @@ impl Chosen {
             How::Shadow(candidate) => Some(candidate),
             How::Live(_) => None,
         }
+    }
+
+    /// Most numbers that one look-up may ask for. A route that does not say where several numbers stand is asked one by one.
+    pub(crate) fn most_numbers(&self) -> usize {
+        match &self.route {
+            Some(route) if !route.to.contains("{numbers}") => 1,
+            _ => usize::from(self.source().batch.max(1)),
+        }
+    }
+
+    /// Whether another number may go into the same requests: asked by the same version, at the same source.
+    pub(crate) fn shares_requests_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.adapter, &other.adapter) && self.source == other.source && self.candidate == other.candidate
     }
 
     /// Requests that a look-up needs if nothing is redirected.
@@ -179,7 +194,8 @@ fn choose(adapter: Arc<Adapter>, config: &FetcherConfig, policy: &CarrierPolicy)
             None => return disabled(format!("the secret {} is missing", variable(carrier, name))),
         }
     }
-    Ok(Chosen { source: index, route, secrets: Arc::new(secrets), adapter, candidate: false, trial: None })
+    let private = own.private.into();
+    Ok(Chosen { source: index, route, secrets: Arc::new(secrets), adapter, candidate: false, private, trial: None })
 }
 
 /// Requests that one look at a carrier's number needs if nothing is redirected, 0 for carriers inside the program; the

@@ -73,7 +73,8 @@ impl Default for FetcherConfig {
 pub struct Route {
     /// Whose.
     pub carrier: CarrierSlug,
-    /// `http://127.0.0.1:P/{carrier}/{source}/{step}/{number}`; method, headers, body and query stay the step's own.
+    /// `http://127.0.0.1:P/{carrier}/{source}/{step}/{number}`; method, headers, body and query stay the step's own. With
+    /// `{numbers}` (joined by commas), sources that take several numbers in one request are asked so.
     pub to: String,
     /// Where this route serves a robots.txt; without it, a routed carrier is taken to have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,6 +98,8 @@ pub struct CarrierConfig {
     pub canary: Option<CanaryConfig>,
     /// Changes to when the carrier counts as degraded.
     pub drift: DriftOverride,
+    /// Names of its adapter's private fields (who signed, who receives) to read; what is not listed is dropped unseen.
+    pub private: Vec<String>,
 }
 
 /// Section `carriers.<slug>.canary`.

@@ -1,6 +1,6 @@
 //! Writes the results of one partition: payloads acknowledged → results acknowledged → their requests are done (LOG-1).
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::timeout};
 use waybill_log::{
@@ -69,8 +69,16 @@ impl Writer {
         let mut payloads = Vec::new();
         // Until what they send is acknowledged.
         let mut spans = Vec::new();
+        // Numbers that were asked for together share their answer: the first of them keeps it.
+        let mut keeper: HashMap<String, usize> = HashMap::new();
+        let mut sharing = Vec::new();
         for (index, answered) in part.iter_mut().enumerate() {
             if let Some(payload) = answered.payload.take() {
+                if let Some(first) = keeper.get(&payload.hash) {
+                    sharing.push((index, *first));
+                    continue;
+                }
+                keeper.insert(payload.hash.clone(), index);
                 let (carrier, at) = (&answered.result.request.carrier, answered.result.fetched_at);
                 let mut record = payload.record(self.at(names::PAYLOADS), carrier, at);
                 spans.push(answered.trail.send(&record.at.topic, &mut record.headers));
@@ -81,6 +89,9 @@ impl Writer {
             if !kept {
                 // Evidence that cannot be kept must not hold back the result; nothing may point to it, though.
                 part[index].result.payload = None;
+                for (other, _) in sharing.iter().filter(|(_, first)| *first == index) {
+                    part[*other].result.payload = None;
+                }
             }
         }
         let mut results = Vec::new();

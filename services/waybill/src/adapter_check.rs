@@ -109,6 +109,7 @@ fn check_examples(
         writeln!(out, "{}: has no examples; put an invented answer into examples/delivered/", adapter.slug)?;
         found.wrong += 1;
     }
+    let own = [adapter.name.as_str(), adapter.slug.as_str()];
     for example in examples {
         found.examples += 1;
         match example.check(adapter) {
@@ -143,7 +144,7 @@ fn check_examples(
             }
         }
         for (name, bytes) in example.files.iter().filter(|(name, _)| *name != "expected.json") {
-            for hint in personal::hints(&String::from_utf8_lossy(bytes), MOST_HINTS) {
+            for hint in personal::hints(&String::from_utf8_lossy(bytes), &own, MOST_HINTS) {
                 found.hints += 1;
                 writeln!(out, "{}/{name}:{}: looks like {}", example.place, hint.line, hint.what)?;
             }

@@ -4,7 +4,7 @@ use std::{fs, io::Write, path::Path};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use waybill_adapters::{Adapter, Answer, Answers, Catalog, ParsedView, Reading, assess, overview};
+use waybill_adapters::{Adapter, Answer, Answers, Catalog, ParsedView, Reading, assess, overview, schema};
 use waybill_schemas::{CarrierSlug, TrackingNumber, UtcMs, limits::MAX_ANSWER_BYTES};
 
 use crate::{adapter_explain, cli::Parse, config::Config, directory};
@@ -53,6 +53,15 @@ pub(crate) fn adapter_of(catalog: &Catalog, slug: &str) -> Result<std::sync::Arc
 /// When examples cannot be read, or standard output cannot be written.
 pub(crate) fn table(config: &Config, catalog: &Catalog, out: &mut dyn Write) -> Result<()> {
     write!(out, "{}", overview::markdown(catalog, &config.adapters)?)?;
+    Ok(())
+}
+
+/// `waybill adapter schema`.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub(crate) fn schema(file: &str, out: &mut dyn Write) -> Result<()> {
+    write!(out, "{}", schema::named(file).with_context(|| format!("there is no schema of `{file}`"))?)?;
     Ok(())
 }
 

@@ -37,8 +37,8 @@ pub(crate) fn new(order: &New, out: &mut dyn Write) -> Result<()> {
     let draft = draft(&slug, &body, wish)?;
     let example = folder.join("examples/saved");
     fs::create_dir_all(&example).with_context(|| format!("{} cannot be made", example.display()))?;
-    fs::write(folder.join("adapter.yaml"), &draft.adapter)?;
-    fs::write(folder.join("mapping.yaml"), &draft.mapping)?;
+    fs::write(folder.join("adapter.yaml"), with_schema(&folder, "adapter", draft.adapter))?;
+    fs::write(folder.join("mapping.yaml"), with_schema(&folder, "mapping", draft.mapping))?;
     fs::write(example.join(draft.answer_file), &body)?;
     bless(&folder)?;
 
@@ -54,7 +54,8 @@ pub(crate) fn new(order: &New, out: &mut dyn Write) -> Result<()> {
     if !draft.unmatched.is_empty() {
         writeln!(out, "  {} texts mean nothing yet; mapping.yaml lists them", draft.unmatched.len())?;
     }
-    let hints = personal::hints(&String::from_utf8_lossy(&body), 100).len();
+    let own = [order.slug.as_str(), order.name.as_deref().unwrap_or_default()];
+    let hints = personal::hints(&String::from_utf8_lossy(&body), &own, 100).len();
     writeln!(
         out,
         "\nwhat is left to do\n  1. lines that say CHECK in adapter.yaml and mapping.yaml\n  2. examples/saved holds the answer as it is{}: \
@@ -65,6 +66,12 @@ pub(crate) fn new(order: &New, out: &mut dyn Write) -> Result<()> {
         folder.display()
     )?;
     Ok(())
+}
+
+/// Where the schemas lie beside the folder of carriers, as in this program's own tree, editors are told so.
+fn with_schema(folder: &Path, name: &str, text: String) -> String {
+    let place = format!("../../schema/{name}.schema.json");
+    if folder.join(&place).is_file() { format!("# yaml-language-server: $schema={place}\n{text}") } else { text }
 }
 
 fn bless(folder: &Path) -> Result<()> {

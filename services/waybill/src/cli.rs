@@ -183,6 +183,12 @@ pub(crate) enum Adapter {
     New(New),
     /// Look one number up, within the politeness budget, and show how the answer was read.
     Run(Run),
+    /// Print the JSON Schema of a carrier's file, for editors.
+    Schema {
+        /// Which file's.
+        #[arg(value_parser = ["adapter", "mapping", "phrases"])]
+        file: String,
+    },
 }
 
 /// `waybill adapter check`.

@@ -117,6 +117,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Adapter(Adapter::Check(order)) => adapter_check::check(&order, &mut out),
         Command::Adapter(Adapter::New(order)) => adapter_new::new(&order, &mut out),
+        Command::Adapter(Adapter::Schema { file }) => adapter_cmd::schema(&file, &mut out),
         Command::Adapter(Adapter::Run(order)) => {
             drop(out);
             return block_on(adapter_explain::run(order));

@@ -14,7 +14,7 @@ use selectors::{
     parser::{self, Component, ParseRelative, SelectorList, SelectorParseErrorKind},
 };
 
-use super::{At, What};
+use super::{At, Known, What};
 
 /// A compiled list of selectors.
 #[derive(Debug, Clone)]
@@ -103,7 +103,7 @@ impl Quick {
     fn allows(&self, element: At<'_>) -> bool {
         match self {
             Self::Anything => true,
-            Self::Id(id) => element.attribute("id") == Some(id),
+            Self::Id(id) => element.known(Known::Id) == Some(id),
             Self::Class(class) => has_class(element, class),
             Self::Name(name) => element.name() == name,
         }
@@ -111,7 +111,7 @@ impl Quick {
 }
 
 fn has_class(element: At<'_>, class: &str) -> bool {
-    element.attribute("class").is_some_and(|all| all.split_ascii_whitespace().any(|one| one == class))
+    element.known(Known::Class).is_some_and(|all| all.split_ascii_whitespace().any(|one| one == class))
 }
 
 /// The matches below a node, in the document's order.

@@ -9,7 +9,7 @@ use html5ever::{
     tendril::{StrTendril, TendrilSink},
 };
 
-use super::{Attribute, Document, Id, NONE, ROOT, Span, What};
+use super::{Attribute, Document, Id, Known, NONE, ROOT, Span, What};
 
 /// The document of a page.
 pub(super) fn parse(text: &str) -> Document {
@@ -56,7 +56,7 @@ impl Inner {
         let first = place(document);
         for one in given {
             let (name, value) = (document.keep(&one.name.local), document.keep(&one.value));
-            document.attributes.push(Attribute { name, value });
+            document.attributes.push(Attribute { name, value, known: Known::of(&one.name.local) });
         }
         (first, place(document))
     }

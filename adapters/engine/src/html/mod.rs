@@ -70,6 +70,25 @@ enum What {
 struct Attribute {
     name: Span,
     value: Span,
+    known: Known,
+}
+
+/// The attributes that selectors ask for most, told by more than their text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Id,
+    Class,
+    Other,
+}
+
+impl Known {
+    fn of(name: &str) -> Self {
+        match name {
+            "id" => Self::Id,
+            "class" => Self::Class,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// A parsed document.
@@ -77,7 +96,7 @@ struct Attribute {
 pub(crate) struct Document {
     nodes: Vec<Record>,
     attributes: Vec<Attribute>,
-    /// All names and texts.
+    /// All names and texts: of the quick parser the page itself, and behind it what differs from how it is written there.
     heap: String,
 }
 
@@ -103,6 +122,13 @@ impl Document {
             heap: String::with_capacity(text_length + text_length / 8 + 64),
         };
         document.add(What::Root);
+        document
+    }
+
+    /// With the page as the beginning of its heap, so that pieces of it need no copies.
+    fn of_page(text: &str) -> Self {
+        let mut document = Self::new(text.len());
+        document.heap.push_str(text);
         document
     }
 
@@ -218,18 +244,34 @@ impl<'d> At<'d> {
         }
     }
 
-    fn attributes(&self) -> impl Iterator<Item = (&'d str, &'d str)> + use<'d> {
+    fn all_attributes(&self) -> &'d [Attribute] {
         let (from, to) = match self.record().what {
             What::Element { attributes, .. } => attributes,
             _ => (0, 0),
         };
+        self.document.attributes.get(from as usize..to as usize).unwrap_or_default()
+    }
+
+    #[cfg(any(test, feature = "fuzzing"))]
+    fn attributes(&self) -> impl Iterator<Item = (&'d str, &'d str)> + use<'d> {
         let document = self.document;
-        let all = document.attributes.get(from as usize..to as usize).unwrap_or_default();
-        all.iter().map(|attribute| (document.text(attribute.name), document.text(attribute.value)))
+        self.all_attributes().iter().map(|one| (document.text(one.name), document.text(one.value)))
+    }
+
+    fn known(&self, known: Known) -> Option<&'d str> {
+        let found = self.all_attributes().iter().find(|one| one.known == known)?;
+        Some(self.document.text(found.value))
     }
 
     pub(crate) fn attribute(&self, name: &str) -> Option<&'d str> {
-        self.attributes().find(|(found, _)| *found == name).map(|(_, value)| value)
+        match Known::of(name) {
+            Known::Other => {
+                let mut others = self.all_attributes().iter().filter(|one| one.known == Known::Other);
+                let found = others.find(|one| self.document.text(one.name) == name)?;
+                Some(self.document.text(found.value))
+            }
+            known => self.known(known),
+        }
     }
 
     pub(crate) fn parent(&self) -> Option<At<'d>> {

@@ -1,5 +1,18 @@
 //! The names of elements that the rules of HTML treat apart, and the sets they form there.
 
+/// A name of at most eight bytes as a number; 0 for longer ones. A page has no NULs.
+const fn pack(name: &[u8]) -> u64 {
+    if name.len() > 8 {
+        return 0;
+    }
+    let (mut packed, mut at) = (0, 0);
+    while at < name.len() {
+        packed = packed << 8 | name[at] as u64;
+        at += 1;
+    }
+    packed
+}
+
 macro_rules! tags {
     ($($tag:ident $name:literal,)*) => {
         /// An element's name, as far as rules ask for it.
@@ -12,8 +25,14 @@ macro_rules! tags {
         impl Tag {
             /// The tag of a name in lower case.
             pub(super) fn of(name: &[u8]) -> Self {
-                match name {
-                    $($name => Self::$tag,)*
+                let packed = pack(name);
+                match packed {
+                    // Longer ones are rare and told apart as they are.
+                    0 => match name {
+                        $($name => Self::$tag,)*
+                        _ => Self::Other,
+                    },
+                    $(_ if packed == const { pack($name) } => Self::$tag,)*
                     _ => Self::Other,
                 }
             }

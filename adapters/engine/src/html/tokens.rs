@@ -1,7 +1,7 @@
 //! Cuts a page into tags, comments and texts. Gives up (`None`) at what is too unusual to be worth rules of its own.
 
 use super::{
-    Attribute, Document, Span,
+    Attribute, Document, Known, Span,
     names::Tag,
     refs::{self, Within},
 };
@@ -12,8 +12,11 @@ const MOST_ATTRIBUTES: usize = 128;
 /// A piece of the page.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Token<'t> {
-    /// Text between two other pieces, references not yet resolved.
-    Text(&'t str),
+    /// Text between two other pieces: its place, and whether it may hold references, which are not yet resolved.
+    Text {
+        span: Span,
+        references: bool,
+    },
     Start(Start),
     End {
         tag: Tag,
@@ -31,10 +34,15 @@ pub(super) struct Start {
     pub(super) attributes: (u32, u32),
 }
 
-/// The rest of a page.
+/// The rest of a page, with which the document's heap begins.
 pub(super) struct Tokens<'t> {
     text: &'t str,
     at: usize,
+}
+
+/// A piece of the page, which is the beginning of the document's heap.
+fn span(start: usize, end: usize) -> Option<Span> {
+    Some(Span { start: u32::try_from(start).ok()?, end: u32::try_from(end).ok()? })
 }
 
 const fn is_space(byte: u8) -> bool {
@@ -63,10 +71,17 @@ impl<'t> Tokens<'t> {
     pub(super) fn next(&mut self, document: &mut Document) -> Option<Token<'t>> {
         let start = self.at;
         let mut from = start;
+        let mut references = false;
         loop {
-            let Some(found) = memchr::memchr(b'<', &self.bytes()[from..]) else {
+            let rest = &self.bytes()[from..];
+            let mut found = if references { memchr::memchr(b'<', rest) } else { memchr::memchr2(b'<', b'&', rest) };
+            if let Some(at) = found.filter(|at| rest[*at] == b'&') {
+                references = true;
+                found = memchr::memchr(b'<', &rest[at..]).map(|behind| at + behind);
+            }
+            let Some(found) = found else {
                 self.at = self.text.len();
-                return Some(Token::Text(&self.text[start..]));
+                return Some(Token::Text { span: span(start, self.at)?, references });
             };
             let open = from + found;
             let begins = match self.bytes().get(open + 1) {
@@ -82,7 +97,7 @@ impl<'t> Tokens<'t> {
             }
             if open > start {
                 self.at = open;
-                return Some(Token::Text(&self.text[start..open]));
+                return Some(Token::Text { span: span(start, open)?, references });
             }
             self.at = open + 1;
             break;
@@ -94,12 +109,16 @@ impl<'t> Tokens<'t> {
                 if !self.byte(0)?.is_ascii_alphabetic() {
                     return None;
                 }
-                let (tag, name) = self.tag(document);
-                self.end_of_end_tag(document)?;
+                let (tag, name) = self.tag(document)?;
+                if self.byte(0) == Some(b'>') {
+                    self.at += 1;
+                } else {
+                    self.end_of_end_tag(document)?;
+                }
                 Some(Token::End { tag, name })
             }
             _ => {
-                let (tag, span) = self.tag(document);
+                let (tag, span) = self.tag(document)?;
                 let first = document.attributes.len();
                 self.attributes(document)?;
                 let attributes = (u32::try_from(first).ok()?, u32::try_from(document.attributes.len()).ok()?);
@@ -108,18 +127,24 @@ impl<'t> Tokens<'t> {
         }
     }
 
-    fn tag(&mut self, document: &mut Document) -> (Tag, Span) {
+    fn tag(&mut self, document: &mut Document) -> Option<(Tag, Span)> {
         let start = self.at;
-        while let Some(byte) = self.byte(0)
-            && !is_space(byte)
-            && byte != b'/'
-            && byte != b'>'
-        {
-            self.at += 1;
+        let rest = &self.bytes()[start..];
+        let length = rest.iter().position(|byte| is_space(*byte) || matches!(byte, b'/' | b'>')).unwrap_or(rest.len());
+        self.at += length;
+        let name = self.in_lower_case(start, document)?;
+        Some((Tag::of(&document.heap.as_bytes()[name.range()]), name))
+    }
+
+    /// A name that began at `start`: as it stands in the page where that has no capitals.
+    fn in_lower_case(&self, start: usize, document: &mut Document) -> Option<Span> {
+        let written = &self.text[start..self.at];
+        if !written.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return span(start, self.at);
         }
-        let name = document.keep(&self.text[start..self.at]);
+        let name = document.keep(written);
         document.heap[name.range()].make_ascii_lowercase();
-        (Tag::of(document.text(name).as_bytes()), name)
+        Some(name)
     }
 
     /// Attributes of an end tag mean nothing; their quotes matter for where it ends.
@@ -183,8 +208,7 @@ impl<'t> Tokens<'t> {
         while !matches!(self.byte(0)?, b'=' | b'/' | b'>') && !is_space(self.byte(0)?) {
             self.at += 1;
         }
-        let name = document.keep(&self.text[start..self.at]);
-        document.heap[name.range()].make_ascii_lowercase();
+        let name = self.in_lower_case(start, document)?;
         let mut behind = self.at;
         while is_space(*self.bytes().get(behind)?) {
             behind += 1;
@@ -195,45 +219,58 @@ impl<'t> Tokens<'t> {
             while is_space(self.byte(0)?) {
                 self.at += 1;
             }
-            let raw = match self.byte(0)? {
-                b'>' => "",
+            let (begin, end) = match self.byte(0)? {
+                b'>' => (self.at, self.at),
                 quote @ (b'"' | b'\'') => {
+                    // Values are short: a plain look is quicker than setting up a search.
                     let begin = self.at + 1;
-                    let end = begin + memchr::memchr(quote, &self.bytes()[begin..])?;
+                    let end = begin + self.bytes()[begin..].iter().position(|byte| *byte == quote)?;
                     self.at = end + 1;
-                    &self.text[begin..end]
+                    (begin, end)
                 }
                 _ => {
                     let begin = self.at;
                     while !is_space(self.byte(0)?) && self.byte(0)? != b'>' {
                         self.at += 1;
                     }
-                    &self.text[begin..self.at]
+                    (begin, self.at)
                 }
             };
-            value.start = document.heap_end();
-            refs::resolve(raw, Within::Attribute, &mut document.heap);
-            value.end = document.heap_end();
+            let raw = &self.text[begin..end];
+            if raw.bytes().any(|byte| byte == b'&') {
+                value.start = document.heap_end();
+                refs::resolve(raw, Within::Attribute, &mut document.heap);
+                value.end = document.heap_end();
+            } else {
+                value = span(begin, end)?;
+            }
         }
         let known = document.attributes.get(first..).unwrap_or_default();
         if known.len() >= MOST_ATTRIBUTES {
             return None;
         }
         // The first of a name counts.
-        if known.iter().all(|other| document.text(other.name) != document.text(name)) {
-            document.attributes.push(Attribute { name, value });
+        let text = document.text(name);
+        if known.iter().all(|other| document.text(other.name) != text) {
+            let known = Known::of(text);
+            document.attributes.push(Attribute { name, value, known });
         }
         Some(())
     }
 
     /// The raw text up to an element's end tag, which is passed as well; `None` where there is none, or where a script
     /// plays with comments that hold scripts.
-    pub(super) fn raw(&mut self, document: &mut Document, start: &Start) -> Option<&'t str> {
+    pub(super) fn raw(&mut self, document: &mut Document, start: &Start) -> Option<(Span, &'t str)> {
         let name = document.text(start.name).to_owned();
-        let rest = &self.text[self.at..];
+        let begin = self.at;
+        let rest = &self.text[begin..];
         let mut from = 0;
         loop {
-            let open = from + memchr::memmem::find(&rest.as_bytes()[from..], b"</")?;
+            let open = from + memchr::memchr(b'<', &rest.as_bytes()[from..])?;
+            if rest.as_bytes().get(open + 1) != Some(&b'/') {
+                from = open + 1;
+                continue;
+            }
             let behind = &rest.as_bytes()[open + 2..];
             let same = behind.get(..name.len()).is_some_and(|found| found.eq_ignore_ascii_case(name.as_bytes()));
             if !same || !behind.get(name.len()).is_some_and(|byte| is_space(*byte) || matches!(byte, b'/' | b'>')) {
@@ -249,7 +286,7 @@ impl<'t> Tokens<'t> {
             }
             self.at += open + 2 + name.len();
             self.end_of_end_tag(document)?;
-            return Some(inner);
+            return Some((span(begin, begin + open)?, inner));
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 /// What a source is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SourceKind {
     /// An official interface: on when its secrets are present.
@@ -17,6 +18,7 @@ pub enum SourceKind {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SourceSpec {
     /// Its name.
@@ -46,6 +48,7 @@ pub(crate) struct SourceSpec {
 
 /// How several numbers go into one request, as `{numbers}`.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BatchSpec {
     /// Most numbers in one request.
@@ -68,6 +71,7 @@ fn itself() -> String {
 
 /// The name of a step; it is also the role of its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum StepName {
     /// The one page or answer there is.
@@ -110,6 +114,7 @@ impl fmt::Display for StepName {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct StepSpec {
     /// Its name, the role of its answer.
@@ -153,6 +158,7 @@ pub(crate) struct StepSpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct GraphqlSpec {
     pub(crate) query: String,
@@ -163,6 +169,7 @@ pub(crate) struct GraphqlSpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TextBodySpec {
     pub(crate) content_type: String,
@@ -170,6 +177,7 @@ pub(crate) struct TextBodySpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BasicAuthSpec {
     pub(crate) user: String,
@@ -178,6 +186,7 @@ pub(crate) struct BasicAuthSpec {
 
 /// How a value is taken from an answer for later steps.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TakeSpec {
     /// Of an element's text.

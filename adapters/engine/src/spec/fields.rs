@@ -9,6 +9,7 @@ use serde::{
 
 /// A condition; everything in it must hold.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ConditionSpec {
     /// The answer contains all of these, asked before it is parsed.
@@ -53,6 +54,7 @@ pub(crate) struct ConditionSpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub(crate) enum OneOrMany {
     One(String),
@@ -109,6 +111,7 @@ pub(crate) enum FieldSpec {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LongField {
     /// From the row; without it the row itself.
@@ -169,6 +172,7 @@ pub(crate) struct LongField {
 
 /// What a field's path starts from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Of {
     /// The row.
@@ -188,6 +192,7 @@ pub(crate) enum Of {
 
 /// How blank cells are filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Fill {
     /// From the last row above that had something.

@@ -10,6 +10,7 @@ use waybill_schemas::CarrierSlug;
 
 /// One form of number.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NumberSpec {
     /// Matches a whole canonical number. Groups with a meaning: `serial`, `check`, `service`.
@@ -28,6 +29,7 @@ pub(crate) struct NumberSpec {
     pub(crate) weight: Option<f64>,
     /// The number is another carrier's as well, which goes first where its own form fits.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Option<String>"))]
     pub(crate) shared_with: Option<CarrierSlug>,
     /// Where the form is published.
     #[serde(default)]
@@ -40,6 +42,7 @@ pub(crate) struct NumberSpec {
 pub(crate) struct CheckSpec(pub(crate) LongCheck);
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LongCheck {
     pub(crate) rule: CheckRule,
@@ -62,6 +65,7 @@ pub(crate) struct LongCheck {
 
 /// The rules; `adapters/README.md` says where each is published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum CheckRule {
     None,
@@ -79,6 +83,7 @@ pub(crate) enum CheckRule {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Side {
     #[default]
@@ -87,6 +92,7 @@ pub(crate) enum Side {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum DigitIs {
     /// What is missing to the next multiple.

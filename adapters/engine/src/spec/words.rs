@@ -7,12 +7,14 @@ use waybill_schemas::SubStatus;
 
 /// `mapping.yaml`.
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MappingSpec {
     /// The format of this file: 1.
     pub(crate) format: u32,
     /// Which later events undo a delivery (NRM-4).
     #[serde(default = "returned")]
+    #[cfg_attr(test, schemars(with = "Vec<crate::schema_tests::SubStatusName>"))]
     pub(crate) unlatch: Vec<SubStatus>,
     /// By the carrier's code; `X*` is a beginning. Asked first.
     #[serde(default)]
@@ -50,6 +52,7 @@ fn returned() -> Vec<SubStatus> {
 
 /// `phrases/<language>.yaml`: what any carrier may say in that language.
 #[derive(Debug, Clone, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PhrasesSpec {
     pub(crate) format: u32,
@@ -64,6 +67,7 @@ pub(crate) struct PhrasesSpec {
 }
 
 #[derive(Debug, Clone, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HeadlineSpec {
     #[serde(default)]

@@ -83,7 +83,7 @@ impl Service {
             };
             let short = match short {
                 Some(short) => Some((request, short)),
-                None => self.hand_over(partition, &standing, Job { ticket, request, trail: trail.clone() }),
+                None => self.hand_over(partition, &standing, Job::new(ticket, request, trail.clone())),
             };
             if let Some((request, short)) = short
                 && let Some(Partition { state: State::Serving(serving), .. }) = self.partitions.get(&partition)

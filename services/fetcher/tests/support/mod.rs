@@ -222,15 +222,16 @@ pub fn one_step(kind: &str, url: &str) -> String {
 }
 
 impl World {
-    /// A world with carriers: slug, budget, sources.
+    /// A world with carriers: slug, budget, sources (with their own readers, if any).
     pub async fn new(carriers: &[(&str, String, String)], change: impl FnOnce(&mut FetcherConfig)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (slug, budget, sources) in carriers {
             let place = folder.path().join(slug);
             fs::create_dir(&place).unwrap();
+            let readers = if sources.contains("readers:") { "" } else { READERS };
             let adapter = format!(
                 "format: 1\nname: {slug}\nbasis: api\nlanguages: [en]\nzone: UTC\nbudget: {budget}\n\
-                 hosts: [127.0.0.1, localhost]\n{sources}{READERS}"
+                 hosts: [127.0.0.1, localhost]\n{sources}{readers}"
             );
             fs::write(place.join("adapter.yaml"), adapter).unwrap();
             fs::write(place.join("mapping.yaml"), "format: 1\n").unwrap();

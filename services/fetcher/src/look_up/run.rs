@@ -1,155 +1,64 @@
-//! One look-up: the steps of a source, from the first request to what the adapter's readers made of the answers.
+//! The steps of one look-up, each through the turnstile.
 
 use std::{
-    collections::{BTreeMap, HashMap},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
-use bytes::Bytes;
 use reqwest::{cookie::Jar, header};
-use tokio::sync::Semaphore;
 use url::Url;
 use waybill_adapters::{
-    Adapter, Answer, Answers, Context, Method, ReadOutcome, RequestError, SourceKind, Step, StepName,
+    self as engine, Answer, Answers, Asked, Context, Method, RequestError, SourceKind, Step, StepName,
 };
 use waybill_politeness::breaker::Signal;
-use waybill_runtime::Clocks;
-use waybill_schemas::{JourneyMs, OutcomeClass, WallMs, fetch::FetchRequest, politeness::RobotsVerdict};
+use waybill_schemas::{OutcomeClass, WallMs, fetch::FetchRequest, politeness::RobotsVerdict};
 
+use super::{
+    Ended, Tools, Wanted,
+    tokens::{Taken, TokenKey},
+};
 use crate::{
     admission::closed_because,
-    beside::{Beside, Examples, MOST_FIELDS, compared},
     budget::Closed,
     choose::Chosen,
     classify,
     config::Route,
-    exchange::{Bounds, Exchange, Failure, Incoming, Outgoing},
-    memory::{FetcherMemory, Validators},
+    exchange::{Bounds, Failure, Incoming, Outgoing},
+    memory::FetcherMemory,
     payload::Kept,
-    robots_cache::RobotsCache,
     turnstile::{Stop, Turnstile},
 };
 
-/// Answers that are read at once: reading is pure computing, and a large page takes a while.
-const READERS: usize = 2;
 /// Pause after which a number may be tried again when nothing better is known, in ms.
 const LATER_MS: i64 = 60_000;
-/// What the result of a look-up says whose reading panicked.
-pub(crate) const PANICKED: &str = "the adapter failed on this answer";
-
-/// What a look-up came to.
-#[derive(Debug, Clone)]
-pub(crate) struct LookUp {
-    pub(crate) outcome: ReadOutcome,
-    /// 304 to a conditional request: the same as at the last reading.
-    pub(crate) not_modified: bool,
-    /// What a later request may ask with, whether anything has changed.
-    pub(crate) validators: Validators,
-    pub(crate) answers: Vec<Kept>,
-    pub(crate) spent: u32,
-    pub(crate) not_before: Option<WallMs>,
-    pub(crate) fetched_at: WallMs,
-    pub(crate) seen_at: JourneyMs,
-    /// What it taught about the carrier.
-    pub(crate) signal: Option<Signal>,
-    /// What it taught about the adapter.
-    pub(crate) adapter: Reading,
-    /// What was found beside the reading.
-    pub(crate) beside: Beside,
-}
-
-/// How the adapter's reading went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reading {
-    /// It came to an end, whatever it found.
-    Sound,
-    /// There was nothing to read.
-    None,
-    /// It panicked: poison.
-    Panicked,
-}
-
-/// How a look-up ended.
-#[derive(Debug, Clone)]
-pub(crate) enum Ended {
-    /// With a result to give.
-    Result(Box<LookUp>),
-    /// Without: this process may no longer send, and whoever owns the partition next answers the attempt.
-    Abandoned,
-}
-
-/// What look-ups share. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Tools {
-    pub(crate) exchange: Exchange,
-    pub(crate) clocks: Clocks,
-    pub(crate) robots: Arc<RobotsCache>,
-    tokens: Arc<Mutex<HashMap<TokenKey, KeptToken>>>,
-    readers: Arc<Semaphore>,
-    examples: Examples,
-    /// Reads answers; an adapter's own reading but in tests.
-    pub(crate) read: fn(&Adapter, &Answers<'_>) -> ReadOutcome,
-}
-
-type TokenKey = (String, String, StepName);
-
-#[derive(Clone)]
-struct KeptToken {
-    taken: BTreeMap<String, String>,
-    until: WallMs,
-}
-
-impl Tools {
-    pub(crate) fn new(exchange: Exchange, clocks: Clocks, examples: Examples) -> Self {
-        Self {
-            exchange,
-            clocks,
-            robots: Arc::new(RobotsCache::default()),
-            tokens: Arc::default(),
-            readers: Arc::new(Semaphore::new(READERS)),
-            examples,
-            read: |adapter, answers| adapter.read(answers),
-        }
-    }
-
-    fn kept_token(&self, key: &TokenKey) -> Option<BTreeMap<String, String>> {
-        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.get(key).filter(|kept| self.clocks.wall() < kept.until).map(|kept| kept.taken.clone())
-    }
-
-    fn keep_token(&self, key: TokenKey, taken: &BTreeMap<String, String>, seconds: u32) {
-        let until = self.clocks.wall().plus_ms(i64::from(seconds) * 1_000);
-        let kept = KeptToken { taken: taken.clone(), until };
-        self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(key, kept);
-    }
-
-    fn forget_tokens(&self, carrier: &str, source: &str) {
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.retain(|(of, from, _), _| of != carrier || from != source);
-    }
-}
 
 /// A look-up under way.
-struct Run<'a> {
-    tools: &'a Tools,
+pub(super) struct Run<'a> {
+    pub(super) tools: &'a Tools,
+    pub(super) chosen: &'a Chosen,
     turnstile: &'a Arc<Turnstile>,
-    chosen: &'a Chosen,
+    /// The first number's request; parameters are the same for all.
     request: &'a FetchRequest,
     memory: &'a FetcherMemory,
+    /// All the numbers that the requests ask for, this one's first.
+    numbers: Vec<&'a str>,
+    /// When the first of them expires: nothing is sent after.
+    deadline: WallMs,
     jar: Jar,
-    taken: BTreeMap<String, String>,
-    answers: Vec<Kept>,
+    taken: Taken,
+    pub(super) answers: Vec<Kept>,
     /// Headers of the answers, in the same order.
-    headers: Vec<Vec<(String, String)>>,
-    spent: u32,
-    used_kept_token: bool,
+    pub(super) headers: Vec<Vec<(String, String)>>,
+    pub(super) spent: u32,
+    /// Kept tokens that were used.
+    used: Vec<(TokenKey, Taken)>,
 }
 
 /// Either the look-up goes on, or it has come to this.
-type Progress = Result<(), Box<Verdict>>;
+pub(super) type Progress = Result<(), Box<Verdict>>;
 
-enum Verdict {
+#[derive(Clone)]
+pub(super) enum Verdict {
     Abandoned,
     Class {
         class: OutcomeClass,
@@ -169,42 +78,59 @@ fn verdict(class: OutcomeClass, detail: impl Into<String>, signal: Option<Signal
     Box::new(Verdict::Class { class, detail: detail.into(), signal, not_before: None, needs: Vec::new() })
 }
 
-/// Looks a number up. Never longer than its steps' timeouts and the wait for the budget until `expires_at`.
-pub(crate) async fn look_up(
-    tools: &Tools,
-    turnstile: &Arc<Turnstile>,
-    chosen: &Chosen,
-    request: &FetchRequest,
-    memory: &FetcherMemory,
-) -> Ended {
-    let new = |spent| Run {
-        tools,
-        turnstile,
-        chosen,
-        request,
-        memory,
-        jar: Jar::default(),
-        taken: BTreeMap::new(),
-        answers: Vec::new(),
-        headers: Vec::new(),
-        spent,
-        used_kept_token: false,
-    };
-    let mut run = new(0);
-    let mut came_to = run.steps().await;
-    if let Err(end) = &came_to
-        && matches!(**end, Verdict::TokenRefused)
-    {
-        // Once more with a new token; a second refusal is an answer.
-        tools.forget_tokens(chosen.adapter.slug.as_str(), &chosen.source().name);
-        run = new(run.spent);
-        came_to = run.steps().await;
+impl<'a> Run<'a> {
+    /// A look-up of these numbers, after `spent` requests of an earlier try.
+    pub(super) fn of(
+        tools: &'a Tools,
+        turnstile: &'a Arc<Turnstile>,
+        chosen: &'a Chosen,
+        all: &[Wanted<'a>],
+        spent: u32,
+    ) -> Option<Self> {
+        let first = all.first()?;
+        Some(Self {
+            tools,
+            chosen,
+            turnstile,
+            request: first.request,
+            memory: first.memory,
+            numbers: all.iter().map(|wanted| wanted.request.number.as_str()).collect(),
+            deadline: all.iter().map(|wanted| wanted.request.expires_at).min()?,
+            jar: Jar::default(),
+            taken: Taken::new(),
+            answers: Vec::new(),
+            headers: Vec::new(),
+            spent,
+            used: Vec::new(),
+        })
     }
-    run.finish(came_to).await
-}
 
-impl Run<'_> {
-    async fn steps(&mut self) -> Progress {
+    /// Whether the answer is to be told apart by numbers.
+    pub(super) fn asked(&self) -> Asked {
+        if self.numbers.len() > 1 { Asked::Several } else { Asked::One }
+    }
+
+    /// By a status, or by a marker of the adapter in an answer that looks fine. A page that keeps programs out is neither.
+    pub(super) fn kept_token_was_refused(&self, came_to: &Progress, ended: &[Ended]) -> bool {
+        match came_to {
+            Err(end) => matches!(**end, Verdict::TokenRefused),
+            Ok(()) if self.used.is_empty() => false,
+            Ok(()) => ended.iter().all(|ended| match ended {
+                Ended::Result(found) => {
+                    found.outcome.class == OutcomeClass::Blocked && !found.outcome.reader.is_empty()
+                }
+                Ended::Abandoned => false,
+            }),
+        }
+    }
+
+    pub(super) fn throw_kept_tokens_away(&self) {
+        for (key, taken) in &self.used {
+            self.tools.tokens.throw_away(key, taken);
+        }
+    }
+
+    pub(super) async fn steps(&mut self) -> Progress {
         let source = self.chosen.source();
         let lacking: Vec<String> = source
             .needs
@@ -219,13 +145,15 @@ impl Run<'_> {
         for (index, step) in source.steps.iter().enumerate() {
             let key = (self.chosen.adapter.slug.as_str().to_owned(), source.name.clone(), step.name);
             if step.keep_s.is_some()
-                && let Some(taken) = self.tools.kept_token(&key)
+                && let Some(taken) = self.tools.tokens.get(&key, self.tools.clocks.wall())
             {
-                self.taken.extend(taken);
-                self.used_kept_token = true;
+                self.taken.extend(taken.clone());
+                self.used.push((key, taken));
                 continue;
             }
-            let conditional = index == last && self.answers.iter().all(|answer| !answer.speaks);
+            // What is the same for several is not the same for each.
+            let alone = self.numbers.len() == 1;
+            let conditional = alone && index == last && self.answers.iter().all(|answer| !answer.speaks);
             self.step(step, conditional).await?;
             if index < last {
                 self.take(step, key)?;
@@ -266,7 +194,7 @@ impl Run<'_> {
         let decided = classify::by_status(&answer, self.tools.clocks.wall());
         let refused = decided.as_ref().is_some_and(|decided| decided.class == OutcomeClass::Blocked);
         self.keep(step, answer);
-        if refused && self.used_kept_token {
+        if refused && !self.used.is_empty() {
             return Err(Box::new(Verdict::TokenRefused));
         }
         match decided {
@@ -284,7 +212,7 @@ impl Run<'_> {
             taken: &self.taken,
             lang: self.chosen.adapter.languages.first().map_or("en", String::as_str),
         };
-        let request = step.request(&context).map_err(|error| match error {
+        let request = step.request_of_batch(&context, &self.numbers).map_err(|error| match error {
             RequestError::NeedsData(names) => needs(names),
             RequestError::Secrets(_) => verdict(OutcomeClass::AdapterDisabled, error.to_string(), None),
             RequestError::NotTaken(_) => verdict(OutcomeClass::Unreadable, error.to_string(), Some(Signal::Unreadable)),
@@ -304,12 +232,13 @@ impl Run<'_> {
     }
 
     fn routed(&self, route: &Route, to: &str, step: &str, query: Option<&str>) -> Result<Url, url::ParseError> {
-        let number: String = url::form_urlencoded::byte_serialize(self.request.number.as_str().as_bytes()).collect();
+        let escaped = |text: &str| -> String { url::form_urlencoded::byte_serialize(text.as_bytes()).collect() };
         let filled = to
             .replace("{carrier}", route.carrier.as_str())
             .replace("{source}", &self.chosen.source().name)
             .replace("{step}", step)
-            .replace("{number}", &number);
+            .replace("{number}", &escaped(self.request.number.as_str()))
+            .replace("{numbers}", &self.numbers.iter().map(|number| escaped(number)).collect::<Vec<_>>().join(","));
         let mut url = Url::parse(&filled)?;
         if let Some(query) = query {
             let joined = url.query().map_or_else(|| query.to_owned(), |own| format!("{own}&{query}"));
@@ -324,7 +253,7 @@ impl Run<'_> {
             Some(_) => url.host_str().map(str::to_owned).into_iter().collect(),
             None => self.chosen.adapter.hosts.clone(),
         };
-        Bounds { hosts, deadline: self.request.expires_at }
+        Bounds { hosts, deadline: self.deadline }
     }
 
     /// Pages are asked for only as robots.txt allows. A routed carrier has one only if its route says where.
@@ -389,8 +318,9 @@ impl Run<'_> {
         let Some(answer) = answers.last() else { return Ok(()) };
         match step.take(answer) {
             Ok(taken) => {
-                if let Some(seconds) = step.keep_s {
-                    self.tools.keep_token(key, &taken, seconds);
+                if let Some(seconds) = step.keep_for_s(&taken) {
+                    let until = self.tools.clocks.wall().plus_ms(i64::from(seconds) * 1_000);
+                    self.tools.tokens.keep(key, &taken, until);
                 }
                 self.taken.extend(taken);
                 Ok(())
@@ -398,7 +328,8 @@ impl Run<'_> {
             Err(absent) => {
                 // A page of a bot protection, or a plain "not found", may stand where the value was expected.
                 let all = Answers { number: Some(self.request.number.as_str()), list: &answers };
-                let read = (self.tools.read)(&self.chosen.adapter, &all);
+                let reading = engine::Reading { asked: self.asked(), ..engine::Reading::default() };
+                let read = (self.tools.read)(&self.chosen.adapter, &all, reading);
                 if read.class != OutcomeClass::Unreadable {
                     let signal = classify::signal_of(read.class);
                     let needs = read.needs.clone();
@@ -447,114 +378,9 @@ impl Run<'_> {
             Stop::NoTerms => deferred("the budget's figures cannot be applied", later),
         }
     }
-
-    async fn finish(self, came_to: Progress) -> Ended {
-        let (fetched_at, seen_at) = (self.tools.clocks.wall(), self.tools.clocks.journey());
-        let (mut not_modified, mut known_signal, mut later) = (false, None, None);
-        let (mut adapter, mut beside) = (Reading::None, Beside::default());
-        let outcome = match came_to.map_err(|end| *end) {
-            Ok(()) => {
-                let outcome;
-                (outcome, adapter, beside) = self.read().await;
-                outcome
-            }
-            Err(Verdict::Abandoned) => return Ended::Abandoned,
-            Err(Verdict::NotModified) => {
-                not_modified = true;
-                adapter = Reading::Sound;
-                bare(OutcomeClass::Tracked, None, Vec::new())
-            }
-            Err(Verdict::TokenRefused) => {
-                known_signal = Some(Signal::Blocked);
-                bare(OutcomeClass::Blocked, Some("a new token was refused as well".to_owned()), Vec::new())
-            }
-            Err(Verdict::Panicked) => {
-                adapter = Reading::Panicked;
-                bare(OutcomeClass::Unreadable, Some(PANICKED.to_owned()), Vec::new())
-            }
-            Err(Verdict::Class { class, detail, signal, not_before, needs }) => {
-                known_signal = signal;
-                later = not_before;
-                bare(class, Some(detail), needs)
-            }
-        };
-        let spoke = self.answers.last().is_some();
-        let signal = known_signal.or_else(|| classify::signal_of(outcome.class).filter(|_| spoke || not_modified));
-        let validators = match outcome.class {
-            OutcomeClass::Tracked if not_modified => self.memory.validators.clone(),
-            OutcomeClass::Tracked if self.answers.iter().filter(|answer| answer.speaks).count() == 1 => {
-                let value = |name: &str| {
-                    let last = self.headers.last()?;
-                    last.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone())
-                };
-                Validators { etag: value("etag"), last_modified: value("last-modified") }
-            }
-            _ => Validators::default(),
-        };
-        Ended::Result(Box::new(LookUp {
-            outcome,
-            not_modified,
-            validators,
-            answers: self.answers,
-            spent: self.spent,
-            not_before: later,
-            fetched_at,
-            seen_at,
-            signal,
-            adapter,
-            beside,
-        }))
-    }
-
-    /// Reads the answers; beside that, what a candidate would have read, and which fields are new.
-    async fn read(&self) -> (ReadOutcome, Reading, Beside) {
-        let Ok(_permit) = self.tools.readers.clone().acquire_owned().await else {
-            let closed = "the readers have been closed".to_owned();
-            return (bare(OutcomeClass::Unreadable, Some(closed), Vec::new()), Reading::None, Beside::default());
-        };
-        let stable = &self.chosen.adapter;
-        // A reader that panics is a fault of ours; the attempt still ends, and the bytes are kept.
-        let Some(outcome) = self.read_with(stable).await else {
-            let outcome = bare(OutcomeClass::Unreadable, Some(PANICKED.to_owned()), Vec::new());
-            return (outcome, Reading::Panicked, Beside::default());
-        };
-        let mut beside = Beside::default();
-        if outcome.class.is_reading() {
-            beside.unknown_fields = self.unknown_fields().await;
-        }
-        if let Some(candidate) = self.chosen.shadow(&self.request.key().record_key()) {
-            let tried = self.read_with(candidate).await;
-            beside.trial = Some(compared((stable, &outcome), (candidate, tried.as_ref())));
-        }
-        (outcome, Reading::Sound, beside)
-    }
-
-    async fn read_with(&self, adapter: &Arc<Adapter>) -> Option<ReadOutcome> {
-        let (adapter, number, read) = (Arc::clone(adapter), self.request.number.clone(), self.tools.read);
-        let (answers, headers) = (self.answers.clone(), self.headers.clone());
-        let reading = tokio::task::spawn_blocking(move || {
-            let list: Vec<Answer<'_>> =
-                answers.iter().zip(&headers).map(|(kept, headers)| answer_of(kept, headers)).collect();
-            read(&adapter, &Answers { number: Some(number.as_str()), list: &list })
-        });
-        reading.await.ok()
-    }
-
-    async fn unknown_fields(&self) -> Vec<String> {
-        let (examples, adapter) = (self.tools.examples.clone(), Arc::clone(&self.chosen.adapter));
-        let bodies: Vec<Bytes> =
-            self.answers.iter().filter(|answer| answer.speaks).map(|answer| answer.body.clone()).collect();
-        let looking = tokio::task::spawn_blocking(move || {
-            let Some(known) = examples.fields(&adapter) else { return Vec::new() };
-            let mut found: Vec<String> = bodies.iter().flat_map(|body| known.unknown(body, MOST_FIELDS)).collect();
-            found.truncate(MOST_FIELDS);
-            found
-        });
-        looking.await.unwrap_or_default()
-    }
 }
 
-fn answer_of<'a>(kept: &'a Kept, headers: &'a [(String, String)]) -> Answer<'a> {
+pub(super) fn answer_of<'a>(kept: &'a Kept, headers: &'a [(String, String)]) -> Answer<'a> {
     let content_type = Some(kept.content_type.as_str()).filter(|text| !text.is_empty());
     Answer { step: kept.step, status: kept.status, content_type, charset: None, headers, body: &kept.body }
 }
@@ -562,36 +388,4 @@ fn answer_of<'a>(kept: &'a Kept, headers: &'a [(String, String)]) -> Answer<'a> 
 fn needs(names: Vec<String>) -> Box<Verdict> {
     let detail = format!("the carrier needs {}", names.join(", "));
     Box::new(Verdict::Class { class: OutcomeClass::NeedsData, detail, signal: None, not_before: None, needs: names })
-}
-
-/// An outcome without a reading.
-pub(crate) fn bare(class: OutcomeClass, detail: Option<String>, needs: Vec<String>) -> ReadOutcome {
-    ReadOutcome {
-        class,
-        detail,
-        needs,
-        events: Vec::new(),
-        facts: Default::default(),
-        reader: String::new(),
-        digest: 0,
-    }
-}
-
-/// An outcome of the built-in carrier: nothing was sent, nothing is taught.
-pub(crate) fn builtin(outcome: ReadOutcome, clocks: &Clocks, body: Bytes) -> LookUp {
-    let answers =
-        vec![Kept { step: "page", status: 200, content_type: "application/json".to_owned(), body, speaks: true }];
-    LookUp {
-        outcome,
-        not_modified: false,
-        validators: Validators::default(),
-        answers,
-        spent: 0,
-        not_before: None,
-        fetched_at: clocks.wall(),
-        seen_at: clocks.journey(),
-        signal: None,
-        adapter: Reading::Sound,
-        beside: Beside::default(),
-    }
 }

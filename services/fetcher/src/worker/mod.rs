@@ -4,41 +4,44 @@
 //! in a result (FET-1): a panic is caught and counted as poison, and a look-up that this process was not allowed to finish
 //! goes back to the front of the queue while the partition is ours.
 
-use std::{collections::VecDeque, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+mod batch;
+mod task;
 
-use bytes::Bytes;
-use futures::FutureExt;
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
 use tokio::{
     sync::mpsc,
     task::JoinSet,
     time::{Instant, MissedTickBehavior, interval},
 };
 use tracing::Instrument as _;
-use waybill_adapters::{SourceKind, sandbox};
+use waybill_adapters::SourceKind;
 use waybill_log::offset_tracker::Ticket;
 use waybill_runtime::{
     PoisonWatch, Pulse,
     poison::{Gate, quarantined_until},
     trace::Trail,
 };
-use waybill_schemas::{
-    CarrierSlug, OutcomeClass, WallMs,
-    fetch::{FetchRequest, FetchResult},
-};
+use waybill_schemas::{CarrierSlug, OutcomeClass, WallMs, fetch::FetchRequest};
 
 use crate::{
     admission::{Admission, Outlook, Short, admit, without_carrier},
     budget::{Begin, Closed},
     choose::Chosen,
-    look_up::{Ended, LookUp, PANICKED, Reading, Tools, builtin, look_up},
+    look_up::Tools,
     memory::FetcherMemory,
     partition::Standing,
-    payload::Payload,
-    results::{self, Asked, Now},
+    results::{self, Now},
     terms::Carriers,
     turnstile::Turnstile,
+    worker::{
+        batch::{Ahead, OneByOne},
+        task::{CameTo, Prepared, Task},
+    },
     writer::Answered,
 };
+
+pub(crate) use task::{asked, closed_meanwhile, one};
 
 /// How often the queue is looked through for what can no longer be finished, and figures are shown.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -55,6 +58,14 @@ pub(crate) struct Job {
     pub(crate) ticket: Ticket,
     pub(crate) request: FetchRequest,
     pub(crate) trail: Trail,
+    /// Requests that were spent on it together with others, and told nothing of it.
+    pub(crate) spent: u32,
+}
+
+impl Job {
+    pub(crate) fn new(ticket: Ticket, request: FetchRequest, trail: Trail) -> Self {
+        Self { ticket, request, trail, spent: 0 }
+    }
 }
 
 /// See the module.
@@ -72,6 +83,7 @@ pub(crate) struct Worker {
     /// How long a look-up takes of late, in ms; 0 before the first.
     typical_ms: i64,
     chosen: Vec<(CarrierSlug, WallMs, Result<Chosen, Short>)>,
+    one_by_one: OneByOne,
     spent_recently: VecDeque<(WallMs, u32)>,
 }
 
@@ -95,8 +107,11 @@ struct Probes {
 struct Finished {
     took_ms: i64,
     spent: u32,
-    /// Not finished, because this process might not send: to be done again.
-    back: Option<Job>,
+    /// Not finished, because this process might not send, or because several numbers' answer told nothing of any of them:
+    /// to be done again, in this order.
+    back: Vec<Job>,
+    /// The carrier whose numbers are not to be asked for together for a while.
+    one_by_one: Option<CarrierSlug>,
 }
 
 /// What a budget's worker works with besides the budget.
@@ -140,6 +155,7 @@ impl Worker {
             running: JoinSet::new(),
             typical_ms: 0,
             chosen: Vec::new(),
+            one_by_one: OneByOne::default(),
             spent_recently: VecDeque::new(),
         }
     }
@@ -201,8 +217,11 @@ impl Worker {
                     let (chosen, memory) = *prepared;
                     let networked = chosen.source().kind != SourceKind::Builtin;
                     match if networked { self.turnstile.begin() } else { Begin::Freely } {
-                        Begin::Freely => self.start(job, chosen, memory, Probe::No),
-                        Begin::AsProbe => self.start(job, chosen, memory, Probe::Yes),
+                        Begin::Freely => {
+                            let jobs = self.with_companions((job, memory), &chosen);
+                            self.start(jobs, chosen, Probe::No);
+                        }
+                        Begin::AsProbe => self.start(vec![(job, memory)], chosen, Probe::Yes),
                         // Its turn comes when the carrier is open again; `fate` has found that there is time for that.
                         Begin::AfterProbe | Begin::Closed(_) => return self.queue.push_front(job),
                     }
@@ -220,12 +239,13 @@ impl Worker {
     /// Answers what can no longer be finished in time, wherever it stands in the queue.
     async fn sweep(&mut self) {
         let mut kept = VecDeque::with_capacity(self.queue.len());
-        let mut ahead = 0;
+        let mut ahead = Ahead::default();
         for job in std::mem::take(&mut self.queue) {
-            match self.fate(&job, ahead) {
+            match self.fate(&job, ahead.requests()) {
                 Fate::Answer(short) => self.answer(job, short).await,
                 Fate::Start(_) | Fate::Wait => {
-                    ahead += self.requests(&job);
+                    let (requests, most) = self.requests(&job);
+                    ahead.add(&job.request, requests, most);
                     kept.push_back(job);
                 }
             }
@@ -234,8 +254,10 @@ impl Worker {
         self.queue = kept;
     }
 
-    fn requests(&mut self, job: &Job) -> u32 {
-        self.choose(&job.request).map_or(1, |chosen| chosen.requests().max(1))
+    /// Requests of a look-up, and how many numbers it may ask for.
+    fn requests(&mut self, job: &Job) -> (u32, usize) {
+        let most = self.most_numbers(&job.request.carrier);
+        self.choose(&job.request).map_or((1, 1), |chosen| (chosen.requests().max(1), chosen.most_numbers().min(most)))
     }
 
     fn choose(&mut self, request: &FetchRequest) -> Result<Chosen, Short> {
@@ -299,13 +321,14 @@ impl Worker {
 
     async fn answer(&self, job: Job, short: Short) {
         let now = Now { wall: self.tools.clocks.wall(), journey: self.tools.clocks.journey() };
-        let result = results::short(job.request, job.ticket.offset, short, now);
+        let mut result = results::short(job.request, job.ticket.offset, short, now);
+        result.spent = job.spent;
         let answered = Answered { ticket: job.ticket, result, payload: None, trail: job.trail };
         // The writer may be waiting for the log.
         let _ = self.pulse.while_waiting(self.answers.send(answered)).await;
     }
 
-    fn start(&mut self, job: Job, chosen: Chosen, memory: FetcherMemory, carrier: Probe) {
+    fn start(&mut self, jobs: Vec<Prepared>, chosen: Chosen, carrier: Probe) {
         let adapter = if self.poison.gate(&self.budget) == Gate::Probe { Probe::Yes } else { Probe::No };
         if adapter == Probe::Yes {
             self.poison.begin_probe(&self.budget);
@@ -321,24 +344,42 @@ impl Worker {
         let answers = self.answers.clone();
         self.running.spawn(async move {
             let begun = Instant::now();
-            let span = job.trail.span().clone();
-            let came_to = task.run(&job, &chosen, &memory).instrument(span).await;
+            let span = jobs.first().map(|(job, _)| job.trail.span().clone());
+            let came_to = task.run(jobs, &chosen).instrument(span.unwrap_or_else(tracing::Span::none)).await;
             let took_ms = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
-            let Some((result, payload)) = came_to else { return Finished { took_ms: 0, spent: 0, back: Some(job) } };
-            let spent = result.spent;
-            let _ = answers.send(Answered { ticket: job.ticket, result, payload, trail: job.trail }).await;
-            Finished { took_ms, spent, back: None }
+            match came_to {
+                CameTo::Results(results) => {
+                    let spent = results.iter().map(|answered| answered.result.spent).sum();
+                    for answered in results {
+                        let _ = answers.send(answered).await;
+                    }
+                    Finished { took_ms, spent, back: Vec::new(), one_by_one: None }
+                }
+                CameTo::Nothing(back) => Finished { took_ms: 0, spent: 0, back, one_by_one: None },
+                CameTo::OneByOne(back) => {
+                    let carrier = back.first().map(|job| job.request.carrier.clone());
+                    Finished { took_ms, spent: 0, back, one_by_one: carrier }
+                }
+            }
         });
     }
 
     fn finished(&mut self, done: Result<Finished, tokio::task::JoinError>) {
         match done {
-            Ok(Finished { back: Some(job), .. }) => self.queue.push_front(job),
             Ok(finished) => {
-                // Slow ones count at once, quick ones little by little.
-                self.typical_ms = finished.took_ms.max((self.typical_ms * 7 + finished.took_ms) / 8);
+                if let Some(carrier) = finished.one_by_one {
+                    tracing::warn!(%carrier, numbers = finished.back.len(), "fetcher.batch_told_nothing");
+                    self.one_by_one.note(carrier, self.tools.clocks.wall());
+                }
+                if finished.back.is_empty() {
+                    // Slow ones count at once, quick ones little by little.
+                    self.typical_ms = finished.took_ms.max((self.typical_ms * 7 + finished.took_ms) / 8);
+                }
                 if finished.spent > 0 {
                     self.spent_recently.push_back((self.tools.clocks.wall(), finished.spent));
+                }
+                for job in finished.back.into_iter().rev() {
+                    self.queue.push_front(job);
                 }
             }
             // Adapters' panics are caught before; this one is the program's own, and the job it held has no answer.
@@ -361,109 +402,5 @@ impl Worker {
     }
 }
 
-/// One look-up beside the worker's loop.
-struct Task {
-    tools: Tools,
-    turnstile: Arc<Turnstile>,
-    poison: PoisonWatch,
-    budget: String,
-    probes: Probes,
-    sample_one_in: u32,
-}
-
-impl Task {
-    /// The result and its payload; `None` when this process might not send.
-    async fn run(&self, job: &Job, chosen: &Chosen, memory: &FetcherMemory) -> Option<(FetchResult, Option<Payload>)> {
-        let looked = AssertUnwindSafe(self.look(job, chosen, memory)).catch_unwind().await;
-        let (came_to, reading) = match looked {
-            Ok(Some((found, reading))) => (Some(found), reading),
-            Ok(None) => (None, Reading::None),
-            Err(_) => {
-                let now = Now { wall: self.tools.clocks.wall(), journey: self.tools.clocks.journey() };
-                let short = Short::new(OutcomeClass::Unreadable, PANICKED);
-                self.turnstile.abandon_probe();
-                let result = results::short(job.request.clone(), job.ticket.offset, short, now);
-                (Some((result, None)), Reading::Panicked)
-            }
-        };
-        match reading {
-            Reading::Sound => self.poison.good(&self.budget),
-            Reading::Panicked => {
-                tracing::error!(carrier = %job.request.carrier, offset = job.ticket.offset, "fetcher.adapter_panicked");
-                self.poison.poison(&self.budget);
-            }
-            Reading::None if self.probes.adapter == Probe::Yes => self.poison.abandon_probe(&self.budget),
-            Reading::None => {}
-        }
-        came_to
-    }
-
-    async fn look(
-        &self,
-        job: &Job,
-        chosen: &Chosen,
-        memory: &FetcherMemory,
-    ) -> Option<((FetchResult, Option<Payload>), Reading)> {
-        let Ended::Result(found) = one(&self.tools, &self.turnstile, chosen, &job.request, memory).await else {
-            if self.probes.carrier == Probe::Yes {
-                self.turnstile.abandon_probe();
-            }
-            return None;
-        };
-        match found.signal {
-            Some(signal) => self.turnstile.signal(signal).await,
-            None if self.probes.carrier == Probe::Yes => self.turnstile.abandon_probe(),
-            None => {}
-        }
-        let reading = found.adapter;
-        let found = closed_meanwhile(*found, &self.turnstile);
-        let by = (&asked(chosen), self.sample_one_in);
-        Some((results::of_look_up(job.request.clone(), job.ticket.offset, found, memory, by), reading))
-    }
-}
-
-/// Who asks, for the result.
-pub(crate) fn asked(chosen: &Chosen) -> Asked {
-    Asked {
-        adapter: chosen.adapter.slug.to_string(),
-        adapter_version: chosen.adapter.version.clone(),
-        source: chosen.source().name.clone(),
-        candidate: chosen.candidate,
-    }
-}
-
-/// Looks up with a networked source or the built-in one.
-pub(crate) async fn one(
-    tools: &Tools,
-    turnstile: &Arc<Turnstile>,
-    chosen: &Chosen,
-    request: &FetchRequest,
-    memory: &FetcherMemory,
-) -> Ended {
-    if chosen.source().kind != SourceKind::Builtin {
-        return look_up(tools, turnstile, chosen, request, memory).await;
-    }
-    let outcome = sandbox::read(request.number.as_str(), request.registered_at, tools.clocks.journey());
-    let body = serde_json::to_vec(&outcome.events).unwrap_or_default();
-    Ended::Result(Box::new(builtin(outcome, &tools.clocks, Bytes::from(body))))
-}
-
-/// What is told of the budget with a result: a carrier that closed says until when, and one that was marked meanwhile
-/// refuses.
-pub(crate) fn closed_meanwhile(mut found: LookUp, turnstile: &Turnstile) -> LookUp {
-    if found.outcome.class == OutcomeClass::Deferred {
-        return found;
-    }
-    match turnstile.closed() {
-        Some(Closed::Until(until, _)) => found.not_before = Some(until),
-        Some(Closed::Refused) if found.outcome.class == OutcomeClass::Blocked => {
-            found.outcome.class = OutcomeClass::RefusesAutomation;
-        }
-        Some(Closed::Refused) | None => {}
-    }
-    found
-}
-
 #[cfg(test)]
-#[path = "worker_tests.rs"]
 mod tests;

@@ -1,23 +1,22 @@
 //! A step of a look-up: the request it sends and the values it takes from the answer. Nothing is sent here.
 
+mod body;
+mod take;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
-use regex::Regex;
-use serde_json::Value;
 
 use crate::{
     answer::Answer,
     error::Fault,
-    field::regex,
-    guard,
-    html::{Document, Selector},
-    jsonpath::{self, JsonPath},
-    node::css,
-    spec::{BatchSpec, GraphqlSpec, StepName, StepSpec, TakeSpec},
+    spec::{BatchSpec, StepName, StepSpec},
     template::{self, Context, Escape, Filling, Template},
-    text,
-    xmlpath::XmlPath,
+};
+
+use self::{
+    body::{Body, JsonTemplate},
+    take::Take,
 };
 
 /// How a request is sent.
@@ -76,41 +75,6 @@ pub struct Step {
     body: Body,
     basic_auth: Option<(Template, Template)>,
     take: Vec<(String, Take)>,
-}
-
-#[derive(Debug)]
-enum Body {
-    None,
-    Form(Vec<(String, Template)>),
-    Json(JsonTemplate),
-    Text { content_type: String, text: Template, escape: Escape },
-}
-
-#[derive(Debug)]
-enum JsonTemplate {
-    Text(Template),
-    Array(Vec<JsonTemplate>),
-    /// One element for each number of a batch.
-    Each(Box<JsonTemplate>),
-    Object(Vec<(String, JsonTemplate)>),
-    Constant(Value),
-}
-
-#[derive(Debug)]
-struct Take {
-    from: From,
-    pattern: Option<Regex>,
-    optional: bool,
-}
-
-#[derive(Debug)]
-enum From {
-    Css(Selector, Option<String>),
-    Json(JsonPath),
-    Xml(XmlPath),
-    Header(String),
-    Cookie(String),
-    Body,
 }
 
 fn templates(map: &BTreeMap<String, String>) -> Result<Vec<(String, Template)>, Fault> {
@@ -316,174 +280,5 @@ fn host_of(template: &Template, url: &str, hosts: &[String]) -> Result<(), Fault
         Ok(())
     } else {
         Err(Fault::new(url, format!("the host `{name}` is not declared; add it to hosts")))
-    }
-}
-
-impl Body {
-    fn fill(&self, context: &Filling<'_>, missing: &mut BTreeSet<String>) -> (Option<Vec<u8>>, Option<String>) {
-        match self {
-            Self::None => (None, None),
-            Self::Form(fields) => {
-                let pairs = fields.iter().map(|(name, value)| {
-                    format!("{}={}", template::url_escaped(name), value.fill(context, Escape::Url, missing))
-                });
-                let body = pairs.collect::<Vec<_>>().join("&");
-                (Some(body.into_bytes()), Some("application/x-www-form-urlencoded".to_owned()))
-            }
-            Self::Json(json) => {
-                let body = json.fill(context, missing).to_string();
-                (Some(body.into_bytes()), Some("application/json".to_owned()))
-            }
-            Self::Text { content_type, text, escape } => {
-                (Some(text.fill(context, *escape, missing).into_bytes()), Some(content_type.clone()))
-            }
-        }
-    }
-}
-
-impl JsonTemplate {
-    /// With `batch`, an array of one element that bears the number has one for each number.
-    fn compile(value: &Value, batch: bool) -> Result<Self, Fault> {
-        Ok(match value {
-            Value::String(text) => Self::Text(Template::compile(text)?),
-            Value::Array(items) => {
-                let compiled = items.iter().map(|item| Self::compile(item, batch)).collect::<Result<Vec<_>, _>>()?;
-                match <[Self; 1]>::try_from(compiled) {
-                    Ok([only]) if batch && only.asks(&template::Value::Number) => Self::Each(Box::new(only)),
-                    Ok([only]) => Self::Array(vec![only]),
-                    Err(several) => Self::Array(several),
-                }
-            }
-            Value::Object(fields) => {
-                let fields = fields.iter().map(|(name, value)| Ok((name.clone(), Self::compile(value, batch)?)));
-                Self::Object(fields.collect::<Result<_, Fault>>()?)
-            }
-            other => Self::Constant(other.clone()),
-        })
-    }
-
-    /// The query as it stands; only the variables are templates.
-    fn graphql(spec: &GraphqlSpec, batch: bool) -> Result<Self, Fault> {
-        let mut fields = vec![("query".to_owned(), Self::Constant(Value::String(spec.query.clone())))];
-        if let Some(operation) = &spec.operation {
-            fields.push(("operationName".to_owned(), Self::Constant(Value::String(operation.clone()))));
-        }
-        let variables = spec.variables.iter().map(|(name, value)| Ok((name.clone(), Self::compile(value, batch)?)));
-        fields.push(("variables".to_owned(), Self::Object(variables.collect::<Result<_, Fault>>()?)));
-        Ok(Self::Object(fields))
-    }
-
-    fn asks(&self, wanted: &template::Value) -> bool {
-        let mut all = Vec::new();
-        self.collect(&mut all);
-        all.into_iter().flat_map(Template::values).any(|value| value == wanted)
-    }
-
-    /// Templates outside of what is repeated for each number.
-    fn collect_outside<'a>(&'a self, all: &mut Vec<&'a Template>) {
-        match self {
-            Self::Each(_) | Self::Constant(_) => {}
-            Self::Text(template) => all.push(template),
-            Self::Array(items) => items.iter().for_each(|item| item.collect_outside(all)),
-            Self::Object(fields) => fields.iter().for_each(|(_, value)| value.collect_outside(all)),
-        }
-    }
-
-    fn collect<'a>(&'a self, all: &mut Vec<&'a Template>) {
-        match self {
-            Self::Text(template) => all.push(template),
-            Self::Each(item) => item.collect(all),
-            Self::Array(items) => items.iter().for_each(|item| item.collect(all)),
-            Self::Object(fields) => fields.iter().for_each(|(_, value)| value.collect(all)),
-            Self::Constant(_) => {}
-        }
-    }
-
-    fn fill(&self, context: &Filling<'_>, missing: &mut BTreeSet<String>) -> Value {
-        match self {
-            Self::Text(template) => Value::String(template.fill(context, Escape::None, missing)),
-            Self::Array(items) => Value::Array(items.iter().map(|item| item.fill(context, missing)).collect()),
-            Self::Each(item) => {
-                let each = context.numbers.iter().map(|number| item.fill(&context.of(number), missing));
-                Value::Array(each.collect())
-            }
-            Self::Object(fields) => {
-                Value::Object(fields.iter().map(|(name, value)| (name.clone(), value.fill(context, missing))).collect())
-            }
-            Self::Constant(value) => value.clone(),
-        }
-    }
-}
-
-impl Take {
-    fn compile(name: &str, spec: &TakeSpec) -> Result<Self, Fault> {
-        let ways = [&spec.css, &spec.json, &spec.xml, &spec.header, &spec.cookie];
-        if ways.iter().filter(|way| way.is_some()).count() > 1 {
-            return Err(Fault::new(name, format!("`{name}` is taken in one way: css, json, xml, header or cookie")));
-        }
-        let from = if let Some(selector) = &spec.css {
-            From::Css(css(selector)?, spec.attr.clone())
-        } else if let Some(path) = &spec.json {
-            From::Json(JsonPath::compile(path)?)
-        } else if let Some(path) = &spec.xml {
-            From::Xml(XmlPath::compile(path)?)
-        } else if let Some(header) = &spec.header {
-            From::Header(header.to_ascii_lowercase())
-        } else if let Some(cookie) = &spec.cookie {
-            From::Cookie(cookie.clone())
-        } else if spec.pattern.is_some() {
-            From::Body
-        } else {
-            return Err(Fault::new(
-                name,
-                format!("`{name}` is taken by css, json, xml, header, cookie or match; none is given"),
-            ));
-        };
-        Ok(Self { from, pattern: spec.pattern.as_deref().map(regex).transpose()?, optional: spec.optional })
-    }
-
-    fn find(&self, answer: &Answer<'_>) -> Option<String> {
-        let body = || String::from_utf8_lossy(answer.body);
-        let whole = match &self.from {
-            From::Css(selector, attribute) => {
-                let html = Document::parse(&body())?;
-                let element = html.root().select(selector).next()?;
-                match attribute {
-                    Some(name) => element.attribute(name)?.to_owned(),
-                    None => text::collapse(&element.plain_text()),
-                }
-            }
-            From::Json(path) => {
-                let value = guard::json(&body())?;
-                jsonpath::text_of(path.select(&value).into_iter().next()?)?
-            }
-            From::Xml(path) => {
-                let body = body();
-                let document = guard::xml_document(&body)?;
-                let node = path.select(document.root_element()).into_iter().next()?;
-                path.text_of(node)?
-            }
-            From::Header(name) => answer
-                .headers
-                .iter()
-                .find(|(header, _)| header.eq_ignore_ascii_case(name))
-                .map(|(_, value)| value.clone())?,
-            From::Cookie(name) => {
-                let cookies = answer.headers.iter().filter(|(header, _)| header.eq_ignore_ascii_case("set-cookie"));
-                cookies
-                    .filter_map(|(_, cookie)| cookie.split(';').next()?.split_once('='))
-                    .find_map(|(key, value)| (key.trim() == name).then(|| value.trim().to_owned()))?
-            }
-            From::Body => body().into_owned(),
-        };
-        let found = match &self.pattern {
-            None => whole,
-            Some(pattern) => {
-                let captures = pattern.captures(&whole)?;
-                captures.iter().skip(1).flatten().next().or_else(|| captures.get(0))?.as_str().to_owned()
-            }
-        };
-        // A value beyond this is a page, not a token.
-        (!found.is_empty() && found.len() <= 16 * 1024).then_some(found)
     }
 }

@@ -8,10 +8,10 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
-use waybill_adapters::{Adapter, Answers, Catalog, ReadOutcome};
+use waybill_adapters::Catalog;
 use waybill_log::{OffsetTracker, offset_tracker::Dispatch};
 use waybill_runtime::{Clocks, poison::PoisonLimits};
-use waybill_schemas::{layout::Layout, politeness::FetcherBudgetRecord};
+use waybill_schemas::{fetch::FetchResult, layout::Layout, politeness::FetcherBudgetRecord};
 
 use super::*;
 use crate::{
@@ -19,6 +19,8 @@ use crate::{
     budget::{BudgetState, Terms},
     config::FetcherConfig,
     exchange::Exchange,
+    look_up::{PANICKED, Read},
+    payload::Payload,
     terms::NoPolicies,
     turnstile::{RecordError, Recorder, Surroundings},
 };
@@ -59,7 +61,7 @@ async fn door() -> u16 {
 }
 
 /// A task for the carrier `acme`, whose reading is `read`.
-async fn task(read: fn(&Adapter, &Answers<'_>) -> ReadOutcome) -> (Task, Chosen, tempfile::TempDir) {
+async fn task(read: Read) -> (Task, Chosen, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("acme");
     fs::create_dir(&place).unwrap();
@@ -110,16 +112,25 @@ fn job(attempt: i64) -> Job {
         "registered_at": "2026-01-01T00:00:00Z", "attempt": attempt,
         "expires_at": Clocks::system_now().plus_ms(60_000),
     }));
-    Job { ticket, request: request.unwrap(), trail: Trail::default() }
+    Job::new(ticket, request.unwrap(), Trail::default())
+}
+
+/// The one result of one job.
+async fn one_result(task: &Task, attempt: i64, chosen: &Chosen) -> (FetchResult, Option<Payload>) {
+    let CameTo::Results(mut results) = task.run(vec![(job(attempt), FetcherMemory::default())], chosen).await else {
+        panic!("it ends in a result")
+    };
+    assert_eq!(results.len(), 1);
+    let answered = results.remove(0);
+    (answered.result, answered.payload)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fet_1_a_reader_that_panics_ends_its_attempt_keeps_the_bytes_and_is_poison() {
-    let (task, chosen, _folder) = task(|_, _| panic!("a reader's fault")).await;
+    let (task, chosen, _folder) = task(|_, _, _| panic!("a reader's fault")).await;
     for attempt in 1..=2 {
         assert_eq!(task.poison.gate("acme"), Gate::Open);
-        let memory = FetcherMemory::default();
-        let (result, payload) = task.run(&job(attempt), &chosen, &memory).await.unwrap();
+        let (result, payload) = one_result(&task, attempt, &chosen).await;
         assert_eq!((result.class, result.detail.as_deref()), (OutcomeClass::Unreadable, Some(PANICKED)));
         assert!(payload.is_some(), "what it could not bear is kept");
         assert_eq!((result.spent, result.request.attempt), (1, attempt));
@@ -129,9 +140,9 @@ async fn fet_1_a_reader_that_panics_ends_its_attempt_keeps_the_bytes_and_is_pois
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reading_that_comes_to_an_end_is_no_poison_whatever_it_finds() {
-    let (task, chosen, _folder) = task(|adapter, answers| adapter.read(answers)).await;
+    let (task, chosen, _folder) = task(|adapter, answers, reading| adapter.read_with(answers, reading)).await;
     for attempt in 1..=4 {
-        let (result, _) = task.run(&job(attempt), &chosen, &FetcherMemory::default()).await.unwrap();
+        let (result, _) = one_result(&task, attempt, &chosen).await;
         assert_eq!(result.class, OutcomeClass::Unreadable, "no reader accepts it");
     }
     assert_eq!(task.poison.gate("acme"), Gate::Open);

@@ -1,16 +1,9 @@
-//! Names of months and of halves of the day, as carriers print them.
+//! Month names in languages of Latin script.
 
-/// Month names of a language: twelve entries, each with its spellings in lower case, without dots; a printed name fits
-/// when it equals one.
-type Months = [&'static [&'static str]; 12];
+use super::Months;
 
-/// Languages whose month names are known.
-pub(crate) const LANGUAGES: [&str; 32] = [
-    "bg", "cs", "da", "de", "el", "en", "es", "et", "fi", "fr", "hr", "hu", "id", "it", "ja", "ko", "lt", "lv", "ms",
-    "nb", "nl", "pl", "pt", "ro", "ru", "sk", "sl", "sv", "th", "tr", "uk", "zh",
-];
-
-fn months(language: &str) -> Option<&'static Months> {
+/// The month names of a language of Latin script.
+pub(super) fn months(language: &str) -> Option<&'static Months> {
     Some(match language {
         "en" => &[
             &["january", "jan"],
@@ -236,48 +229,6 @@ fn months(language: &str) -> Option<&'static Months> {
             &["kasım", "kas"],
             &["aralık", "ara"],
         ],
-        "th" => &[
-            &["มกราคม", "มค"],
-            &["กุมภาพันธ์", "กพ"],
-            &["มีนาคม", "มีค"],
-            &["เมษายน", "เมย"],
-            &["พฤษภาคม", "พค"],
-            &["มิถุนายน", "มิย"],
-            &["กรกฎาคม", "กค"],
-            &["สิงหาคม", "สค"],
-            &["กันยายน", "กย"],
-            &["ตุลาคม", "ตค"],
-            &["พฤศจิกายน", "พย"],
-            &["ธันวาคม", "ธค"],
-        ],
-        "bg" => &[
-            &["януари", "яну"],
-            &["февруари", "февр", "фев"],
-            &["март", "мар"],
-            &["април", "апр"],
-            &["май"],
-            &["юни", "юн"],
-            &["юли", "юл"],
-            &["август", "авг"],
-            &["септември", "септ", "сеп"],
-            &["октомври", "окт"],
-            &["ноември", "ноем", "ное"],
-            &["декември", "дек"],
-        ],
-        "el" => &[
-            &["ιανουάριος", "ιανουαρίου", "ιαν"],
-            &["φεβρουάριος", "φεβρουαρίου", "φεβ"],
-            &["μάρτιος", "μαρτίου", "μαρ", "μάρ"],
-            &["απρίλιος", "απριλίου", "απρ"],
-            &["μάιος", "μαΐου", "μαΐ", "μάι", "μαι"],
-            &["ιούνιος", "ιουνίου", "ιουν", "ιούν"],
-            &["ιούλιος", "ιουλίου", "ιουλ", "ιούλ"],
-            &["αύγουστος", "αυγούστου", "αυγ", "αύγ"],
-            &["σεπτέμβριος", "σεπτεμβρίου", "σεπτ", "σεπ"],
-            &["οκτώβριος", "οκτωβρίου", "οκτ"],
-            &["νοέμβριος", "νοεμβρίου", "νοε"],
-            &["δεκέμβριος", "δεκεμβρίου", "δεκ"],
-        ],
         "et" => &[
             &["jaanuar", "jaan"],
             &["veebruar", "veebr"],
@@ -348,20 +299,6 @@ fn months(language: &str) -> Option<&'static Months> {
             &["noiembrie", "noi", "nov"],
             &["decembrie", "dec"],
         ],
-        "ru" => &[
-            &["январь", "января", "янв"],
-            &["февраль", "февраля", "февр", "фев"],
-            &["март", "марта", "мар"],
-            &["апрель", "апреля", "апр"],
-            &["май", "мая"],
-            &["июнь", "июня", "июн"],
-            &["июль", "июля", "июл"],
-            &["август", "августа", "авг"],
-            &["сентябрь", "сентября", "сент", "сен"],
-            &["октябрь", "октября", "окт"],
-            &["ноябрь", "ноября", "нояб", "ноя"],
-            &["декабрь", "декабря", "дек"],
-        ],
         "sk" => &[
             &["január", "januára", "jan"],
             &["február", "februára", "feb"],
@@ -390,94 +327,6 @@ fn months(language: &str) -> Option<&'static Months> {
             &["november", "novembra", "nov"],
             &["december", "decembra", "dec"],
         ],
-        "uk" => &[
-            &["січень", "січня", "січ"],
-            &["лютий", "лютого", "лют"],
-            &["березень", "березня", "бер"],
-            &["квітень", "квітня", "квіт", "кві"],
-            &["травень", "травня", "трав", "тра"],
-            &["червень", "червня", "черв", "чер"],
-            &["липень", "липня", "лип"],
-            &["серпень", "серпня", "серп", "сер"],
-            &["вересень", "вересня", "вер"],
-            &["жовтень", "жовтня", "жовт", "жов"],
-            &["листопад", "листопада", "лист", "лис"],
-            &["грудень", "грудня", "груд", "гру"],
-        ],
-        "ko" => &[
-            &["1월"],
-            &["2월"],
-            &["3월"],
-            &["4월"],
-            &["5월"],
-            &["6월"],
-            &["7월"],
-            &["8월"],
-            &["9월"],
-            &["10월"],
-            &["11월"],
-            &["12월"],
-        ],
-        "ja" | "zh" => &[
-            &["1月"],
-            &["2月"],
-            &["3月"],
-            &["4月"],
-            &["5月"],
-            &["6月"],
-            &["7月"],
-            &["8月"],
-            &["9月"],
-            &["10月"],
-            &["11月"],
-            &["12月"],
-        ],
         _ => return None,
-    })
-}
-
-/// The month (1 to 12) of a printed name in one of the languages; dots are not part of names.
-pub(crate) fn month(name: &str, languages: &[String]) -> Option<i8> {
-    let folded: String = name.to_lowercase().chars().filter(|c| *c != '.').collect();
-    languages.iter().filter_map(|language| months(language)).find_map(|months| {
-        let index = months.iter().position(|spellings| spellings.contains(&folded.as_str()))?;
-        i8::try_from(index + 1).ok()
-    })
-}
-
-/// Which half of the day.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Half {
-    Am,
-    Pm,
-}
-
-/// Spellings of the halves, longest first where one begins another.
-const HALVES: [(&str, Half); 18] = [
-    ("a.m.", Half::Am),
-    ("p.m.", Half::Pm),
-    ("a.m", Half::Am),
-    ("p.m", Half::Pm),
-    ("am", Half::Am),
-    ("pm", Half::Pm),
-    ("오전", Half::Am),
-    ("오후", Half::Pm),
-    ("上午", Half::Am),
-    ("下午", Half::Pm),
-    ("午前", Half::Am),
-    ("午後", Half::Pm),
-    ("pagi", Half::Am),
-    ("petang", Half::Pm),
-    ("sa", Half::Am),
-    ("ch", Half::Pm),
-    ("ptg", Half::Pm),
-    ("pg", Half::Am),
-];
-
-/// The half of the day that a text begins with, and the length of its spelling.
-pub(crate) fn half(text: &str) -> Option<(Half, usize)> {
-    HALVES.iter().find_map(|(spelling, half)| {
-        let head = text.get(..spelling.len())?;
-        (head.to_lowercase() == *spelling).then_some((*half, spelling.len()))
     })
 }
