@@ -264,6 +264,9 @@ pub struct TrackingEvent {
     pub time_precision: Option<TimePrecision>,
     /// Where the zone came from.
     pub zone_source: ZoneSource,
+    /// No year was printed: that of `time` follows from when the carrier answered (NRM-5).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub year_inferred: bool,
     /// What happened, in the carrier's words.
     pub text: String,
     /// The carrier's code.

@@ -123,6 +123,9 @@ pub struct Shipment {
     /// Weight as printed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<String>,
+    /// What tells of people, by the adapter's names, as far as the operator asked for it. Not kept in the store.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub private: BTreeMap<String, String>,
     /// Partners.
     pub legs: Vec<Leg>,
     /// Known events of this instance.

@@ -230,13 +230,18 @@ fn not_text(file: &str) -> AdapterError {
     AdapterError::new(file, "is not UTF-8; save it as UTF-8")
 }
 
+/// The program's own phrase tables, compiled once.
 pub(crate) fn embedded_phrases() -> Result<Phrases, AdapterError> {
+    static KNOWN: OnceLock<Phrases> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(known.clone());
+    }
     let mut phrases = Phrases::new();
     for file in PHRASES.files() {
         let text = file.contents_utf8().ok_or_else(|| not_text(&file.path().display().to_string()))?;
         add_phrases(&mut phrases, file.path(), text)?;
     }
-    Ok(phrases)
+    Ok(KNOWN.get_or_init(|| phrases).clone())
 }
 
 fn add_phrases(phrases: &mut Phrases, path: &Path, text: &str) -> Result<(), AdapterError> {

@@ -229,6 +229,7 @@ impl Turn<'_> {
             time_utc: time.and_then(|time| time.utc),
             time_precision: time.map(|time| time.precision),
             zone_source: time.map_or(ZoneSource::Unknown, |time| time.zone_source),
+            year_inferred: time.is_some_and(|time| time.year_inferred),
             text: raw.text.clone(),
             code: raw.code.clone(),
             location: raw.location.clone(),
@@ -384,6 +385,8 @@ impl Turn<'_> {
         let shown = &mut memory.shown;
         shown.latest = if newest_is_kept { kept } else { latest.or(kept) };
         shown.estimated_delivery.clone_from(&facts.estimated_delivery);
+        // Gone as soon as the operator no longer asks for it.
+        shown.private.clone_from(&facts.private);
         if !facts.legs.is_empty() {
             shown.legs.clone_from(&facts.legs);
         }

@@ -44,6 +44,7 @@ pub(crate) fn shipment(memory: &ShipmentMemory, request: &FetchRequest, seen_at:
         estimated_delivery: shown.estimated_delivery.clone(),
         service: shown.service.clone(),
         weight: shown.weight.clone(),
+        private: shown.private.clone(),
         legs: shown.legs.clone(),
         event_count: memory.event_count(),
         registered_at: request.registered_at,

@@ -227,6 +227,31 @@ fn nrm_4_a_delivery_that_only_the_headline_told_latches_too() {
 }
 
 #[test]
+fn nrm_5_a_year_that_was_not_printed_is_marked_in_what_is_published() {
+    let mut odd = event(1, "09:00", "Picked up");
+    odd.time.as_mut().unwrap().year_inferred = true;
+    let done = Walk::new().look(tracked(vec![odd, event(2, "09:00", "Sorted")]));
+    assert_eq!(done.events.iter().map(|event| event.year_inferred).collect::<Vec<_>>(), [true, false]);
+}
+
+#[test]
+fn what_tells_of_people_is_shown_as_long_as_it_is_asked_for() {
+    let mut walk = Walk::new();
+    let signed = |name: Option<&str>, text: &str| {
+        let mut result = tracked(vec![event(1, "09:00", text)]);
+        result.facts.private = name.map(|name| ("signed_by".to_owned(), name.to_owned())).into_iter().collect();
+        result
+    };
+    let shown = |done: &waybill_normalizer::Normalized| {
+        done.shipment.as_ref().unwrap().private.values().cloned().collect::<Vec<_>>()
+    };
+    let done = walk.look(signed(Some("A. Nobody"), "Delivered"));
+    assert_eq!(shown(&done), ["A. Nobody"]);
+    let done = walk.look(signed(None, "Delivered to a neighbour"));
+    assert!(shown(&done).is_empty());
+}
+
+#[test]
 fn nrm_5_no_time_is_invented() {
     let mut odd = undated("Sorted");
     odd.time_raw = "yesterday".into();

@@ -39,10 +39,12 @@ mod tag {
     pub(super) const SERVICE: u64 = 14;
     pub(super) const WEIGHT: u64 = 15;
     pub(super) const LAST_OUTCOME: u64 = 16;
+    pub(super) const PRIVATE: u64 = 17;
 }
 
 /// What gives way when the bytes do not fit, first one first.
-const GIVING_WAY: [fn(&mut Shown); 7] = [
+const GIVING_WAY: [fn(&mut Shown); 8] = [
+    |shown| shown.private.clear(),
     |shown| shown.weight = None,
     |shown| shown.service = None,
     |shown| shown.legs.clear(),
@@ -170,6 +172,17 @@ impl ShipmentMemory {
                 }),
             );
         }
+        if !shown.private.is_empty() {
+            out.field(
+                tag::PRIVATE,
+                &content(|w| {
+                    for (name, text) in &shown.private {
+                        w.text(name);
+                        w.text(text);
+                    }
+                }),
+            );
+        }
         let texts = [
             (tag::ORIGIN, &shown.origin),
             (tag::DESTINATION, &shown.destination),
@@ -263,6 +276,12 @@ fn read_shown(tag: u64, r: &mut Reader<'_>, shown: &mut Shown) -> Option<bool> {
         tag::DESTINATION => shown.destination = Some(r.text()?),
         tag::SERVICE => shown.service = Some(r.text()?),
         tag::WEIGHT => shown.weight = Some(r.text()?),
+        tag::PRIVATE => {
+            while !r.is_empty() {
+                let name = r.text()?;
+                shown.private.insert(name, r.text()?);
+            }
+        }
         tag::LAST_OUTCOME => {
             let class = r.text()?;
             let class = OutcomeClass::ALL.into_iter().find(|known| known.as_str() == class)?;

@@ -6,9 +6,9 @@
 //! older builds then answer `deferred` ([`MemoryError::Newer`]) instead of forgetting. Bytes that cannot be read are
 //! answered likewise: an unreadable memory is never taken for an empty one, for that would publish a history twice.
 //!
-//! It fits into [`MAX_MEMORY_BYTES`](waybill_schemas::limits::MAX_MEMORY_BYTES). What gives way, in this order: weight,
-//! service, partners, estimated delivery, the carrier's origin and destination, the last outcome's sentence, the latest
-//! event's words. A record rebuilt from memory (a stop, a failure) then lacks them until the next reading. Last of all,
+//! It fits into [`MAX_MEMORY_BYTES`](waybill_schemas::limits::MAX_MEMORY_BYTES). What gives way, in this order: what
+//! tells of people, weight, service, partners, estimated delivery, the carrier's origin and destination, the last
+//! outcome's sentence, the latest event's words. A record rebuilt from memory (a stop, a failure) then lacks them until the next reading. Last of all,
 //! and beyond [`MAX_REMEMBERED_EVENTS`](waybill_schemas::limits::MAX_REMEMBERED_EVENTS) anyway, the oldest events fold
 //! into a count and a moment; see [`Folded`]. That an event was published is never forgotten.
 
@@ -138,6 +138,8 @@ pub struct Shown {
     pub service: Option<String>,
     /// Weight as printed.
     pub weight: Option<String>,
+    /// What tells of people, where the operator asked for it.
+    pub private: BTreeMap<String, String>,
     /// How the last look-up ended.
     pub last_outcome: Option<LastOutcome>,
 }

@@ -58,12 +58,13 @@ fn shown(longest: usize) -> impl Strategy<Value = Shown> {
             sub_status,
         });
     let legs = vec((text(), text()).prop_map(|(carrier, number)| Leg { carrier, number }), 0..3);
-    (option::of(latest), legs, option::of(text()), option::of(text()), option::of(text())).prop_map(
-        |(latest, legs, origin, service, detail)| Shown {
+    (option::of(latest), legs, option::of(text()), option::of(text()), option::of(text()), option::of(text())).prop_map(
+        |(latest, legs, origin, service, detail, signed_by)| Shown {
             latest,
             legs,
             origin,
             service,
+            private: signed_by.map(|name| ("signed_by".to_owned(), name)).into_iter().collect(),
             estimated_delivery: Some(EstimatedDelivery {
                 from: "2026-02-01".into(),
                 to: "2026-02-03".into(),
