@@ -12,7 +12,7 @@ const BODIES: [&[u8]; 3] = [
     b"<r><a k='1'><b>x</b></a></r>",
 ];
 
-fuzz_target!(|text: &str| {
+fuzz_target!(init: drop(Catalog::embedded()), |text: &str| {
     let slug = "acme".parse().expect("a slug");
     let Ok(catalog) = Catalog::of_texts(&slug, text, "format: 1\n") else { return };
     for adapter in catalog.all() {

@@ -6,7 +6,7 @@ mod shared;
 use libfuzzer_sys::fuzz_target;
 use waybill_adapters::Shape;
 
-fuzz_target!(|bytes: &[u8]| {
+fuzz_target!(init: shared::load(), |bytes: &[u8]| {
     let split = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0);
     let (head, body) = bytes.split_at(split);
     let head = String::from_utf8_lossy(head);

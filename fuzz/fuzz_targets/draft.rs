@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use waybill_adapters::draft::{Wish, draft};
 
-fuzz_target!(|body: &[u8]| {
+fuzz_target!(init: drop(waybill_adapters::Catalog::embedded()), |body: &[u8]| {
     if body.len() > 16 * 1024 {
         return;
     }

@@ -6,4 +6,4 @@ mod shared;
 use libfuzzer_sys::fuzz_target;
 use waybill_adapters::Shape;
 
-fuzz_target!(|body: &[u8]| shared::read(Shape::Json, body, None));
+fuzz_target!(init: shared::load(), |body: &[u8]| shared::read(Shape::Json, body, None));

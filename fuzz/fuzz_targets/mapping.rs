@@ -8,7 +8,7 @@ const ADAPTER: &str = "format: 1\nname: A\nbasis: page\nlanguages: [en, de]\n\
     budget: {rate_per_second: 1, burst: 1, concurrency: 1, min_interval_s: 60}\n\
     readers: [{name: r, shape: json, accept: {has: e}, tables: [{rows: 'e[*]', text: t, code: c}], facts: {status: t}}]\n";
 
-fuzz_target!(|text: &str| {
+fuzz_target!(init: drop(Catalog::embedded()), |text: &str| {
     let slug = "acme".parse().expect("a slug");
     let Ok(catalog) = Catalog::of_texts(&slug, ADAPTER, text) else { return };
     for adapter in catalog.all() {
