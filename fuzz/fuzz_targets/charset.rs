@@ -10,6 +10,7 @@ fuzz_target!(init: shared::load(), |bytes: &[u8]| {
     let split = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(0);
     let (head, body) = bytes.split_at(split);
     let head = String::from_utf8_lossy(head);
-    shared::read(Shape::Html, body, Some(&format!("text/html; charset={head}")));
-    shared::read(Shape::Json, body, Some(&head));
+    let which = body.len() as u8;
+    shared::read(Shape::Html, which, body, Some(&format!("text/html; charset={head}")));
+    shared::read(Shape::Json, which, body, Some(&head));
 });
