@@ -83,7 +83,7 @@ static RULES: [Rule; 10] = [
     ),
     rule!(
         Address,
-        r"\b\p{Lu}\p{L}{2,}(straße|strasse|str\.|weg|gasse|allee|platz|straat|laan|plein|gatan|vägen|vej|gata|katu|tie) [0-9]{1,4}\b"
+        r"\b\p{Lu}\p{L}{2,}(straße|strasse|str\.|weg|gasse|allee|platz|straat|laan|plein|gatan|vägen|vej|gata|katu|tie) [1-9][0-9]{0,3}\b"
     ),
 ];
 
@@ -130,7 +130,8 @@ const NO_NAMES: &str = " address addressee agent airline airport any apartment a
     state station status store supplier terminal the their third this to transport truck true type undefined unknown us \
     van vehicle via warehouse was we will with yes you your zip true false nachbar nachbarn abholung ablageort \
     briefkasten empfänger familie filiale mitarbeiter paketshop pförtner gardien voisin boîte destinataire accueil buzón \
-    conserje vecino portiere vicino satpam resepsionis keluarga tetangga rekan kantor yang bersangkutan penerima ";
+    conserje vecino portiere vicino satpam resepsionis keluarga tetangga rekan kantor yang bersangkutan penerima paket \
+    diterima ";
 
 /// Mailboxes that belong to nobody in particular.
 const OFFICES: [&str; 22] = [
@@ -287,6 +288,8 @@ mod tests {
             "5 days via London",
             "Departed via Rotterdam 12:30",
             "Sendung ist unterwegs 2 Tage",
+            "Mallikatu 0",
+            "\"receiver_name\": \"Paket diterima\"",
         ] {
             let found = told(line);
             assert!(found.is_empty(), "{line}: {found:?}");

@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 
-use waybill_adapters::{Catalog, examples};
+use waybill_adapters::{Catalog, examples, personal};
 
 #[test]
 fn every_example_gives_its_golden_result() {
@@ -31,6 +31,23 @@ fn every_example_gives_its_golden_result() {
     }
     eprintln!("{count} examples");
     assert!(wrong.is_empty(), "WAYBILL_BLESS=1 writes golden results anew; these differ:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn nobodys_data_is_among_the_examples() {
+    let folder = support::carriers();
+    let catalog = Catalog::of_folder(&folder).unwrap_or_else(|error| panic!("{error}"));
+    let mut found = Vec::new();
+    for adapter in catalog.all() {
+        for example in examples::of_folder(&folder.join(adapter.slug.as_str())).unwrap() {
+            for (name, bytes) in example.files.iter().filter(|(name, _)| *name != "expected.json") {
+                let hints =
+                    personal::hints(&String::from_utf8_lossy(bytes), &[&adapter.name, adapter.slug.as_str()], 5);
+                found.extend(hints.iter().map(|hint| format!("{}/{name}:{}: {}", example.place, hint.line, hint.what)));
+            }
+        }
+    }
+    assert!(found.is_empty(), "examples are invented; these look like people:\n{}", found.join("\n"));
 }
 
 #[test]
