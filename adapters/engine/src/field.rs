@@ -2,12 +2,11 @@
 
 use std::{cell::RefCell, collections::BTreeMap};
 
-use regex::Regex;
-
 use crate::{
     answer::Reading,
     error::Fault,
     node::{Direction, Ignored, Node, Path},
+    pattern::Pattern,
     spec::{ConditionSpec, FieldSpec, Fill, LongField, Of, Shape},
     text,
 };
@@ -39,7 +38,7 @@ impl<'d, 'c> Place<'d, 'c> {
 pub(crate) struct Field {
     what: What,
     when: Option<Condition>,
-    pattern: Option<Regex>,
+    pattern: Option<Pattern>,
     blank: Vec<String>,
     map: BTreeMap<String, String>,
     fill: Option<Fill>,
@@ -70,10 +69,9 @@ struct Take {
 #[derive(Debug, Default)]
 pub(crate) struct Carried(RefCell<BTreeMap<usize, String>>);
 
-/// A regular expression for texts: white space and case as written, at most so large that matching stays linear and cheap.
-pub(crate) fn regex(text: &str) -> Result<Regex, Fault> {
-    regex::RegexBuilder::new(text).size_limit(1 << 20).build().map_err(|error| {
-        let why = error.to_string().lines().last().unwrap_or_default().trim().to_owned();
+/// A regular expression for texts: white space and case as written.
+pub(crate) fn regex(text: &str) -> Result<Pattern, Fault> {
+    Pattern::new(text, false).map_err(|why| {
         Fault::new(text, format!("`{text}` is no regular expression ({why}); look-around is not understood"))
     })
 }
@@ -227,14 +225,14 @@ impl Take {
 #[derive(Debug, Default)]
 pub(crate) struct Condition {
     contains: Vec<String>,
-    body: Option<Regex>,
+    body: Option<Pattern>,
     status: Vec<u16>,
     /// Each with its text as written.
     has: Vec<(String, Path)>,
     lacks: Vec<(String, Path)>,
     root: Option<String>,
     text: Option<Box<Field>>,
-    matches: Option<Regex>,
+    matches: Option<Pattern>,
     equals: Option<String>,
     blank: Option<Box<Field>>,
     any: Vec<Condition>,

@@ -28,6 +28,8 @@ mod jsonpath;
 mod mapping;
 mod names;
 mod node;
+mod pattern;
+
 pub mod overview;
 pub mod personal;
 mod read;

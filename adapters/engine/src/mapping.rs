@@ -2,7 +2,6 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use regex::Regex;
 use unicode_normalization::UnicodeNormalization;
 use waybill_schemas::{
     SubStatus,
@@ -12,6 +11,7 @@ use waybill_schemas::{
 use crate::{
     error::Fault,
     journey,
+    pattern::Pattern,
     spec::{MappingSpec, Meaning, PhrasesSpec},
     text::collapse,
 };
@@ -47,7 +47,7 @@ pub(crate) struct Table {
     exact: HashMap<String, Meaning>,
     prefix: Vec<(String, Meaning)>,
     contains: Vec<(String, Meaning)>,
-    regex: Vec<(Regex, Meaning)>,
+    regex: Vec<(Pattern, Meaning)>,
 }
 
 /// A text as it is compared: composed, lower case, white space collapsed, without a full stop at its end.
@@ -101,9 +101,8 @@ impl Table {
         table.prefix = fragments(prefix)?;
         table.contains = fragments(contains)?;
         for (pattern, meaning) in regex {
-            let compiled = regex::RegexBuilder::new(pattern).case_insensitive(true).size_limit(1 << 20).build();
-            let compiled =
-                compiled.map_err(|_| Fault::new(pattern, format!("`{pattern}` is no regular expression")))?;
+            let compiled = Pattern::new(pattern, true)
+                .map_err(|why| Fault::new(pattern, format!("`{pattern}` is no regular expression ({why})")))?;
             table.regex.push((compiled, *meaning));
         }
         Ok(table)

@@ -8,7 +8,6 @@ use jiff::{
     civil::{Date, DateTime, Time},
     tz::{AmbiguousOffset, Offset, TimeZone},
 };
-use regex::Regex;
 use waybill_schemas::{
     UtcMs,
     event::{ReadTime, TimePrecision, ZoneSource},
@@ -19,6 +18,7 @@ use crate::{
     field::regex,
     format::{Format, Parsed},
     names,
+    pattern::Pattern,
     spec::{Midnight, TimesSpec, YearSpec},
 };
 
@@ -36,7 +36,7 @@ pub(crate) struct Times {
     home: Home,
     /// What a printed abbreviation stands for.
     zones: Vec<(String, TimeZone)>,
-    places: Vec<(Regex, TimeZone)>,
+    places: Vec<(Pattern, TimeZone)>,
     midnight: Midnight,
     year: YearSpec,
     languages: Vec<String>,

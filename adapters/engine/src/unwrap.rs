@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use regex::Regex;
-
 use crate::{
     error::Fault,
     field::regex,
@@ -11,6 +9,7 @@ use crate::{
     html::{Document, Selector},
     jsonpath::{self, JsonPath},
     node::css,
+    pattern::Pattern,
     spec::{StageSpec, TakeWhat, Unescape},
 };
 
@@ -23,8 +22,8 @@ pub(crate) struct Stage {
 
 #[derive(Debug)]
 enum Way {
-    Match(Regex),
-    After(Regex, TakeWhat),
+    Match(Pattern),
+    After(Pattern, TakeWhat),
     Json(JsonPath),
     Css(Selector),
     Window(String, Option<String>),

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use regex::Regex;
 use waybill_schemas::CarrierSlug;
 
 use super::{
@@ -13,6 +12,7 @@ use super::{
 use crate::{
     error::Fault,
     field::regex,
+    pattern::Pattern,
     spec::{CheckRule, CheckSpec, DigitIs, LongCheck, NumberSpec, Side},
 };
 
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct NumberPattern {
     /// Matches a whole canonical number.
-    pub pattern: Regex,
+    pub(crate) pattern: Pattern,
     /// The service that uses it.
     pub service: Option<String>,
     services: BTreeMap<String, String>,

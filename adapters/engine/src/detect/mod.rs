@@ -17,7 +17,10 @@ mod form;
 pub(crate) mod operators;
 mod size;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::HashSet,
+    sync::{Arc, OnceLock},
+};
 
 use regex::{RegexSet, RegexSetBuilder};
 pub use waybill_schemas::detection::{Candidate, CheckDigit, Confidence};
@@ -66,7 +69,7 @@ struct Form {
 /// Knows every form of every carrier. Make it once: looking is cheap, making is not.
 pub struct Detector {
     forms: Vec<Form>,
-    set: Option<RegexSet>,
+    set: OnceLock<Option<RegexSet>>,
     /// Forms of carriers whose numbers keep their hyphens; asked one by one.
     hyphened: Vec<usize>,
 }
@@ -96,12 +99,17 @@ impl Detector {
                 pattern: pattern.clone(),
             }));
         }
-        let patterns = forms.iter().map(|form| form.pattern.pattern.as_str());
-        // Where the set would be too large every form is asked by itself: slower, the same answers.
-        let set = RegexSetBuilder::new(patterns).size_limit(256 << 20).dfa_size_limit(16 << 20).build().ok();
         let keeps = |(index, form): (usize, &Form)| (form.hyphens == Hyphens::Keep).then_some(index);
         let hyphened = forms.iter().enumerate().filter_map(keeps).collect();
-        Self { forms, set, hyphened }
+        Self { forms, set: OnceLock::new(), hyphened }
+    }
+
+    /// All forms at once; made when a number is first looked at, for most processes never do.
+    fn set(&self) -> Option<&RegexSet> {
+        let patterns = || self.forms.iter().map(|form| form.pattern.pattern.as_str());
+        // Where the set would be too large every form is asked by itself: slower, the same answers.
+        let make = || RegexSetBuilder::new(patterns()).size_limit(256 << 20).dfa_size_limit(16 << 20).build().ok();
+        self.set.get_or_init(make).as_ref()
     }
 
     /// Whose a number may be. Spaces, hyphens and lower case do not matter.
@@ -152,7 +160,7 @@ impl Detector {
         let postal = operators::of_number(plain).filter_map(operators::Operator::form);
         let postal = postal.filter_map(|form| form.pattern.read(plain).map(|reading| Fit { form, reading }));
         let besides = hyphened.chain(postal);
-        match &self.set {
+        match self.set() {
             Some(set) => {
                 let matched = set.matches(plain);
                 matched.iter().filter(removes).filter_map(|index| read(index, plain)).chain(besides).collect()

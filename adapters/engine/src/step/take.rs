@@ -1,7 +1,5 @@
 //! A value that is taken from an answer for later steps.
 
-use regex::Regex;
-
 use crate::{
     answer::Answer,
     error::Fault,
@@ -10,6 +8,7 @@ use crate::{
     html::{Document, Selector},
     jsonpath::{self, JsonPath},
     node::css,
+    pattern::Pattern,
     spec::TakeSpec,
     text,
     xmlpath::XmlPath,
@@ -18,7 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Take {
     from: From,
-    pattern: Option<Regex>,
+    pattern: Option<Pattern>,
     pub(super) optional: bool,
 }
 
