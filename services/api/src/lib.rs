@@ -5,8 +5,10 @@
 
 pub mod auth;
 pub mod carriers;
+mod commands;
 pub mod config;
 mod detection;
+mod follow;
 mod health;
 mod lookups;
 mod patch;

@@ -26,9 +26,10 @@ use waybill_runtime::trace::Trail;
 use waybill_schemas::{ShipmentKey, command::CommandKind, detection::DETECT};
 
 use crate::{
+    commands::take,
     problem::Problem,
     register::Entry,
-    server::{App, Shared, parse, take},
+    server::{App, Shared, parse},
     shipments,
 };
 

@@ -1,7 +1,6 @@
-//! The shell: listener, routes, access, and the task that follows `waybill.commands`.
+//! The shell: listener, routes and access.
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -9,7 +8,7 @@ use std::{
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Extension, MatchedPath, Path, Request, State},
+    extract::{DefaultBodyLimit, MatchedPath, Path, Request, State},
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -20,39 +19,28 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
-use waybill_log::{LogError, NewRecord, ReadFrom, SharedLog, TopicPartition};
+use waybill_log::{LogError, SharedLog};
 use waybill_runtime::{
-    Clocks, Component, Health,
+    Clocks, Health,
     trace::{TraceParent, Trail},
 };
-use waybill_schemas::{
-    CarrierSlug, ShipmentKey, TrackingNumber,
-    command::{Command, CommandKind},
-    headers,
-    layout::Layout,
-    limits::{MAX_NUMBERS_PER_POST, MAX_POST_BYTES},
-    number::Hyphens,
-    topics::{TopicPrefix, names},
-};
+use waybill_schemas::{CarrierSlug, headers, layout::Layout, limits::MAX_POST_BYTES, topics::TopicPrefix};
 
 use crate::{
     auth::{Access, AuthError, Refusal},
     carriers::CarrierDirectory,
+    commands,
     config::ApiConfig,
-    detection, health,
+    detection, follow, health,
     lookups::{self, Kept},
     patch,
-    pending::{Ordered, Pending},
+    pending::Pending,
     problem::Problem,
-    register::{self, Entry, Order},
     shipments,
 };
 
 /// Most streams of server-sent events at once.
 const MAX_STREAMS: usize = 256;
-/// How long a look-up's number stays registered: 7 days, in ms of journey time.
-const LOOKUP_MS: i64 = 7 * 86_400_000;
-
 /// How long calls under way may take to end when the process ends.
 const DRAIN: Duration = Duration::from_secs(8);
 
@@ -138,7 +126,7 @@ pub async fn run(deps: Deps, listener: TcpListener, shutdown: CancellationToken)
     tokio::pin!(server);
     tokio::select! {
         served = &mut server => return served,
-        followed = follow_commands(Arc::clone(&shared), component, shutdown.clone()) => followed?,
+        followed = follow::commands(Arc::clone(&shared), component, shutdown.clone()) => followed?,
     }
     // Following has ended because the process ends: calls under way are still answered.
     match tokio::time::timeout(DRAIN, server).await {
@@ -152,10 +140,10 @@ pub async fn run(deps: Deps, listener: TcpListener, shutdown: CancellationToken)
 
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
-        .route("/v1/shipments", post(post_shipments).get(shipments::list))
+        .route("/v1/shipments", post(commands::post_shipments).get(shipments::list))
         .route("/v1/shipments/{carrier}/{number}", get(shipments::one))
-        .route("/v1/shipments/{carrier}/{number}", delete(forget))
-        .route("/v1/shipments/{carrier}/{number}/{order}", post(order))
+        .route("/v1/shipments/{carrier}/{number}", delete(commands::forget))
+        .route("/v1/shipments/{carrier}/{number}/{order}", post(commands::order))
         .route("/v1/shipments/{carrier}/{number}/payloads/{hash}", get(shipments::payload))
         .route("/v1/lookup", post(lookups::post))
         .route("/v1/lookups/{id}", get(lookups::one))
@@ -222,165 +210,6 @@ pub(crate) fn parse<T: for<'de> Deserialize<'de>>(body: &Bytes) -> Result<T, Pro
     serde_json::from_slice(body).map_err(|error| Problem::bad_request(format!("the body is not as expected: {error}")))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Registrations {
-    shipments: Vec<Entry>,
-}
-
-async fn post_shipments(
-    State(shared): App,
-    Extension(trail): Extension<Trail>,
-    body: Bytes,
-) -> Result<Json<Value>, Problem> {
-    let entries = parse::<Registrations>(&body)?.shipments;
-    if entries.len() > MAX_NUMBERS_PER_POST {
-        let detail = format!("at most {MAX_NUMBERS_PER_POST} numbers a call");
-        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many", detail));
-    }
-    let (_, accepted, rejected) = take(&shared, entries, CommandKind::Register, &trail).await?;
-    let accepted: Vec<Value> = accepted.into_iter().map(|taken| taken.answer).collect();
-    Ok(Json(json!({ "accepted": accepted, "rejected": rejected })))
-}
-
-/// A number that was accepted.
-pub(crate) struct Taken {
-    pub(crate) key: ShipmentKey,
-    answer: Value,
-}
-
-/// Turns entries into commands and appends them; all or, when the log fails, an error for the whole call. Also answers the
-/// id of the call, under which the commands are numbered.
-pub(crate) async fn take(
-    shared: &Shared,
-    entries: Vec<Entry>,
-    kind: CommandKind,
-    trail: &Trail,
-) -> Result<(String, Vec<Taken>, Vec<Value>), Problem> {
-    let id = format!("{:x}", shared.deps.clocks.wall_us());
-    let until = (kind == CommandKind::Lookup).then(|| shared.deps.clocks.journey().plus_ms(LOOKUP_MS));
-    let order = Order { kind, id: &id, until };
-    let mut taken = Vec::new();
-    let mut rejected = Vec::new();
-    for (index, entry) in entries.into_iter().enumerate() {
-        let typed: String = entry.number.chars().take(80).collect();
-        match register::command(entry, index, order, shared.deps.carriers.as_ref()) {
-            Ok(accepted) => taken.push(accepted),
-            Err(rejection) => rejected.push(json!({ "number": typed, "error": rejection.into_json() })),
-        }
-    }
-    let keys: Vec<ShipmentKey> = taken.iter().map(|(command, _)| key_of(command)).collect();
-    let known = shipments::registered(shared, &keys).await;
-    let answers: Vec<Taken> = taken
-        .iter()
-        .map(|(command, detection)| {
-            let key = key_of(command);
-            let existing = known.as_ref().map(|known| known.contains(&key));
-            let answer = json!({
-                "number": command.number, "carrier": command.carrier, "ref": command.reference,
-                "existing": existing, "detection": detection,
-            });
-            Taken { key, answer }
-        })
-        .collect();
-    send(shared, taken.into_iter().map(|(command, _)| command).collect(), trail).await?;
-    Ok((id, answers, rejected))
-}
-
-fn key_of(command: &Command) -> ShipmentKey {
-    ShipmentKey::new(command.carrier.clone(), command.number.clone())
-}
-
-/// Appends commands and remembers them as pending.
-async fn send(shared: &Shared, commands: Vec<Command>, trail: &Trail) -> Result<(), Problem> {
-    let topic: Arc<str> = shared.deps.topics.of(names::COMMANDS).into();
-    let mut records = Vec::with_capacity(commands.len());
-    // One span for the whole append, whose context every command carries.
-    let mut carried = Vec::new();
-    let sending = trail.send(&topic, &mut carried);
-    for command in &commands {
-        let value = serde_json::to_vec(command).map_err(|error| Problem::bad_request(error.to_string()))?;
-        records.push(NewRecord {
-            at: TopicPartition::new(Arc::clone(&topic), shared.deps.layout.partition_of(&command.carrier)),
-            key: Some(key_of(command).record_key().into()),
-            value: Some(value.into()),
-            headers: [(headers::CONTENT_TYPE.to_owned(), Bytes::from_static(b"application/json"))]
-                .into_iter()
-                .chain(carried.iter().cloned())
-                .collect(),
-        });
-    }
-    let places: Vec<u32> = records.iter().map(|record| record.at.partition).collect();
-    let answers = shared.deps.log.produce(records).await;
-    drop(sending);
-    for ((command, partition), answer) in commands.iter().zip(places).zip(answers) {
-        let appended = answer.map_err(|error| Problem::log_unavailable(&error))?;
-        let ordered = Ordered { partition, offset: appended.offset, at: appended.append_time, kind: command.kind };
-        shared.pending(|pending| pending.ordered(key_of(command), ordered));
-    }
-    Ok(())
-}
-
-/// The carrier and number of a path.
-pub(crate) fn key_of_path(shared: &Shared, carrier: &str, number: &str) -> Result<ShipmentKey, Problem> {
-    let slug: CarrierSlug = carrier
-        .parse()
-        .map_err(|error: waybill_schemas::carrier::SlugError| Problem::bad_request(error.to_string()))?;
-    let hyphens = shared.deps.carriers.find(&slug).map_or(Hyphens::Keep, |info| info.hyphens);
-    let number = TrackingNumber::canonical(number, hyphens).map_err(|error| Problem::bad_request(error.to_string()))?;
-    Ok(ShipmentKey::new(slug, number))
-}
-
-async fn order(
-    State(shared): App,
-    Extension(trail): Extension<Trail>,
-    Path((carrier, number, what)): Path<(String, String, String)>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
-    let kind = match what.as_str() {
-        "stop" => CommandKind::Stop,
-        "resume" => CommandKind::Resume,
-        "refresh" => CommandKind::Refresh,
-        _ => return Err(Problem::not_found("a shipment takes the orders stop, resume and refresh")),
-    };
-    order_known(&shared, (&carrier, &number), kind, &trail).await
-}
-
-async fn forget(
-    State(shared): App,
-    Extension(trail): Extension<Trail>,
-    Path((carrier, number)): Path<(String, String)>,
-) -> Result<(StatusCode, Json<Value>), Problem> {
-    order_known(&shared, (&carrier, &number), CommandKind::Forget, &trail).await
-}
-
-async fn order_known(
-    shared: &Shared,
-    (carrier, number): (&str, &str),
-    kind: CommandKind,
-    trail: &Trail,
-) -> Result<(StatusCode, Json<Value>), Problem> {
-    let key = key_of_path(shared, carrier, number)?;
-    if shipments::registered(shared, std::slice::from_ref(&key)).await.is_some_and(|known| known.is_empty()) {
-        return Err(Problem::not_found("this number is not registered with this carrier; POST it to /v1/shipments"));
-    }
-    let command = Command {
-        id: format!("{:x}", shared.deps.clocks.wall_us()),
-        kind,
-        carrier: key.carrier.clone(),
-        number: key.number.clone(),
-        params: None,
-        reference: None,
-        tags: None,
-        origin: None,
-        destination: None,
-        ordered_at: None,
-        until: None,
-        settling: None,
-    };
-    send(shared, vec![command], trail).await?;
-    Ok((StatusCode::ACCEPTED, Json(json!({ "carrier": key.carrier, "number": key.number, "ordered": kind }))))
-}
-
 fn describe(shared: &Shared, slug: &CarrierSlug) -> Option<Value> {
     let carriers = &shared.deps.carriers;
     let info = carriers.find(slug)?;
@@ -421,90 +250,4 @@ async fn patch_carrier(
     written.map_err(|error| Problem::log_unavailable(&error))?;
     tracing::info!(carrier = %slug, policy = %json!(policy), "api.carrier_policy_changed");
     Ok((StatusCode::ACCEPTED, Json(json!({ "carrier": slug, "policy": policy }))))
-}
-
-/// Follows every partition of `waybill.commands` from where the store stands.
-async fn follow_commands(
-    shared: Arc<Shared>,
-    component: Component,
-    shutdown: CancellationToken,
-) -> Result<(), ApiError> {
-    let topic = shared.deps.topics.of(names::COMMANDS);
-    let failed = |source: LogError| ApiError::Log { topic: topic.clone(), source };
-    let mut next = vec![None; shared.deps.layout.partitions as usize];
-    let mut turn = tokio::time::interval(Duration::from_millis(500));
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            _ = turn.tick() => {}
-        }
-        component.beat();
-        // The store is asked only while there is something to wait for, or to know where to begin.
-        let begins = next.iter().any(Option::is_none);
-        let stored = if begins || !shared.pending(|pending| pending.is_empty()) {
-            shipments::stored_commands(&shared).await.unwrap_or_default()
-        } else {
-            BTreeMap::new()
-        };
-        for (partition, offset) in &stored {
-            shared.pending(|pending| pending.stored(*partition, *offset));
-        }
-        let mut trouble = None;
-        for (partition, place) in (0u32..).zip(next.iter_mut()) {
-            let at = TopicPartition::new(topic.as_str(), partition);
-            match follow_next(&shared, at, *place, stored.get(&partition).copied()).await {
-                Ok(reached) => *place = Some(reached),
-                // Records that were removed by retention are no longer of interest here.
-                Err(LogError::OutOfRange { first, .. }) => *place = Some(first),
-                Err(error) if error.class() == waybill_log::ErrorClass::Retry => trouble = Some(error.to_string()),
-                Err(error) => return Err(failed(error)),
-            }
-            component.beat();
-        }
-        // Not before everything ordered so far is known: a number that another process accepted is never 404 here.
-        match trouble {
-            None => component.ready(),
-            Some(why) => component.not_ready(&why),
-        }
-    }
-}
-
-/// Reads a partition on from where it was read last; the first time from where the store stands.
-async fn follow_next(
-    shared: &Shared,
-    at: TopicPartition,
-    place: Option<u64>,
-    stored: Option<u64>,
-) -> Result<u64, LogError> {
-    let from = match place {
-        Some(from) => from,
-        None => {
-            let bounds = shared.deps.log.bounds(&at).await?;
-            stored.unwrap_or(bounds.first).clamp(bounds.first, bounds.next)
-        }
-    };
-    follow_one(shared, at, from).await
-}
-
-async fn follow_one(shared: &Shared, at: TopicPartition, mut from: u64) -> Result<u64, LogError> {
-    let partition = at.partition;
-    loop {
-        let read =
-            ReadFrom { at: at.clone(), offset: from, max_records: 1_000, max_bytes: 1 << 20, wait: Duration::ZERO };
-        let batch = shared.deps.log.read(read).await?;
-        for record in &batch.records {
-            let command = record.value.as_ref().and_then(|value| serde_json::from_slice::<Command>(value).ok());
-            // Between owners of numbers: nobody registered anything by them.
-            let command = command.filter(|one| !matches!(one.kind, CommandKind::Probe | CommandKind::Probed));
-            if let Some(command) = command {
-                let at = record.append_time;
-                let ordered = Ordered { partition, offset: record.offset, at, kind: command.kind };
-                shared.pending(|pending| pending.ordered(key_of(&command), ordered));
-            }
-        }
-        from = batch.next_offset;
-        if batch.records.is_empty() || from >= batch.end {
-            return Ok(from);
-        }
-    }
 }

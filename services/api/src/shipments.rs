@@ -17,8 +17,9 @@ use serde_json::{Map, Value, json};
 use waybill_schemas::{ShipmentKey, Status, SubStatus, command::CommandKind, detection::DETECT};
 
 use crate::{
+    commands::key_of_path,
     problem::Problem,
-    server::{App, Shared, key_of_path},
+    server::{App, Shared},
     views::{EVENT_OBJECTS, SHIPMENT_OBJECTS, nest, newest_first},
 };
 

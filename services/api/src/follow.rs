@@ -1,0 +1,104 @@
+//! The task that follows `waybill.commands`, so that a number is known here from the moment any process accepted it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+use waybill_log::{LogError, ReadFrom, TopicPartition};
+use waybill_runtime::Component;
+use waybill_schemas::{
+    command::{Command, CommandKind},
+    topics::names,
+};
+
+use crate::{
+    commands::key_of,
+    pending::Ordered,
+    server::{ApiError, Shared},
+    shipments,
+};
+
+/// Follows every partition of `waybill.commands` from where the store stands.
+pub(crate) async fn commands(
+    shared: Arc<Shared>,
+    component: Component,
+    shutdown: CancellationToken,
+) -> Result<(), ApiError> {
+    let topic = shared.deps.topics.of(names::COMMANDS);
+    let failed = |source: LogError| ApiError::Log { topic: topic.clone(), source };
+    let mut next = vec![None; shared.deps.layout.partitions as usize];
+    let mut turn = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            _ = turn.tick() => {}
+        }
+        component.beat();
+        // The store is asked only while there is something to wait for, or to know where to begin.
+        let begins = next.iter().any(Option::is_none);
+        let stored = if begins || !shared.pending(|pending| pending.is_empty()) {
+            shipments::stored_commands(&shared).await.unwrap_or_default()
+        } else {
+            BTreeMap::new()
+        };
+        for (partition, offset) in &stored {
+            shared.pending(|pending| pending.stored(*partition, *offset));
+        }
+        let mut trouble = None;
+        for (partition, place) in (0u32..).zip(next.iter_mut()) {
+            let at = TopicPartition::new(topic.as_str(), partition);
+            match follow_next(&shared, at, *place, stored.get(&partition).copied()).await {
+                Ok(reached) => *place = Some(reached),
+                // Records that were removed by retention are no longer of interest here.
+                Err(LogError::OutOfRange { first, .. }) => *place = Some(first),
+                Err(error) if error.class() == waybill_log::ErrorClass::Retry => trouble = Some(error.to_string()),
+                Err(error) => return Err(failed(error)),
+            }
+            component.beat();
+        }
+        // Not before everything ordered so far is known: a number that another process accepted is never 404 here.
+        match trouble {
+            None => component.ready(),
+            Some(why) => component.not_ready(&why),
+        }
+    }
+}
+
+/// Reads a partition on from where it was read last; the first time from where the store stands.
+async fn follow_next(
+    shared: &Shared,
+    at: TopicPartition,
+    place: Option<u64>,
+    stored: Option<u64>,
+) -> Result<u64, LogError> {
+    let from = match place {
+        Some(from) => from,
+        None => {
+            let bounds = shared.deps.log.bounds(&at).await?;
+            stored.unwrap_or(bounds.first).clamp(bounds.first, bounds.next)
+        }
+    };
+    follow_one(shared, at, from).await
+}
+
+async fn follow_one(shared: &Shared, at: TopicPartition, mut from: u64) -> Result<u64, LogError> {
+    let partition = at.partition;
+    loop {
+        let read =
+            ReadFrom { at: at.clone(), offset: from, max_records: 1_000, max_bytes: 1 << 20, wait: Duration::ZERO };
+        let batch = shared.deps.log.read(read).await?;
+        for record in &batch.records {
+            let command = record.value.as_ref().and_then(|value| serde_json::from_slice::<Command>(value).ok());
+            // Between owners of numbers: nobody registered anything by them.
+            let command = command.filter(|one| !matches!(one.kind, CommandKind::Probe | CommandKind::Probed));
+            if let Some(command) = command {
+                let at = record.append_time;
+                let ordered = Ordered { partition, offset: record.offset, at, kind: command.kind };
+                shared.pending(|pending| pending.ordered(key_of(&command), ordered));
+            }
+        }
+        from = batch.next_offset;
+        if batch.records.is_empty() || from >= batch.end {
+            return Ok(from);
+        }
+    }
+}
