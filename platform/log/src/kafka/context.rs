@@ -1,6 +1,12 @@
 //! What librdkafka's callbacks do: log lines go to tracing (target `rdkafka`), tokens come from a file.
 
-use std::{error::Error, path::PathBuf};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    error::Error,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use rdkafka::{
@@ -11,6 +17,7 @@ use rdkafka::{
     producer::{DeliveryResult, ProducerContext},
     types::RDKafkaErrorCode,
 };
+use tokio::time::Instant;
 
 use super::producer::Delivery;
 
@@ -26,6 +33,31 @@ pub(super) struct Context {
     pub oauth_token_file: Option<PathBuf>,
 }
 
+/// An error is said again only after this long: every client of a process tells of a lost broker several times a second.
+const SAID_FOR: Duration = Duration::from_secs(10);
+
+/// When each error was said last by each kind of client, and how often it was not since.
+static SAID: Mutex<BTreeMap<(&'static str, i32), (Instant, u64)>> = Mutex::new(BTreeMap::new());
+
+/// Whether an error is to be said now, and if so how many like it were not.
+fn say(role: &'static str, code: RDKafkaErrorCode) -> Option<u64> {
+    let now = Instant::now();
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    let (last, unsaid) = match said.entry((role, code as i32)) {
+        Entry::Vacant(first) => {
+            first.insert((now, 0));
+            return Some(0);
+        }
+        Entry::Occupied(known) => known.into_mut(),
+    };
+    if now.duration_since(*last) < SAID_FOR {
+        *unsaid += 1;
+        return None;
+    }
+    *last = now;
+    Some(std::mem::take(unsaid))
+}
+
 impl Context {
     /// A broker that goes away and comes back is no error of ours: librdkafka reconnects by itself, and whoever waits is
     /// told by the call. So nothing below *critical* is an ERROR here.
@@ -34,6 +66,10 @@ impl Context {
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(target: "rdkafka", role, facility, text, "kafka.client");
+            }
+            // A failed connection is told as an error too, by `failed`.
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning if facility == "FAIL" => {
+                tracing::debug!(target: "rdkafka", role, facility, text, "kafka.client");
             }
             RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
                 tracing::warn!(target: "rdkafka", role, facility, text, "kafka.client");
@@ -46,11 +82,14 @@ impl Context {
     }
 
     pub(super) fn failed(&self, error: &KafkaError, reason: &str) {
+        let Some(code) = error.rdkafka_error_code() else { return };
         // Said of each position by the reader that meets it.
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+        if code == RDKafkaErrorCode::PartitionEOF {
             return;
         }
-        tracing::warn!(target: "rdkafka", role = self.role, %error, reason, "kafka.client");
+        if let Some(unsaid) = say(self.role, code) {
+            tracing::warn!(target: "rdkafka", role = self.role, %error, reason, unsaid, "kafka.client");
+        }
     }
 
     /// The token as it is in the file now.
@@ -115,6 +154,17 @@ impl ProducerContext for Context {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_that_repeats_is_said_again_only_after_a_while() {
+        let down = RDKafkaErrorCode::AllBrokersDown;
+        assert_eq!(say("test", down), Some(0));
+        assert_eq!((say("test", down), say("test", down)), (None, None));
+        assert_eq!(say("test", RDKafkaErrorCode::BrokerTransportFailure), Some(0));
+        assert_eq!(say("other", down), Some(0));
+        tokio::time::advance(SAID_FOR).await;
+        assert_eq!(say("test", down), Some(2));
+    }
 
     #[test]
     fn a_token_is_read_from_its_file_with_who_and_until_when() {

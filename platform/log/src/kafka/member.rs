@@ -8,11 +8,16 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rdkafka::{consumer::Consumer as _, error::KafkaError, types::RDKafkaErrorCode as Code};
+use rdkafka::{
+    consumer::Consumer as _,
+    error::KafkaError,
+    groups::{GroupInfo, GroupMemberInfo},
+    types::RDKafkaErrorCode as Code,
+};
 use tokio::{
     sync::{Notify, oneshot},
     task::spawn_blocking,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 use super::{
@@ -39,6 +44,10 @@ const HOLD: Duration = Duration::from_millis(100);
 const COLD: Duration = Duration::from_secs(2);
 /// What leaving may take in all.
 const LEAVING: Duration = Duration::from_secs(15);
+/// How often a member in doubt asks who holds its name.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Beyond two sessions, a name that is still held is another's.
+const LONG_GONE: Duration = Duration::from_secs(5);
 /// Stands in for waits that no clock can express.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -56,9 +65,12 @@ impl Started {
     }
 }
 
-/// One life of a member.
+/// A member: usually one life, another when the broker took it for its own successor.
 pub(super) struct Member {
     log: Arc<Inner>,
+    group: JoinGroup,
+    /// Since when the broker says that another has this member's name.
+    doubted: Option<Instant>,
     /// `None` only while it is dropped.
     native: Option<Arc<Native>>,
     shared: Arc<Shared>,
@@ -79,20 +91,13 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn join(log: &Arc<Inner>, group: &JoinGroup) -> Result<Self, LogError> {
         let shared = Arc::new(Shared::new(&group.topic, group.drain_budget));
-        let basics = Context { role: "group", ..log.context.clone() };
-        let config = log.group_config(group)?;
-        let context = GroupContext { basics, shared: Arc::clone(&shared) };
-        let native: Native = config
-            .create_with_context(context)
-            .map_err(|error| from_error(&error, "the group's consumer cannot be made"))?;
-        let native = Arc::new(native);
+        let native = begin(log, group, &shared, 0)?;
         let context = Context { role: "group-fetch", ..log.context.clone() };
         let fetch = FetchClient::new(log.reader_config()?, context, HOLD, log.options.request_timeout())?;
-        native.subscribe(&[&group.topic]).map_err(|error| from_error(&error, &group.topic))?;
-        let holder = format!("{}/{:016x}", group.member, rand_u64());
-        Session::start(Arc::clone(&native), Arc::clone(&shared), holder, &log.options)?;
         Ok(Self {
             log: Arc::clone(log),
+            group: group.clone(),
+            doubted: None,
             native: Some(native),
             changed: Arc::clone(&shared.changed),
             shared,
@@ -105,6 +110,46 @@ impl Member {
             broken: BTreeMap::new(),
             served: None,
         })
+    }
+
+    /// After the broker has said that another holds this member's name: begins anew once nobody does, and answers whether it
+    /// has. When a broker hangs, librdkafka joins again under a new id, and what it still sends under the old one is answered
+    /// so, for good: then the other is nobody but this member, and the group forgets it when its session ends.
+    async fn begin_again(&mut self) -> Result<bool, LogError> {
+        let since = *self.doubted.get_or_insert_with(Instant::now);
+        let (native, group, name) = (self.native()?, self.group.group.clone(), self.group.member.clone());
+        let limit = self.log.options.request_timeout();
+        let asked = spawn_blocking(move || {
+            let groups = native.fetch_group_list(Some(&group), limit)?;
+            let members = groups.groups().iter().filter(|found| found.name() == group).flat_map(GroupInfo::members);
+            Ok(is_held(&name, members.map(GroupMemberInfo::id)))
+        });
+        let held = match asked.await {
+            Ok(held) => held,
+            Err(_) => return Err(gone("asking who is in the group")),
+        };
+        match held {
+            Ok::<bool, KafkaError>(true) => {
+                let sessions = Duration::from_millis(u64::from(self.log.options.session_timeout_ms)) * 2;
+                // Two sessions: the group may be shared out anew first, and that waits for whoever is missing.
+                if since.elapsed() > sessions + LONG_GONE { Err(LogError::Fenced) } else { Ok(false) }
+            }
+            Ok(false) => {
+                let life = self.shared.begin_again();
+                tracing::warn!(topic = %self.topic, member = %self.group.member, life, "kafka.member_joins_again");
+                self.doubted = None;
+                self.paused.clear();
+                self.broken.clear();
+                self.native = Some(begin(&self.log, &self.group, &self.shared, life)?);
+                Ok(true)
+            }
+            Err(error) => {
+                // Nobody's session ends while there is no broker.
+                tracing::warn!(topic = %self.topic, %error, "kafka.group_unknown");
+                self.doubted = None;
+                Ok(false)
+            }
+        }
     }
 
     fn change(&mut self) -> Result<Option<GroupEvent>, LogError> {
@@ -208,7 +253,9 @@ impl Member {
     }
 
     fn not_owned(&self, partition: u32) -> LogError {
-        self.shared.state().ended.clone().unwrap_or(LogError::NotOwned(partition))
+        // Whether a fenced member is over is said by its next event.
+        let ended = self.shared.state().ended.clone().filter(|error| *error != LogError::Fenced);
+        ended.unwrap_or(LogError::NotOwned(partition))
     }
 
     fn native(&self) -> Result<Arc<Native>, LogError> {
@@ -223,7 +270,7 @@ impl Member {
                 self.shared.lose_everything();
                 LogError::NotOwned(partition)
             }
-            Some(Code::FencedInstanceId) => LogError::Fenced,
+            Some(Code::FencedInstanceId) => LogError::NotOwned(partition),
             Some(Code::OffsetMetadataTooLarge) => {
                 let bytes = commits.iter().map(|commit| commit.metadata.len()).max().unwrap_or(0);
                 LogError::TooLarge { bytes, limit: MAX_METADATA_BYTES }
@@ -236,6 +283,31 @@ impl Member {
             None => from_error(error, &self.topic),
         }
     }
+}
+
+/// Joins the group and serves the membership.
+fn begin(log: &Arc<Inner>, group: &JoinGroup, shared: &Arc<Shared>, life: u64) -> Result<Arc<Native>, LogError> {
+    let basics = Context { role: "group", ..log.context.clone() };
+    let config = log.group_config(group)?;
+    let context = GroupContext { basics, shared: Arc::clone(shared), life };
+    let native: Native = config
+        .create_with_context(context)
+        .map_err(|error| from_error(&error, "the group's consumer cannot be made"))?;
+    let native = Arc::new(native);
+    native.subscribe(&[&group.topic]).map_err(|error| from_error(&error, &group.topic))?;
+    let holder = format!("{}/{:016x}", group.member, rand_u64());
+    Session::start(Arc::clone(&native), Arc::clone(shared), life, holder, &log.options)?;
+    Ok(native)
+}
+
+/// Whether the group has a member of this name. Kafka makes a static member's id of its name, a hyphen and a UUID: 22
+/// characters from the coordinator of Kafka 4, 36 from the one before. It tells no more: a member that takes a name over
+/// inherits client id and host of whom it replaces.
+fn is_held<'a>(name: &str, mut ids: impl Iterator<Item = &'a str>) -> bool {
+    ids.any(|id| {
+        let unique = id.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+        unique.is_some_and(|unique| matches!(unique.len(), 22 | 36))
+    })
 }
 
 /// What has come from a partition, at most one delivery, and why nothing more comes, if so.
@@ -269,8 +341,23 @@ impl GroupMember for Member {
         loop {
             // Everything below may be ready at once, for ever: let others run.
             tokio::task::consume_budget().await;
-            if let Some(event) = self.change()? {
-                return Ok(event);
+            match self.change() {
+                Err(LogError::Fenced) => {
+                    if self.begin_again().await? {
+                        continue;
+                    }
+                    let now = Instant::now();
+                    if now >= deadline {
+                        return Ok(GroupEvent::Idle);
+                    }
+                    sleep_until(deadline.min(now + ASK_AGAIN)).await;
+                    continue;
+                }
+                changed => {
+                    if let Some(event) = changed? {
+                        return Ok(event);
+                    }
+                }
             }
             if let Some(event) = self.deliver().await? {
                 return Ok(event);
@@ -399,5 +486,19 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.go();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_held_by_a_member_whose_id_begins_with_it_and_goes_on_with_a_uuid() {
+        let held = |ids: &[&str]| is_held("fetcher-1", ids.iter().copied());
+        assert!(!held(&[]));
+        assert!(held(&["fetcher-0-AAsAGFL5Tb2_ahkAq-cW7w", "fetcher-1-UMsAGFL5Tb2_ahkAq-cW7w"]));
+        assert!(held(&["fetcher-1-7f3c8f1e-0f52-4e0e-9d43-3f1f6f1f8a11"]));
+        assert!(!held(&["fetcher-1-b-UMsAGFL5Tb2_ahkAq-cW7w", "fetcher-11-UMsAGFL5Tb2_ahkAq-cW7w"]));
     }
 }

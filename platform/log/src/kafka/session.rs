@@ -45,6 +45,7 @@ enum Done {
 pub(super) struct Session {
     native: Arc<Native>,
     shared: Arc<Shared>,
+    life: u64,
     runtime: tokio::runtime::Handle,
     /// Names this life in marks.
     holder: String,
@@ -61,12 +62,14 @@ impl Session {
     pub(super) fn start(
         native: Arc<Native>,
         shared: Arc<Shared>,
+        life: u64,
         holder: String,
         options: &KafkaOptions,
     ) -> Result<(), LogError> {
         let session = Self {
             native,
             shared,
+            life,
             runtime: tokio::runtime::Handle::current(),
             holder,
             limit: options.request_timeout(),
@@ -85,14 +88,19 @@ impl Session {
     fn run(mut self) {
         loop {
             let wait = if self.under_way() { BUSY } else { CALM };
-            if let Some(Err(error)) = self.native.poll(wait)
+            let polled = self.native.poll(wait);
+            if self.shared.state().life != self.life {
+                break;
+            }
+            if let Some(Err(error)) = polled
                 && error.rdkafka_error_code() == Some(Code::FencedInstanceId)
             {
-                self.shared.end(LogError::Fenced);
+                self.shared.end(self.life, LogError::Fenced);
             }
-            if let Some((code, reason)) = self.native.client().fatal_error() {
+            let known = self.shared.state().ended.is_some();
+            if !known && let Some((code, reason)) = self.native.client().fatal_error() {
                 tracing::warn!(%code, reason, topic = %self.shared.topic, "kafka.member_ended");
-                self.shared.end(from_code(code, &self.shared.topic));
+                self.shared.end(self.life, from_code(code, &self.shared.topic));
             }
             let (leaving, ended) = {
                 let state = self.shared.state();
@@ -108,10 +116,12 @@ impl Session {
                 self.step();
             }
         }
-        let Self { native, shared, .. } = self;
+        let Self { native, shared, life, .. } = self;
         // The last handle closes the consumer, which waits for its threads.
         drop(native);
-        shared.state().gone = true;
+        let mut state = shared.state();
+        state.gone |= state.life == life;
+        drop(state);
         shared.changed.notify_one();
     }
 

@@ -42,8 +42,12 @@ pub(super) struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub changes: VecDeque<Change>,
+    /// Counts the lives of this member: a consumer of an earlier one has no say.
+    pub life: u64,
     /// Why this life is over.
     pub ended: Option<LogError>,
+    /// What was owned when it ended.
+    pub lost: Vec<u32>,
     /// The member wants to go.
     pub leaving: bool,
     /// The thread has gone.
@@ -110,11 +114,15 @@ impl Shared {
         self.changed.notify_one();
     }
 
-    /// This life is over.
-    pub(super) fn end(&self, error: LogError) {
+    /// A life is over.
+    pub(super) fn end(&self, life: u64, error: LogError) {
+        let mut state = self.state();
+        if state.life != life {
+            return;
+        }
         let owned = self.ownership.partitions();
         self.ownership.withdraw(&owned);
-        let mut state = self.state();
+        state.lost.extend(owned);
         state.changes.clear();
         state.draining.clear();
         state.waiting.clear();
@@ -123,6 +131,19 @@ impl Shared {
         state.ended.get_or_insert(error);
         drop(state);
         self.changed.notify_one();
+    }
+
+    /// Another life begins after one has ended: the member hears that all it had is gone.
+    pub(super) fn begin_again(&self) -> u64 {
+        let mut state = self.state();
+        let lost = std::mem::take(&mut state.lost);
+        let life = state.life + 1;
+        *state = State { life, leaving: state.leaving, ..State::default() };
+        if !lost.is_empty() {
+            self.commits.forget(&lost);
+            state.changes.push_back(Change::Revoked(lost));
+        }
+        life
     }
 
     fn list(&self, partitions: &[u32]) -> TopicPartitionList {
@@ -199,6 +220,8 @@ impl Shared {
 pub(super) struct GroupContext {
     pub basics: Context,
     pub shared: Arc<Shared>,
+    /// The life that this consumer serves.
+    pub life: u64,
 }
 
 impl ClientContext for GroupContext {
@@ -220,6 +243,10 @@ impl ConsumerContext for GroupContext {
         let rows = list.elements();
         let partitions: Vec<u32> = rows.iter().filter_map(|row| u32::try_from(row.partition()).ok()).collect();
         tracing::debug!(topic = %self.shared.topic, ?kind, ?partitions, "kafka.rebalance");
+        if self.shared.state().life != self.life {
+            self.shared.let_go(native, &partitions);
+            return;
+        }
         match kind {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.shared.assigned(native, &partitions),
             _ => self.shared.revoked(native, &partitions),
