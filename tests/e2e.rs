@@ -5,33 +5,20 @@
 
 #[path = "support/chart.rs"]
 mod chart;
-#[path = "support/cluster.rs"]
+#[path = "support/cluster/mod.rs"]
 mod cluster;
 mod support;
 
 use std::time::Duration;
 
-use cluster::{Cluster, Plan, tail};
-use support::embedded_clickhouse;
+use cluster::{Cluster, Consumers, Plan, tail};
+use support::{embedded_clickhouse, eventually, number};
 use tokio::time::Instant;
 use waybill_carrier_sim::wall_now_ms;
 
-/// Not part of `make test` yet: `make e2e` asks for it.
-fn asked_for() -> bool {
-    let asked = std::env::var_os("WAYBILL_E2E").is_some();
-    if !asked {
-        println!("not asked for: `make e2e` runs it");
-    }
-    asked
-}
-
-fn number(name: &str, default: u32) -> u32 {
-    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn three_of_each_service_track_every_parcel_to_its_end_and_stop_in_time() {
-    if !asked_for() || !embedded_clickhouse() {
+    if !embedded_clickhouse() {
         return;
     }
     let plan = Plan {
@@ -46,9 +33,17 @@ async fn three_of_each_service_track_every_parcel_to_its_end_and_stop_in_time() 
     let began = Instant::now();
     let mut cluster = Cluster::start(plan).await;
     println!("e2e: {} processes ready after {:.1} s", cluster.services.len(), began.elapsed().as_secs_f64());
+    let schema = "tracking-event.schema.json";
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut consumers = Consumers::start(folder.path(), &cluster.broker.brokers(), "waybill.tracking-events", schema);
     let started_us = wall_now_ms() * 1_000;
     cluster.register_all().await;
+    let half = cluster.plan().parcels as usize * 4;
+    eventually("half of the events are known", || async { (cluster.shown_events() > half).then_some(()) }).await;
+    consumers.kill_and_restart();
     println!("e2e: {}", cluster.check_whole().await);
+    let published = cluster.published_events().await;
+    println!("e2e: of {} events the examples printed: {}", published.len(), consumers.have_seen(&published).await);
     let said = cluster.smoke();
     assert!(said.contains("waybill.tracking-events holds it as well"), "{said}");
     let rate = cluster.rate_between(started_us, wall_now_ms() * 1_000);
@@ -63,6 +58,12 @@ async fn three_of_each_service_track_every_parcel_to_its_end_and_stop_in_time() 
         .await
     {
         println!("e2e: registered → first outcome: {row}");
+    }
+
+    let seconds = (wall_now_ms() * 1_000 - started_us) as f64 / 1e6;
+    println!("e2e: where the time went, in {seconds:.0} s on this machine's cores:");
+    for line in cluster.used() {
+        println!("e2e:   {line}");
     }
 
     // Under load: SIGTERM drains and ends with 0 within 20 s, readiness turned first.

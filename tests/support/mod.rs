@@ -277,3 +277,11 @@ pub fn embedded_clickhouse() -> bool {
         }
     }
 }
+
+/// A number from the environment.
+///
+/// # Panics
+/// When it is none.
+pub fn number(name: &str, default: u32) -> u32 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}

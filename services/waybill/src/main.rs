@@ -18,6 +18,8 @@ mod directory;
 mod doctor;
 mod follow;
 mod layout;
+#[cfg(all(target_os = "linux", not(test)))]
+mod librdkafka_leaders;
 mod parts;
 mod process;
 mod reload;

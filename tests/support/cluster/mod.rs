@@ -13,24 +13,22 @@
     reason = "each test uses a part of it; it fails by panicking and reads what its own programs answer"
 )]
 
+mod consumers;
+mod service;
+mod truth;
+
 use std::{
-    collections::BTreeMap,
     ffi::OsString,
-    fs::{self, File},
-    net::{SocketAddr, TcpListener},
+    fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, ExitStatus, Stdio},
-    sync::Arc,
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
-use waybill_carrier_sim::{
-    Config as SimConfig, FullestWindow, JourneyMap, PlanConfig, Simulator, fullest_window, wall_now_ms,
-};
+use waybill_carrier_sim::{Config as SimConfig, JourneyMap, PlanConfig, Simulator, wall_now_ms};
 use waybill_clickhouse::embedded::{EmbeddedClickHouse, EmbeddedConfig, StoreState};
 use waybill_log::kafka::testing::TestBroker;
 
@@ -38,6 +36,11 @@ use crate::{
     chart::{Chart, Pod, root},
     support::{PATIENCE, PROGRAM, http_client},
 };
+
+#[allow(unused_imports, reason = "one test uses it")]
+pub use consumers::Consumers;
+use service::free_address;
+pub use service::{Service, Used, tail};
 
 /// The services, in the order in which they start.
 pub const ROLES: [&str; 5] = ["store", "normalizer", "fetcher", "scheduler", "api"];
@@ -62,6 +65,8 @@ pub struct Plan {
     pub lives_s: u32,
     /// A carrier with a daily quota, and how many requests it allows.
     pub quota: Option<(&'static str, u32)>,
+    /// Requests per second that the sandbox allows, where not its own.
+    pub sandbox_per_second: Option<u32>,
     /// What logs hold.
     pub filter: &'static str,
 }
@@ -76,25 +81,10 @@ impl Default for Plan {
             max_interval_s: 3,
             lives_s: 60,
             quota: None,
+            sandbox_per_second: None,
             filter: "info",
         }
     }
-}
-
-/// One process of a service.
-pub struct Service {
-    /// `scheduler`, `fetcher`, …
-    pub role: String,
-    /// Which of its kind.
-    pub ordinal: u32,
-    /// Its admin listener.
-    pub admin: SocketAddr,
-    /// Its HTTP interface, of the API.
-    pub api: SocketAddr,
-    pod: Pod,
-    folder: PathBuf,
-    child: Option<Child>,
-    runs: u32,
 }
 
 /// The parts and the truth about them.
@@ -110,14 +100,10 @@ pub struct Cluster {
     plan: Plan,
     clickhouse_at: SocketAddr,
     smoke: Pod,
+    /// Calls made so far: they go round the processes of the API.
+    calls: usize,
     dir: TempDir,
     http: reqwest::Client,
-}
-
-/// A port that was free a moment ago.
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address")
 }
 
 fn clickhouse_config(dir: &Path, listen: SocketAddr) -> EmbeddedConfig {
@@ -125,123 +111,6 @@ fn clickhouse_config(dir: &Path, listen: SocketAddr) -> EmbeddedConfig {
         EmbeddedConfig::new(PathBuf::from(PROGRAM), vec![OsString::from("clickhouse-child")], dir.join("clickhouse"));
     config.listen = listen;
     config
-}
-
-fn signal(child: &Child, signal: Signal) {
-    kill_process(Pid::from_child(child), signal).expect("a child can be signalled");
-}
-
-impl Service {
-    fn start(&mut self) {
-        let admin = self.admin.to_string();
-        let api = self.api.to_string();
-        let mut own = vec![("WAYBILL__ADMIN__LISTEN", admin.as_str())];
-        if self.role == "api" {
-            own.push(("WAYBILL__API__LISTEN", api.as_str()));
-        }
-        let unknown = |kind: &str, name: &str, key: &str| panic!("{kind} {name} {key} is not the chart's own");
-        let process = self.pod.process(&self.folder, self.ordinal, &unknown, &own);
-        let log = File::create(self.log_path(self.runs)).expect("a log file");
-        self.runs += 1;
-        let mut command = process.command(PROGRAM);
-        command.stdin(Stdio::null()).stdout(Stdio::from(log.try_clone().expect("shared"))).stderr(Stdio::from(log));
-        self.child = Some(command.spawn().expect("the program starts"));
-    }
-
-    fn log_path(&self, run: u32) -> PathBuf {
-        self.folder.join(format!("{}-{}.{run}.log", self.role, self.ordinal))
-    }
-
-    /// What all its runs have written.
-    pub fn log(&self) -> String {
-        (0..self.runs).map(|run| fs::read_to_string(self.log_path(run)).unwrap_or_default()).collect()
-    }
-
-    /// Its name in messages.
-    pub fn name(&self) -> String {
-        format!("{}-{}", self.role, self.ordinal)
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.child.as_ref().expect("it runs").id()
-    }
-
-    /// SIGKILL, and a new process in its place at once, as Kubernetes does with a StatefulSet's pod.
-    pub fn kill_and_restart(&mut self) {
-        self.kill();
-        self.start();
-    }
-
-    /// SIGKILL.
-    pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            child.kill().expect("a child can be killed");
-            child.wait().expect("a child can be waited for");
-        }
-    }
-
-    /// SIGSTOP: it does nothing, and nobody is told.
-    pub fn freeze(&self) {
-        signal(self.child.as_ref().expect("it runs"), Signal::STOP);
-    }
-
-    /// SIGCONT.
-    pub fn thaw(&self) {
-        signal(self.child.as_ref().expect("it runs"), Signal::CONT);
-    }
-
-    /// Hands its process to the caller and starts a successor of the same name.
-    pub fn replace(&mut self) -> Child {
-        let old = self.child.take().expect("it runs");
-        self.admin = free_address();
-        if self.role == "api" {
-            self.api = free_address();
-        }
-        self.start();
-        old
-    }
-
-    /// SIGTERM; how it ended, and after what time.
-    pub async fn stop(&mut self) -> (ExitStatus, Duration) {
-        let began = Instant::now();
-        signal(self.child.as_ref().expect("it runs"), Signal::TERM);
-        loop {
-            if let Some(status) = self.ended() {
-                self.child = None;
-                return (status, began.elapsed());
-            }
-            assert!(began.elapsed() < PATIENCE, "{} does not end:\n{}", self.name(), tail(&self.log()));
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Starts it again after it was stopped or killed.
-    pub fn start_again(&mut self) {
-        self.start();
-    }
-
-    /// How it ended, if it did.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.as_mut()?.try_wait().expect("a child can be asked")
-    }
-
-    async fn ready(&self, http: &reqwest::Client) -> bool {
-        let asked = http.get(format!("http://{}/health/ready", self.admin)).send().await;
-        asked.is_ok_and(|answer| answer.status().is_success())
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// The end of a log.
-pub fn tail(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(60)..].join("\n")
 }
 
 impl Plan {
@@ -269,6 +138,10 @@ impl Plan {
             adapters
                 .insert(slug.to_owned(), json!({ "adapter": file("adapter.yaml"), "mapping": file("mapping.yaml") }));
         }
+        if let Some(rate) = self.sandbox_per_second {
+            let budget = json!({ "rate_per_second": rate, "burst": rate, "concurrency": 64, "min_interval_s": 5 });
+            carriers.insert("sandbox".to_owned(), json!({ "budget": budget }));
+        }
         json!({
             "kafka": { "brokers": brokers, "config": { "replication": 1 } },
             "clickhouse": { "url": url, "user": user, "password": { "value": password } },
@@ -293,6 +166,17 @@ impl Cluster {
     /// # Panics
     /// When a part cannot be started.
     pub async fn start(plan: Plan) -> Self {
+        let mut cluster = Self::prepare(plan).await;
+        cluster.services.iter_mut().for_each(Service::start);
+        cluster.all_ready().await;
+        cluster
+    }
+
+    /// Starts what the services stand on, with topics and tables, and no service yet.
+    ///
+    /// # Panics
+    /// When a part cannot be started.
+    pub async fn prepare(plan: Plan) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let broker = TestBroker::start().await;
         let clickhouse_at = free_address();
@@ -323,6 +207,7 @@ impl Cluster {
             plan,
             clickhouse_at,
             smoke: pods["smoke"].clone(),
+            calls: 0,
             dir,
             http: http_client(),
         };
@@ -334,21 +219,9 @@ impl Cluster {
             for ordinal in 0..pod.replicas {
                 let folder = cluster.dir.path().join(format!("{role}-{ordinal}"));
                 fs::create_dir_all(&folder).expect("a folder");
-                let mut service = Service {
-                    role: role.to_owned(),
-                    ordinal,
-                    admin: free_address(),
-                    api: free_address(),
-                    pod: pod.clone(),
-                    folder,
-                    child: None,
-                    runs: 0,
-                };
-                service.start();
-                cluster.services.push(service);
+                cluster.services.push(Service::new(role, ordinal, pod, folder));
             }
         }
-        cluster.all_ready().await;
         cluster
     }
 
@@ -384,7 +257,7 @@ impl Cluster {
         for place in 0..self.services.len() {
             loop {
                 let service = &mut self.services[place];
-                if service.child.is_none() {
+                if !service.runs() {
                     break;
                 }
                 if let Some(status) = service.ended() {
@@ -409,9 +282,7 @@ impl Cluster {
     /// refused for now, as a client does. Repeating is safe.
     pub async fn register_all(&mut self) {
         let plan = self.simulator.plan();
-        let apis: Vec<SocketAddr> =
-            self.services.iter().filter(|service| service.role == "api").map(|service| service.api).collect();
-        for (turn, chunk) in plan.parcels().chunks(500).enumerate() {
+        for chunk in plan.parcels().chunks(500) {
             let entries: Vec<Value> = chunk
                 .iter()
                 .map(|parcel| {
@@ -420,20 +291,26 @@ impl Cluster {
                     })
                 })
                 .collect();
-            let body = json!({ "shipments": entries });
-            let began = Instant::now();
-            for attempt in 0.. {
-                let api = apis[(turn + attempt) % apis.len()];
-                match self.post(api, "/v1/shipments", &body).await {
-                    Ok((200, answer)) => {
-                        assert_eq!(answer["rejected"], json!([]), "{answer}");
-                        assert_eq!(answer["accepted"].as_array().map(Vec::len), Some(chunk.len()));
-                        break;
-                    }
-                    other => assert!(began.elapsed() < PATIENCE, "a registration does not get through: {other:?}"),
+            self.register(&json!({ "shipments": entries }), chunk.len()).await;
+        }
+    }
+
+    /// One call that registers `count` numbers, at the processes of the API in turn until one takes it.
+    pub async fn register(&mut self, body: &Value, count: usize) {
+        let apis: Vec<SocketAddr> =
+            self.services.iter().filter(|service| service.role == "api").map(|service| service.api).collect();
+        let began = Instant::now();
+        loop {
+            self.calls += 1;
+            match self.post(apis[self.calls % apis.len()], "/v1/shipments", body).await {
+                Ok((200, answer)) => {
+                    assert_eq!(answer["rejected"], json!([]), "{answer}");
+                    assert_eq!(answer["accepted"].as_array().map(Vec::len), Some(count));
+                    return;
                 }
-                sleep(Duration::from_millis(300)).await;
+                other => assert!(began.elapsed() < PATIENCE, "a registration does not get through: {other:?}"),
             }
+            sleep(Duration::from_millis(300)).await;
         }
     }
 
@@ -497,6 +374,18 @@ impl Cluster {
         }
     }
 
+    /// CPU time and memory of each service and of what they stand on, a line each.
+    pub fn used(&self) -> Vec<String> {
+        let services = self.services.iter().filter(|service| service.runs()).map(|one| (one.name(), one.pid()));
+        let parts = [("the broker".to_owned(), self.broker.pid())];
+        let store = self.clickhouse_pid().map(|pid| ("ClickHouse".to_owned(), pid));
+        let line = |(name, pid): (String, u32)| {
+            let Used { cpu_s, peak_mib } = Used::of(pid);
+            format!("{name}: {cpu_s:.1} s of CPU, at most {peak_mib} MiB")
+        };
+        services.chain(parts).chain(store).map(line).collect()
+    }
+
     /// Requests that the carriers have seen.
     pub fn requests(&self) -> usize {
         let carriers = waybill_carrier_sim::carriers();
@@ -519,163 +408,5 @@ impl Cluster {
             service.log().lines().filter(|line| line.contains(what)).map(|line| format!("{name}: {line}")).collect()
         };
         self.services.iter().flat_map(of).collect()
-    }
-}
-
-/// The events of each number; equal ones are separate events, so they are kept as sorted lists.
-pub type Histories = BTreeMap<(String, String), Vec<(String, String, String)>>;
-
-fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_default().to_owned()
-}
-
-impl Cluster {
-    /// What the carriers have shown.
-    pub fn shown(&self) -> Histories {
-        let history = |truth: waybill_carrier_sim::Truth| {
-            let event =
-                |shown: waybill_carrier_sim::Shown| (shown.time_raw, shown.text, shown.location.unwrap_or_default());
-            let mut events: Vec<_> = truth.events.into_iter().map(event).collect();
-            events.sort();
-            ((truth.carrier, truth.number), events)
-        };
-        self.simulator.truth().into_iter().map(history).filter(|(_, events)| !events.is_empty()).collect()
-    }
-
-    /// What the views show.
-    pub async fn stored(&self) -> Histories {
-        let sql = "SELECT toString(carrier) AS carrier, number, time_raw, text, ifNull(location, '') AS location \
-                   FROM waybill.v_events";
-        let mut all = Histories::new();
-        for row in self.try_sql(sql).await.unwrap_or_default() {
-            let key = (text(&row["carrier"]), text(&row["number"]));
-            all.entry(key).or_default().push((text(&row["time_raw"]), text(&row["text"]), text(&row["location"])));
-        }
-        all.values_mut().for_each(|events| events.sort());
-        all
-    }
-
-    /// Waits until every parcel that can be read has shown its end and the views equal the ledger, and checks all that must
-    /// hold at the end: nothing lost, nothing double, every parcel at its end, budgets and quotas held at the door, no
-    /// promise violated. Answers a line for people.
-    ///
-    /// # Panics
-    /// When something does not hold.
-    pub async fn check_whole(&mut self) -> String {
-        let parcels = u64::from(self.plan.parcels);
-        let quota = self.plan.quota.map(|(carrier, _)| carrier);
-        let began = Instant::now();
-        loop {
-            let truth = self.simulator.truth();
-            // A carrier whose quota is used up shows no ends; what it has shown must be stored all the same.
-            let open = truth.iter().filter(|truth| {
-                truth.sub_status.is_some() && !truth.end_shown && Some(truth.carrier.as_str()) != quota
-            });
-            let (open, shown) = (open.count(), self.shown());
-            if open == 0 && self.stored().await == shown && self.shown() == shown {
-                break;
-            }
-            let ended = self.ended_by_themselves();
-            assert!(ended.is_empty(), "{}", ended.join("\n"));
-            if began.elapsed() > PATIENCE {
-                let stored = self.stored().await;
-                let differ: Vec<_> = shown
-                    .iter()
-                    .filter(|(key, events)| stored.get(*key) != Some(events))
-                    .map(|(key, events)| {
-                        format!("{key:?}: {} shown, {} stored", events.len(), stored.get(key).map_or(0, Vec::len))
-                    })
-                    .collect();
-                panic!(
-                    "{open} parcels have not shown their end; {} histories differ: {:#?}",
-                    differ.len(),
-                    &differ[..differ.len().min(10)]
-                );
-            }
-            sleep(Duration::from_millis(500)).await;
-        }
-        let registered = self.sql_number("SELECT count() FROM waybill.v_registrations").await;
-        assert_eq!(registered, parcels, "no registered number is lost");
-        self.check_ends(quota).await;
-        let rows = self.sql_number("SELECT count() FROM waybill.v_events").await;
-        let unique = self.sql_number("SELECT uniqExact(event_id, version) FROM waybill.v_events").await;
-        assert_eq!(rows, unique, "each (event_id, version) once in the views");
-        let base = self.sql_number("SELECT count() FROM waybill.tracking_events").await;
-        let violated = self.lines_with("promise.violated");
-        assert!(violated.is_empty(), "{}", violated.join("\n"));
-        let (requests, worst) = self.check_door();
-        format!(
-            "{registered} numbers, {rows} events in the views ({base} rows in the base table), {requests} requests, 0 over \
-             budget, fullest window {:.0} %",
-            worst.percent()
-        )
-    }
-
-    async fn check_ends(&self, without: Option<&str>) {
-        let sql =
-            "SELECT toString(carrier) AS carrier, number, toString(sub_status) AS sub_status FROM waybill.v_shipments";
-        let ends: BTreeMap<(String, String), String> = self
-            .sql(sql)
-            .await
-            .iter()
-            .map(|row| ((text(&row["carrier"]), text(&row["number"])), text(&row["sub_status"])))
-            .collect();
-        let wrong: Vec<String> = self
-            .simulator
-            .truth()
-            .into_iter()
-            .filter(|truth| Some(truth.carrier.as_str()) != without)
-            .filter_map(|truth| {
-                let end = truth.sub_status?.to_string();
-                let key = (truth.carrier, truth.number);
-                let found = ends.get(&key).cloned().unwrap_or_default();
-                (found != end).then(|| format!("{key:?}: {found} instead of {end}"))
-            })
-            .collect();
-        assert!(wrong.is_empty(), "{} parcels stand elsewhere than at their end: {wrong:#?}", wrong.len());
-    }
-
-    /// POL-1 and POL-2 at the carriers' door.
-    ///
-    /// # Panics
-    /// When a budget or a quota was exceeded.
-    pub fn check_door(&self) -> (usize, FullestWindow) {
-        let ledger = self.simulator.ledger();
-        let mut requests = 0;
-        let mut worst: Option<FullestWindow> = None;
-        for slug in waybill_carrier_sim::carriers() {
-            let arrivals = ledger.arrivals(&[slug]);
-            requests += arrivals.len();
-            let window = fullest_window(&arrivals, self.plan.rate_per_second, 10);
-            assert!(window.held(), "POL-1: {slug}: {window:?}");
-            if worst.as_ref().is_none_or(|worst| window.ratio > worst.ratio) {
-                worst = Some(window);
-            }
-            if let Some((_, allowed)) = self.plan.quota.filter(|(carrier, _)| *carrier == slug) {
-                let mut days: BTreeMap<i64, u32> = BTreeMap::new();
-                arrivals.iter().for_each(|at| *days.entry(at / 86_400_000_000).or_default() += 1);
-                let fullest = days.values().copied().max().unwrap_or_default();
-                println!("quota of {slug}: {fullest} of {allowed} requests in a day");
-                assert!(fullest <= allowed, "POL-2: {slug}: {fullest} requests in a day that allows {allowed}");
-            }
-        }
-        (requests, worst.expect("there are carriers"))
-    }
-
-    /// Requests per second at the carriers' door between two instants (µs).
-    pub fn rate_between(&self, from_us: i64, to_us: i64) -> f64 {
-        let arrivals = self.simulator.ledger().arrivals(&waybill_carrier_sim::carriers());
-        let within = arrivals.iter().filter(|at| (from_us..to_us).contains(*at)).count();
-        within as f64 / ((to_us - from_us).max(1) as f64 / 1e6)
-    }
-
-    /// The plan that this cluster was started with.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// The carriers' ledger.
-    pub fn ledger(&self) -> Arc<waybill_carrier_sim::Ledger> {
-        self.simulator.ledger()
     }
 }
