@@ -9,7 +9,7 @@ export CARGO_TARGET_DIR ?= $(WAYBILL_CACHE)/target
 export WAYBILL_CHDB_LIB ?= $(WAYBILL_CACHE)/chdb-26.7.3/libchdb.so
 BIN := $(CARGO_TARGET_DIR)/debug/waybill
 
-.PHONY: help setup build demo check test test-pipeline e2e chaos kubernetes chart-test dist bench fuzz deny fmt clean
+.PHONY: help setup build demo check test test-pipeline e2e throughput chaos kubernetes chart-test dist bench fuzz deny fmt clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ check: export CARGO_PROFILE_DEV_DEBUG = none
 check: ## Format, lints with warnings denied, unit and golden tests
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
-	cargo test --locked --workspace --lib --test golden --test files --test schemas --test docs --quiet
+	cargo test --locked --workspace --lib --test golden --test files --test schemas --test asyncapi --test docs --quiet
 
 test: setup kubernetes ## The whole proof: everything in check, then the real parts end to end
 	@$(MAKE) --no-print-directory check
@@ -39,7 +39,10 @@ test-pipeline: setup ## Only the whole-pipeline tests
 	cargo test --locked -p waybill --test '*' -- --nocapture
 
 e2e: setup kubernetes ## Only the cluster on a real broker: three processes of each service, with the chart's command lines
-	WAYBILL_E2E=1 cargo test --locked -p waybill --test e2e -- --show-output
+	cargo test --locked -p waybill --test e2e --test rollback -- --show-output
+
+throughput: setup kubernetes ## What each stage takes a second on a real broker, behind a million records, and its memory
+	WAYBILL_LAG=$${WAYBILL_LAG:-1000000} WAYBILL_PARCELS=$${WAYBILL_PARCELS:-20000} cargo test --locked -p waybill --test stages -- --show-output --test-threads 1
 
 chaos: setup kubernetes ## The long form of every fault, on a real broker (about 20 minutes); WAYBILL_SEED=N replays one
 	WAYBILL_CHAOS=long cargo test --locked -p waybill --test chaos -- --show-output --test-threads 1
