@@ -6,7 +6,7 @@ mod support;
 
 use std::{
     fs::{self, File},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
@@ -17,7 +17,7 @@ use support::{PATIENCE, PROGRAM, eventually, http_client};
 use tokio::time::{Instant, sleep};
 use waybill_log::{
     Headers, KafkaLog, Log, NewRecord, TopicPartition,
-    kafka::testing::{TestBroker, signal_process},
+    kafka::testing::{TestBroker, free_port, signal_process},
 };
 use waybill_schemas::{CarrierSlug, layout::Layout};
 
@@ -79,7 +79,7 @@ impl Cluster {
     }
 
     fn start(&self, service: &str) -> Service {
-        let admin = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let admin = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let log = self.dir.path().join(format!("{service}.log"));
         let file = File::create(&log).unwrap();
         let mut command = self.command(&[service]);

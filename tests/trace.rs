@@ -7,13 +7,13 @@ mod support;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 use serde_json::{Value, json};
 use support::{Waybill, embedded_clickhouse, eventually};
+use waybill_log::kafka::testing::free_port;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
@@ -45,7 +45,7 @@ impl Collector {
         }
         assert!(built.status.success(), "{said}");
         let program = String::from_utf8(built.stdout).expect("a path");
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let address = format!("127.0.0.1:{}", free_port());
         let file = dir.join("spans.json");
         let config = json!({
             "receivers": { "otlp": { "protocols": { "http": { "endpoint": address } } } },

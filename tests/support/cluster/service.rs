@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::PathBuf,
     process::{Child, ExitStatus, Stdio},
     time::Duration,
@@ -10,6 +10,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
+use waybill_log::kafka::testing::free_port;
 
 use crate::{
     chart::Pod,
@@ -32,10 +33,9 @@ pub struct Service {
     runs: u32,
 }
 
-/// A port that was free a moment ago.
+/// An address of this machine's own that nobody listens on.
 pub(super) fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("an address")
+    SocketAddr::from(([127, 0, 0, 1], free_port()))
 }
 
 fn signal(child: &Child, signal: Signal) {

@@ -62,8 +62,18 @@ pub struct TestBroker {
     running: Mutex<Vec<Running>>,
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+/// A port that nobody listens on and that no outgoing connection is given either: those begin at 32768, and a port that is
+/// free for a moment, or while its server restarts, would be theirs sooner or later.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let own = std::process::id().wrapping_mul(61);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = 12_000 + u16::try_from(own.wrapping_add(step) % 20_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 static STARTED: AtomicU32 = AtomicU32::new(0);
