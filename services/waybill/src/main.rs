@@ -18,7 +18,7 @@ mod directory;
 mod doctor;
 mod follow;
 mod layout;
-#[cfg(all(target_os = "linux", not(test)))]
+#[cfg(target_os = "linux")]
 mod librdkafka_leaders;
 mod parts;
 mod process;
