@@ -12,7 +12,7 @@ mod chart;
 mod cluster;
 mod support;
 
-use std::time::Duration;
+use std::{process::Child, time::Duration};
 
 use cluster::{Cluster, Plan, ROLES, tail};
 use rand::{Rng, SeedableRng, rngs::StdRng};
@@ -54,6 +54,16 @@ async fn kills(cluster: &mut Cluster, dice: &mut StdRng, every: Duration, time: 
     println!("chaos: {turn} kill -9 in {:.0} s at {rate:.0} fetches/s", began.elapsed().as_secs_f64());
 }
 
+/// A process that has a successor; it does not outlive the test.
+struct Zombie(Child);
+
+impl Drop for Zombie {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// One of each stateful-looking service frozen beside a successor of the same name, then continued.
 async fn zombies(cluster: &mut Cluster, time: Duration) {
     // Who joins a group after its namesake is the successor, also when it was frozen before it joined.
@@ -62,22 +72,21 @@ async fn zombies(cluster: &mut Cluster, time: Duration) {
     for role in ["scheduler", "fetcher", "normalizer"] {
         let service = cluster.service(role, 0);
         service.freeze();
-        frozen.push((role, service.replace()));
+        frozen.push((role, Zombie(service.replace())));
     }
     sleep(time).await;
-    for (_, child) in &frozen {
-        kill_process(Pid::from_child(child), Signal::CONT).unwrap();
+    for (_, zombie) in &frozen {
+        kill_process(Pid::from_child(&zombie.0), Signal::CONT).unwrap();
     }
     // Each finds that its name is taken and ends by itself, with its reason.
-    for (role, mut child) in frozen {
+    for (role, mut zombie) in frozen {
         let began = Instant::now();
         let status = loop {
-            if let Some(status) = child.try_wait().unwrap() {
+            if let Some(status) = zombie.0.try_wait().unwrap() {
                 break status;
             }
             if began.elapsed() > seconds(60) {
                 let log = cluster.service(role, 0).log();
-                let _ = child.kill();
                 panic!("the zombie {role} goes on:\n{}", tail(&log));
             }
             sleep(Duration::from_millis(50)).await;

@@ -167,8 +167,9 @@ impl Pulse {
         });
     }
 
-    /// Waits for something outside, however long that takes, beating meanwhile.
+    /// Waits for something outside, however long that takes, beating meanwhile; coming here is a turn of the loop.
     pub async fn while_waiting<T>(&self, what: impl Future<Output = T>) -> T {
+        self.beat();
         tokio::pin!(what);
         loop {
             tokio::select! {
@@ -206,6 +207,18 @@ mod tests {
 
     fn live(health: &Health) -> Vec<(String, bool, String)> {
         health.report().into_iter().map(|one| (one.name, one.live, one.note)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_never_waits_for_long_is_alive() {
+        let health = Health::default();
+        let component = health.component("fetcher");
+        let writer = component.pulse("writer 3");
+        for _ in 0..100 {
+            component.beat();
+            writer.while_waiting(tokio::time::sleep(Duration::from_secs(3))).await;
+        }
+        assert!(live(&health)[0].1, "{:?}", live(&health));
     }
 
     #[tokio::test(start_paused = true)]

@@ -266,7 +266,10 @@ impl Cluster {
                 if service.ready(&self.http).await {
                     break;
                 }
-                assert!(began.elapsed() < PATIENCE, "{} is not ready:\n{}", service.name(), tail(&service.log()));
+                if began.elapsed() > PATIENCE {
+                    let why = service.why_not_ready(&self.http).await;
+                    panic!("{} is not ready: {why}\n{}", service.name(), tail(&service.log()));
+                }
                 sleep(Duration::from_millis(100)).await;
             }
         }

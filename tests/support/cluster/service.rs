@@ -147,6 +147,14 @@ impl Service {
         self.child.as_mut()?.try_wait().expect("a child can be asked")
     }
 
+    /// What it says of itself.
+    pub async fn why_not_ready(&self, http: &reqwest::Client) -> String {
+        match http.get(format!("http://{}/health/ready", self.admin)).send().await {
+            Ok(answer) => answer.text().await.unwrap_or_default(),
+            Err(error) => error.to_string(),
+        }
+    }
+
     /// Whether it says that it is ready.
     pub async fn ready(&self, http: &reqwest::Client) -> bool {
         let asked = http.get(format!("http://{}/health/ready", self.admin)).send().await;
