@@ -186,7 +186,7 @@ fn adapters_and_profiles_agree() {
         assert!((adapter.budget.rate_per_second - profile.rate).abs() < f64::EPSILON, "{}", profile.slug);
         assert_eq!(adapter.sources[0].steps.len(), profile.requests_per_look as usize, "{}", profile.slug);
         for parcel in plan.parcels().iter().filter(|parcel| parcel.carrier == profile.slug) {
-            assert!(adapter.numbers[0].pattern.is_match(&parcel.number), "{}", parcel.number);
+            assert!(adapter.numbers[0].fits(&parcel.number), "{}", parcel.number);
             assert!(adapter.needs.iter().all(|need| parcel.params.contains_key(need)));
         }
     }
