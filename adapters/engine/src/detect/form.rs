@@ -112,12 +112,12 @@ impl NumberPattern {
         })
     }
 
-    /// What a number says that this form fits; none where it does not.
     /// Whether a canonical number has this form, whatever its check digit.
     pub fn fits(&self, number: &str) -> bool {
         self.pattern.is_match(number)
     }
 
+    /// What a number says that this form fits; none where it does not.
     pub(super) fn read(&self, number: &str) -> Option<Reading> {
         let captures = self.pattern.captures(number)?;
         let group = |name: &str| captures.name(name).map(|found| found.as_str());
