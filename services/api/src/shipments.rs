@@ -72,14 +72,17 @@ pub(crate) async fn one(
         "SELECT * FROM waybill.v_registrations WHERE carrier = {carrier:String} AND number = {number:String} LIMIT 1";
     let events =
         "SELECT * FROM waybill.v_events WHERE carrier = {carrier:String} AND number = {number:String} LIMIT 5000";
+    // Asked before the store is: an order leaves these only once the store has it, perhaps while the store answers.
+    let before = shared.pending(|pending| pending.get(&key));
     let (shipment, registered, found) = tokio::try_join!(
         find(&shared, &key),
         rows(by_key(client.query(registration), &key)),
         rows(by_key(client.query(events), &key)),
     )?;
     let ordered = shared.pending(|pending| pending.get(&key));
-    let forgotten = ordered.is_some_and(|order| order.kind == CommandKind::Forget);
-    let unknown = shipment.is_none() && registered.is_empty() && ordered.is_none();
+    let known = ordered.or(before);
+    let forgotten = known.is_some_and(|order| order.kind == CommandKind::Forget);
+    let unknown = shipment.is_none() && registered.is_empty() && known.is_none();
     if unknown || forgotten {
         return Err(Problem::not_found("this number is not registered with this carrier; POST it to /v1/shipments"));
     }

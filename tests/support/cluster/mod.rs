@@ -45,6 +45,9 @@ pub use service::{Service, Used, tail};
 /// The services, in the order in which they start.
 pub const ROLES: [&str; 5] = ["store", "normalizer", "fetcher", "scheduler", "api"];
 
+/// Requests that a carrier allows at once. So many that one on its way counts as arrived only after a second or so: fifteen
+/// processes on two cores notice some as late as that, the simulated carriers among them.
+const BURST: u32 = 30;
 /// The key of the HTTP interface.
 const KEY: &str = "a-key-of-the-cluster-on-this-machine";
 
@@ -122,7 +125,7 @@ impl Plan {
         let mut adapters = serde_json::Map::new();
         for slug in waybill_carrier_sim::carriers() {
             let mut budget = json!({
-                "rate_per_second": self.rate_per_second, "burst": 10, "concurrency": 8,
+                "rate_per_second": self.rate_per_second, "burst": BURST, "concurrency": 8,
                 "min_interval_s": 1, "max_interval_s": self.max_interval_s,
             });
             if let Some((_, requests)) = self.quota.filter(|(carrier, _)| *carrier == slug) {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use waybill_carrier_sim::{FullestWindow, fullest_window};
 
-use super::{Cluster, Plan};
+use super::{BURST, Cluster, Plan};
 use crate::support::PATIENCE;
 
 /// The events of each number; equal ones are separate events, so they are kept as sorted lists.
@@ -159,7 +159,7 @@ impl Cluster {
         for slug in waybill_carrier_sim::carriers() {
             let arrivals = ledger.arrivals(&[slug]);
             requests += arrivals.len();
-            let window = fullest_window(&arrivals, self.plan.rate_per_second, 10);
+            let window = fullest_window(&arrivals, self.plan.rate_per_second, BURST);
             assert!(window.held(), "POL-1: {slug}: {window:?}");
             if worst.as_ref().is_none_or(|worst| window.ratio > worst.ratio) {
                 worst = Some(window);
