@@ -125,9 +125,8 @@ async fn sch_1_a_rollback_reads_the_records_of_the_next_version_and_writes_back_
         (cluster.sql_number(delivered).await == 2 * NUMBERS as u64).then_some(())
     })
     .await;
-    let rows = cluster.sql_number("SELECT count() FROM waybill.v_events").await;
-    let unique = cluster.sql_number("SELECT uniqExact(event_id, version) FROM waybill.v_events").await;
-    assert_eq!(rows, unique, "each (event_id, version) once in the views");
+    let double = cluster.sql_number("SELECT count() - uniqExact(event_id, version) FROM waybill.v_events").await;
+    assert_eq!(double, 0, "each (event_id, version) once in the views");
     eventually("what a later version added is still there", || async {
         let (with, all) = kept(&log).await;
         (with == NUMBERS && all == 2 * NUMBERS).then_some(())
