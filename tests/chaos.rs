@@ -17,7 +17,7 @@ use std::{process::Child, time::Duration};
 use cluster::{Cluster, Plan, ROLES, tail};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rustix::process::{Pid, Signal, kill_process};
-use support::{embedded_clickhouse, eventually};
+use support::{cluster_wanted, eventually};
 use tokio::time::{Instant, sleep};
 use waybill_carrier_sim::wall_now_ms;
 
@@ -158,7 +158,7 @@ async fn cluster(seed: u64, parcels: u32, lives_s: u32) -> Cluster {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn short_sch_1_sch_2_pol_1_pol_2_every_fault_in_one_cluster() {
-    if long() || !embedded_clickhouse() {
+    if long() || !cluster_wanted() {
         return;
     }
     let seed = seed();
@@ -175,7 +175,7 @@ async fn short_sch_1_sch_2_pol_1_pol_2_every_fault_in_one_cluster() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn long_sch_1_pol_1_pol_2_three_minutes_of_kills() {
-    if !long() || !embedded_clickhouse() {
+    if !long() || !cluster_wanted() {
         return;
     }
     let seed = seed();
@@ -187,7 +187,7 @@ async fn long_sch_1_pol_1_pol_2_three_minutes_of_kills() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn long_sch_2_zombies_of_a_minute_win_nothing() {
-    if !long() || !embedded_clickhouse() {
+    if !long() || !cluster_wanted() {
         return;
     }
     let mut cluster = cluster(seed(), 1_000, 120).await;
@@ -199,7 +199,7 @@ async fn long_sch_2_zombies_of_a_minute_win_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn long_log_1_the_broker_and_clickhouse_stopped_for_a_while() {
-    if !long() || !embedded_clickhouse() {
+    if !long() || !cluster_wanted() {
         return;
     }
     let mut cluster = cluster(seed(), 1_000, 150).await;

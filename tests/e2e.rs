@@ -12,13 +12,13 @@ mod support;
 use std::time::Duration;
 
 use cluster::{Cluster, Consumers, Plan, tail};
-use support::{embedded_clickhouse, eventually, number};
+use support::{cluster_wanted, eventually, number};
 use tokio::time::Instant;
 use waybill_carrier_sim::wall_now_ms;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_of_each_service_track_every_parcel_to_its_end_and_stop_in_time() {
-    if !embedded_clickhouse() {
+    if !cluster_wanted() {
         return;
     }
     let plan = Plan {

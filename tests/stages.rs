@@ -19,7 +19,7 @@ use std::time::Duration;
 use cluster::{Cluster, Plan, Used, tail};
 use read::{records, records_from};
 use serde_json::{Value, json};
-use support::{embedded_clickhouse, number};
+use support::{cluster_wanted, number};
 use tokio::time::{Instant, sleep};
 use waybill_log::{KafkaLog, Log as _, NewRecord, Record, TopicPartition};
 
@@ -197,7 +197,7 @@ enum Reaches {
 /// allow more than the services can ask.
 #[tokio::test(flavor = "multi_thread")]
 async fn from_registration_to_first_result_to_the_store() {
-    if !embedded_clickhouse() {
+    if !cluster_wanted() {
         return;
     }
     let parcels = number("WAYBILL_PARCELS", 2_000);
@@ -240,7 +240,7 @@ async fn from_registration_to_first_result_to_the_store() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_stage_takes_all_that_lies_before_it_within_its_memory() {
-    if !embedded_clickhouse() {
+    if !cluster_wanted() {
         return;
     }
     let count = number("WAYBILL_LAG", 20_000);

@@ -285,3 +285,12 @@ pub fn embedded_clickhouse() -> bool {
 pub fn number(name: &str, default: u32) -> u32 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
+
+/// Whether the tests of a whole cluster, minutes long, are asked for, and can run here.
+pub fn cluster_wanted() -> bool {
+    let wanted = std::env::var_os("WAYBILL_CLUSTER").is_some();
+    if !wanted {
+        println!("not asked for: WAYBILL_CLUSTER=1, or `make e2e`, `make chaos`, `make throughput`");
+    }
+    wanted && embedded_clickhouse()
+}
