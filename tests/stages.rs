@@ -270,7 +270,8 @@ async fn each_stage_takes_all_that_lies_before_it_within_its_memory() {
     stages.stop("normalizer").await;
     let events = stages.records("tracking-events").await;
     println!("stages: {events} tracking events");
-    let store = stages.run("store", "events stored", Reaches::Table("tracking_events"), events).await;
+    // Nine tenths: what the records laid there say twice becomes one row.
+    let store = stages.run("store", "events stored", Reaches::Table("tracking_events"), events * 9 / 10).await;
     stages.stop("store").await;
     let outcomes = stages.records("outcomes").await - stages.outcomes_read().await;
     let scheduler = stages.run("scheduler", "outcomes applied", Reaches::OutcomesRead, outcomes).await;
