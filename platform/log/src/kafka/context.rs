@@ -37,7 +37,9 @@ pub(super) struct Context {
 const SAID_FOR: Duration = Duration::from_secs(10);
 
 /// When each error was said last by each kind of client, and how often it was not since.
-static SAID: Mutex<BTreeMap<(&'static str, i32), (Instant, u64)>> = Mutex::new(BTreeMap::new());
+type Said = BTreeMap<(&'static str, i32), (Instant, u64)>;
+
+static SAID: Mutex<Said> = Mutex::new(Said::new());
 
 /// Whether an error is to be said now, and if so how many like it were not.
 fn say(role: &'static str, code: RDKafkaErrorCode) -> Option<u64> {
