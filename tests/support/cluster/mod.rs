@@ -45,9 +45,8 @@ pub use service::{Service, Used, tail};
 /// The services, in the order in which they start.
 pub const ROLES: [&str; 5] = ["store", "normalizer", "fetcher", "scheduler", "api"];
 
-/// Requests that a carrier allows at once. So many that one on its way counts as arrived only after a second or so: fifteen
-/// processes on two cores notice some as late as that, the simulated carriers among them.
-const BURST: u32 = 30;
+/// Requests that a carrier allows at once.
+const BURST: u32 = 10;
 /// The key of the HTTP interface.
 const KEY: &str = "a-key-of-the-cluster-on-this-machine";
 
