@@ -34,7 +34,7 @@ fn read(topic: &str, key: &str, value: Option<Value>) -> crate::buffer::Sealed {
 
 /// Name and type of every column of every table, as the migrations declare them.
 fn declared() -> BTreeMap<String, Vec<(String, String)>> {
-    let mut tables = BTreeMap::new();
+    let mut tables: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
     for migration in migrations::all() {
         for statement in migration.sql.split("CREATE TABLE IF NOT EXISTS waybill.").skip(1) {
             let (name, rest) = statement.split_once('\n').unwrap();
@@ -45,6 +45,16 @@ fn declared() -> BTreeMap<String, Vec<(String, String)>> {
                 Some((name.to_owned(), kind.to_owned()))
             };
             tables.insert(name.to_owned(), columns.filter_map(column).collect());
+        }
+        for statement in migration.sql.split("ALTER TABLE waybill.").skip(1) {
+            let (table, rest) = statement.split_once('\n').unwrap();
+            let added = rest.trim().strip_prefix("ADD COLUMN IF NOT EXISTS ").unwrap();
+            let (name, rest) = added.split_once(' ').unwrap();
+            let (kind, rest) = rest.split_once(" DEFAULT ").unwrap();
+            let (_, before) = rest.split(';').next().unwrap().rsplit_once(" AFTER ").unwrap();
+            let columns = tables.get_mut(table).unwrap();
+            let place = columns.iter().position(|(name, _)| name == before).unwrap();
+            columns.insert(place + 1, (name.to_owned(), kind.to_owned()));
         }
     }
     tables
