@@ -3,20 +3,24 @@
 //! Law: whatever is let out through a [`Door`] reaches the carrier such that every window of length `w` holds at most
 //! `rate · w + burst` requests. A request leaves at an instant that we know and arrives at one that we do not, between its
 //! departure and its answer; so a request under way is counted as if it arrived *now*, whenever now is, until its answer
-//! (or [`Pace::door_delay_us`]) settles it. Plain GCRA over departures would let two requests arrive closer together than
-//! the carrier allows whenever a connection had to be opened first.
+//! settles it. Plain GCRA over departures would let two requests arrive closer together than the carrier allows whenever a
+//! connection had to be opened first; counting a request as arrived because some time has passed would do the same to a
+//! carrier that is slow to take what it was sent. So never more than a burst is under way, and a carrier that answers late
+//! is asked less often.
+//!
+//! Only where no answer can come any more, because the owner died or gave the request up, does time decide:
+//! [`ARRIVAL_US`] after it left it has arrived or never will.
 //!
 //! The state that must survive is one timestamp, the theoretical arrival time; [`Door::after`] tells what it will be at
 //! most after a block of requests, so that it can be recorded before the first of them leaves. Nothing here reads a clock.
-
-use std::collections::VecDeque;
 
 use waybill_schemas::politeness::Budget;
 
 /// Microseconds in a second.
 const SECOND_US: i64 = 1_000_000;
-/// Longest time a request under way is taken for not arrived yet.
-const MAX_DOOR_DELAY_US: i64 = SECOND_US;
+/// How long after its departure (µs) a request may still reach the carrier though its sender has closed the connection or
+/// died: what is on the wire and in the receiver's buffers then.
+pub const ARRIVAL_US: i64 = 2 * SECOND_US;
 
 /// How fast a budget may be spent. Changes at run time simply by asking with another pace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,12 +56,6 @@ impl Pace {
     /// How far ahead of now the theoretical arrival time may be for one more request to pass.
     fn tolerance_us(self) -> i64 {
         self.interval_us.saturating_mul(self.burst - 1)
-    }
-
-    /// How long a request under way is taken for not arrived yet: one second, less for quick budgets, so that a carrier
-    /// that hangs costs at most half the rate.
-    pub fn door_delay_us(self) -> i64 {
-        self.interval_us.saturating_mul(self.burst).min(MAX_DOOR_DELAY_US)
     }
 }
 
@@ -110,13 +108,32 @@ pub enum Leave {
     Now,
     /// Not before this instant (µs); ask again then, or when a request under way has been answered.
     At(i64),
+    /// Not before one of those under way has been answered or given up: each place in the burst may be arriving now.
+    AfterAnswer,
+}
+
+/// A request between its departure and the instant by which it has surely arrived.
+#[derive(Debug, Clone, Copy)]
+struct UnderWay {
+    departure: Departure,
+    left_us: i64,
+    /// Nobody waits for its answer any more.
+    given_up: bool,
+}
+
+impl UnderWay {
+    /// When time settles it, if time may.
+    fn arrived_us(&self) -> Option<i64> {
+        self.given_up.then(|| self.left_us.saturating_add(ARRIVAL_US))
+    }
 }
 
 /// The limiter at the carrier's door: GCRA that counts requests under way as arriving now.
 #[derive(Debug, Clone, Default)]
 pub struct Door {
     settled: Limiter,
-    under_way: VecDeque<(u64, i64)>,
+    /// In the order of departure.
+    under_way: Vec<UnderWay>,
     next_id: u64,
 }
 
@@ -133,12 +150,10 @@ impl Door {
 
     /// Whether one more request may leave at `now_us`.
     pub fn may_leave(&mut self, pace: Pace, now_us: i64) -> Leave {
-        self.settle_old(pace, now_us);
+        self.settle_given_up(pace, now_us);
         let waiting = self.waiting();
         if waiting >= pace.burst {
-            // Every place in the burst may be arriving at this moment: an answer or time must settle one first.
-            let oldest = self.under_way.front().map_or(now_us, |(_, left)| *left);
-            return Leave::At(oldest.saturating_add(pace.door_delay_us()).max(now_us + 1));
+            return self.under_way.iter().find_map(UnderWay::arrived_us).map_or(Leave::AfterAnswer, Leave::At);
         }
         let reserve = pace.interval_us.saturating_mul(pace.burst - 1 - waiting);
         let earliest = self.settled.tat_us.saturating_sub(reserve);
@@ -147,26 +162,37 @@ impl Door {
 
     /// Counts a request that leaves at `now_us`.
     pub fn depart(&mut self, now_us: i64) -> Departure {
-        let id = self.next_id;
+        let departure = Departure(self.next_id);
         self.next_id += 1;
-        self.under_way.push_back((id, now_us));
-        Departure(id)
+        self.under_way.push(UnderWay { departure, left_us: now_us, given_up: false });
+        departure
     }
 
-    /// The carrier has answered (or the connection is known dead) at `now_us`: the request has arrived by now at the latest.
+    /// The carrier has answered at `now_us`: the request has arrived by now at the latest.
     pub fn settle(&mut self, departure: Departure, pace: Pace, now_us: i64) {
-        self.settle_old(pace, now_us);
+        self.settle_given_up(pace, now_us);
         let before = self.under_way.len();
-        self.under_way.retain(|(id, _)| *id != departure.0);
+        self.under_way.retain(|one| one.departure != departure);
         if self.under_way.len() < before {
             self.settled.spend(pace, now_us);
+        }
+    }
+
+    /// The connection is gone, or nobody waits any more: the request has arrived [`ARRIVAL_US`] after it left, or never will.
+    pub fn give_up(&mut self, departure: Departure, pace: Pace, now_us: i64) {
+        self.settle_given_up(pace, now_us);
+        let Some(one) = self.under_way.iter_mut().find(|one| one.departure == departure) else { return };
+        if one.left_us.saturating_add(ARRIVAL_US) <= now_us {
+            self.settle(departure, pace, now_us);
+        } else {
+            one.given_up = true;
         }
     }
 
     /// The theoretical arrival time as it will be at most, once `requests` more have left before `until_us` and everything
     /// under way has arrived: what is recorded before the first of them leaves.
     pub fn after(&self, pace: Pace, requests: u32, until_us: i64) -> Limiter {
-        let arrived = until_us.saturating_add(pace.door_delay_us());
+        let arrived = until_us.saturating_add(ARRIVAL_US);
         let count = self.waiting().saturating_add(i64::from(requests));
         Limiter::at(self.settled.tat_us.max(arrived).saturating_add(pace.interval_us.saturating_mul(count)))
     }
@@ -183,16 +209,15 @@ impl Door {
         i64::try_from(self.under_way.len()).unwrap_or(i64::MAX)
     }
 
-    fn settle_old(&mut self, pace: Pace, now_us: i64) {
-        let delay = pace.door_delay_us();
-        while let Some((_, left)) = self.under_way.front() {
-            let arrived = left.saturating_add(delay);
-            if arrived > now_us {
-                return;
+    fn settle_given_up(&mut self, pace: Pace, now_us: i64) {
+        let settled = &mut self.settled;
+        self.under_way.retain(|one| match one.arrived_us() {
+            Some(arrived) if arrived <= now_us => {
+                settled.spend(pace, arrived);
+                false
             }
-            self.settled.spend(pace, arrived);
-            self.under_way.pop_front();
-        }
+            _ => true,
+        });
     }
 }
 

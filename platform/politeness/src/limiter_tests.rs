@@ -51,14 +51,16 @@ proptest! {
         }
     }
 
-    /// The law at the door, with every request as late as it may be, answers in any order, and crashes in between: a new
-    /// owner resumes from the record alone, while the dead one's requests still arrive and, as a zombie, it sends what is
-    /// left of its block.
+    /// The law at the door: requests arrive whenever they like until they are answered, answers come in any order, some are
+    /// given up. While one owner lives, a carrier may notice a request as late as it likes. With crashes it notices it
+    /// within [`ARRIVAL_US`], for nothing else bounds the dead one's requests: the new owner resumes from the record alone,
+    /// and the old one, as a zombie, sends what is left of its block.
     #[test]
     fn pol_1_no_window_at_the_door_is_overfull(
         interval_us in 1_000_i64..3_000_000,
         burst in 1_u32..8,
-        steps in prop::collection::vec((0_u8..10, 0_i64..2_000_000, 0_i64..1_000), 1..160),
+        crashes in any::<bool>(),
+        steps in prop::collection::vec((0_u8..12, 0_i64..6_000_000, 0_i64..1_001), 1..160),
     ) {
         let pace = Pace::new(interval_us, burst);
         let mut now = T0;
@@ -68,33 +70,41 @@ proptest! {
         let mut under_way: Vec<(Departure, i64)> = Vec::new();
         let mut arrivals: Vec<i64> = Vec::new();
         for (what, gap, share) in steps {
-            now += gap;
+            now += if what > 8 { gap } else { gap / 40 };
             match what {
                 // A crash: the new owner knows the record and nothing else.
-                0 => {
-                    arrivals.extend(under_way.drain(..).map(|(_, left)| (left + pace.door_delay_us() * share / 1_000).max(left)));
-                    // The zombie goes on through its own door until its block is over.
+                0 if crashes => {
+                    arrivals.extend(under_way.drain(..).map(|(_, left)| left + ARRIVAL_US * share / 1_000));
+                    // The zombie goes on through its own door until its block is over; nothing answers it.
                     let mut later = now;
                     while block_left > 0 && later < block_until {
                         match door.may_leave(pace, later) {
                             Leave::Now => {
                                 let _ = door.depart(later);
                                 block_left -= 1;
-                                arrivals.push(later + pace.door_delay_us() * share / 1_000);
+                                arrivals.push(later + ARRIVAL_US * share / 1_000);
                             }
                             Leave::At(next) => later = next,
+                            Leave::AfterAnswer => break,
                         }
                     }
                     door = Door::new(Limiter::restored(record.tat_us(), pace, now));
                     (block_left, block_until) = (0, now);
                 }
-                // An answer.
-                1 | 2 if !under_way.is_empty() => {
+                1..=3 if !under_way.is_empty() => {
                     let index = usize::try_from(share).unwrap() % under_way.len();
                     let (departure, left) = under_way.remove(index);
-                    let latest = now.min(left + pace.door_delay_us());
+                    let latest = if crashes { now.min(left + ARRIVAL_US) } else { now };
                     arrivals.push(left + (latest - left) * share / 1_000);
                     door.settle(departure, pace, now);
+                }
+                // Given up, soon or late.
+                4 if !under_way.is_empty() => {
+                    let index = usize::try_from(share).unwrap() % under_way.len();
+                    let (departure, left) = under_way.remove(index);
+                    let latest = if crashes { left + ARRIVAL_US } else { now.max(left + ARRIVAL_US) };
+                    arrivals.push(left + (latest - left) * share / 1_000);
+                    door.give_up(departure, pace, now);
                 }
                 // As many requests as may leave.
                 _ => while door.may_leave(pace, now) == Leave::Now {
@@ -105,10 +115,12 @@ proptest! {
                     }
                     block_left -= 1;
                     under_way.push((door.depart(now), now));
+                    prop_assert!(under_way.len() <= usize::try_from(burst).unwrap(), "more than a burst is under way");
                 },
             }
         }
-        arrivals.extend(under_way.drain(..).map(|(_, left)| left));
+        // Whoever is still under way arrives together at the end.
+        arrivals.extend(under_way.drain(..).map(|(_, left)| if crashes { now.min(left + ARRIVAL_US) } else { now }));
         let fullest = fullest_window(arrivals, pace);
         prop_assert!(fullest <= 1.0 + 1e-9, "fullest window {:.1} %", fullest * 100.0);
     }
@@ -118,24 +130,42 @@ proptest! {
     fn the_next_allowed_instant_is_exact(
         interval_us in 1_000_i64..3_000_000,
         burst in 1_u32..8,
-        gaps in prop::collection::vec(0_i64..1_000_000, 1..60),
+        gaps in prop::collection::vec((0_i64..1_000_000, any::<bool>()), 1..60),
     ) {
         let pace = Pace::new(interval_us, burst);
         let mut door = Door::default();
         let mut now = T0;
-        for gap in gaps {
+        for (gap, answered) in gaps {
             now += gap;
             let mut asked = 0;
             while let Leave::At(next) = door.may_leave(pace, now) {
                 prop_assert!(next > now);
-                prop_assert!(matches!(door.clone().may_leave(pace, next - 1), Leave::At(_)));
+                prop_assert!(door.clone().may_leave(pace, next - 1) != Leave::Now);
                 now = next;
                 asked += 1;
                 prop_assert!(asked < 50, "the door never opens");
             }
-            let _ = door.depart(now);
+            prop_assert_eq!(door.may_leave(pace, now), Leave::Now);
+            let departure = door.depart(now);
+            if answered { door.settle(departure, pace, now) } else { door.give_up(departure, pace, now) }
         }
     }
+}
+
+#[test]
+fn a_carrier_that_does_not_answer_is_asked_a_burst_and_no_more() {
+    let pace = Pace::new(10_000, 3);
+    let mut door = Door::default();
+    let departures: Vec<Departure> = (0..3)
+        .map(|step| {
+            let now = T0 + step * 1_000_000;
+            assert_eq!(door.may_leave(pace, now), Leave::Now);
+            door.depart(now)
+        })
+        .collect();
+    assert_eq!(door.may_leave(pace, T0 + 3_600_000_000), Leave::AfterAnswer);
+    door.settle(departures[1], pace, T0 + 3_600_000_000);
+    assert_eq!(door.may_leave(pace, T0 + 3_600_000_000), Leave::At(T0 + 3_600_010_000));
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub(crate) enum Verdict {
     Record,
     /// Not before this instant (µs); an answer may change that.
     Wait(i64),
+    /// Not before one of the requests under way has been answered or given up.
+    AfterAnswer,
     /// The carrier is closed.
     Closed(Closed),
 }
@@ -172,8 +174,10 @@ impl BudgetState {
         if let Some(closed) = self.quota_closed(terms, now_us) {
             return Verdict::Closed(closed);
         }
-        if let Leave::At(instant) = self.door.may_leave(terms.pace, now_us) {
-            return Verdict::Wait(instant);
+        match self.door.may_leave(terms.pace, now_us) {
+            Leave::Now => {}
+            Leave::At(instant) => return Verdict::Wait(instant),
+            Leave::AfterAnswer => return Verdict::AfterAnswer,
         }
         let same_day = terms.quota.is_none() || self.block.quota_day == self.quota.day();
         let covered = self.block.left > 0 && now_us < self.block.until_us && same_day;
@@ -221,9 +225,14 @@ impl BudgetState {
         self.door.depart(now_us)
     }
 
-    /// The carrier has answered a request, or it is known that it never will.
-    pub(crate) fn settle(&mut self, departure: Departure, terms: &Terms, now_us: i64) {
-        self.door.settle(departure, terms.pace, now_us);
+    /// The carrier has answered a request.
+    pub(crate) fn settle(&mut self, departure: Departure, pace: Pace, now_us: i64) {
+        self.door.settle(departure, pace, now_us);
+    }
+
+    /// Nobody waits for a request's answer any more; it may not have arrived yet.
+    pub(crate) fn give_up(&mut self, departure: Departure, pace: Pace, now_us: i64) {
+        self.door.give_up(departure, pace, now_us);
     }
 
     /// What a look-up taught. Tells whether that must be recorded.

@@ -24,7 +24,7 @@ fn send_all(state: &mut BudgetState, terms: &Terms, now: i64, record: &mut Fetch
         match state.verdict(terms, now) {
             Verdict::Leave => {
                 let departure = state.depart(now);
-                state.settle(departure, terms, now);
+                state.settle(departure, terms.pace, now);
                 sent += 1;
             }
             Verdict::Record => {
@@ -32,7 +32,7 @@ fn send_all(state: &mut BudgetState, terms: &Terms, now: i64, record: &mut Fetch
                 *record = plan.record.clone();
                 state.begin_block(plan, now);
             }
-            Verdict::Wait(_) | Verdict::Closed(_) => return sent,
+            Verdict::Wait(_) | Verdict::AfterAnswer | Verdict::Closed(_) => return sent,
         }
     }
 }

@@ -146,7 +146,7 @@ impl Exchange {
                 Ok(Err(error)) => return Err(unavailable(&error)),
                 Err(_) => return Err(Failure::Unavailable("no answer in time".to_owned())),
             };
-            drop(pass);
+            pass.answered();
             jar.set_cookies(&mut response.headers().get_all(SET_COOKIE).iter(), &outgoing.url);
             match redirect(&response, &outgoing)? {
                 Some(next) => outgoing = next,

@@ -103,19 +103,27 @@ pub(crate) struct Turnstile {
     clocks: Clocks,
 }
 
-/// A request under way. Dropping it settles it.
+/// A request under way. Dropping it gives it up.
 #[must_use]
 pub(crate) struct Pass {
     turnstile: Arc<Turnstile>,
     departure: Departure,
+    /// The pace it left at: the terms may be gone when it ends, its place in the burst must come back all the same.
+    pace: Pace,
+}
+
+impl Pass {
+    /// The carrier has answered.
+    pub(crate) fn answered(self) {
+        let now_us = self.turnstile.clocks.wall_us();
+        self.turnstile.state().settle(self.departure, self.pace, now_us);
+    }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
         let now_us = self.turnstile.clocks.wall_us();
-        if let Some(terms) = self.turnstile.surroundings.terms() {
-            self.turnstile.state().settle(self.departure, &terms, now_us);
-        }
+        self.turnstile.state().give_up(self.departure, self.pace, now_us);
         self.turnstile.changed.notify_waiters();
     }
 }
@@ -244,7 +252,7 @@ impl Turnstile {
                         metrics::counter!("waybill_promise_violations_total", "id" => "POL-1").increment(1);
                         tracing::error!("fetcher.rate_exceeded");
                     }
-                    return Ok(Pass { turnstile: Arc::clone(self), departure });
+                    return Ok(Pass { turnstile: Arc::clone(self), departure, pace: terms.pace });
                 }
                 Verdict::Closed(closed) => return Err(Stop::Closed(closed)),
                 Verdict::Wait(until_us) => {
@@ -254,6 +262,10 @@ impl Turnstile {
                     }
                     let wait = Duration::from_micros(u64::try_from(until_us - now_us).unwrap_or(0));
                     let _ = timeout(wait.min(RECHECK), changed).await;
+                }
+                Verdict::AfterAnswer if self.clocks.wall() >= deadline => return Err(Stop::TooLate(deadline)),
+                Verdict::AfterAnswer => {
+                    let _ = timeout(RECHECK, changed).await;
                 }
                 Verdict::Record => {
                     let plan = self.state().plan(&terms, now_us);
