@@ -39,7 +39,7 @@ impl Overlay {
         let folder = dir.join(name).join("carriers");
         let carrier = folder.join(CARRIER);
         fs::create_dir_all(&carrier).unwrap();
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../loadtest/carriers").join(CARRIER);
+        let source = Path::new("../../loadtest/carriers").join(CARRIER);
         for file in ["adapter.yaml", "mapping.yaml"] {
             fs::copy(source.join(file), carrier.join(file)).unwrap();
         }

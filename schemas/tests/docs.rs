@@ -10,7 +10,7 @@ use std::{
 use waybill_schemas::topics;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    PathBuf::from("..")
 }
 
 fn document(name: &str) -> String {

@@ -75,7 +75,7 @@ fn kept_places(topic: &str, example: &str) -> &'static [&'static str] {
 }
 
 fn folder(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(name)
+    PathBuf::from(name)
 }
 
 fn read(path: &Path) -> Value {

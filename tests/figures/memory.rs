@@ -47,7 +47,12 @@ struct Terms;
 
 impl Carriers for Terms {
     fn policy(&self, _: &CarrierSlug) -> Option<CarrierTerms> {
-        Some(CarrierTerms { budget: Budget::default(), requests_per_attempt: 1, switch: Switch::On })
+        Some(CarrierTerms {
+            budget: Budget::default(),
+            requests_per_attempt: 1,
+            numbers_per_attempt: 1,
+            switch: Switch::On,
+        })
     }
 }
 

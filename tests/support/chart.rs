@@ -38,7 +38,7 @@ const KUBERNETES: &str = "1.34.1";
 
 /// The checkout.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the checkout")
+    Path::new("../..").canonicalize().expect("the checkout")
 }
 
 /// Where helm is; builds it when it may. `None`: it is not there and cannot be built, and this is not CI.

@@ -157,7 +157,7 @@ fn all() -> [(&'static str, Value); 3] {
 
 #[test]
 fn schemas_on_disk_are_those_of_the_types() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../schema");
+    let folder = Path::new("../schema");
     for (name, value) in all() {
         let path = folder.join(format!("{name}.schema.json"));
         let text = serde_json::to_string_pretty(&value).unwrap() + "\n";
@@ -174,7 +174,7 @@ fn schemas_on_disk_are_those_of_the_types() {
 #[test]
 fn every_file_of_every_carrier_keeps_to_the_schemas() {
     let [adapter, mapping, phrases] = all().map(|(_, schema)| jsonschema::validator_for(&schema).unwrap());
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new("..");
     let yaml = |path: &Path| -> Value { serde_saphyr::from_str(&fs::read_to_string(path).unwrap()).unwrap() };
     let mut wrong = Vec::new();
     let mut check = |validator: &jsonschema::Validator, path: &Path| {

@@ -16,7 +16,7 @@ fn catalog() -> &'static Catalog {
 fn bodies() -> &'static Vec<Vec<u8>> {
     static BODIES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     BODIES.get_or_init(|| {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../carriers");
+        let folder = std::path::Path::new("../carriers");
         let carriers =
             catalog().all().flat_map(|adapter| examples::of_folder(&folder.join(adapter.slug.as_str())).unwrap());
         let files = carriers.flat_map(|example| example.files);

@@ -222,6 +222,12 @@ readers:
     assert_eq!(ask(json, &["A1"]).1.unwrap(), r#"{"also":["x"],"list":[{"no":"A1"}]}"#);
     let text = "{name: page, post: 'https://acme.example/t', text: {content_type: text/xml, body: '<r>{numbers}</r>'}}";
     assert_eq!(ask(text, &["A&1", "B2"]).1.unwrap(), "<r><no>A&amp;1</no>;<no>B2</no></r>");
+    // What stands around the numbers is a value's text like they are.
+    let form = "{name: page, post: 'https://acme.example/t', form: {q: 'a+b=<r>{numbers}</r>'}}";
+    let escaped = "q=a%2Bb%3D%3Cr%3E%3Cno%3EA1%3C%2Fno%3E%3B%3Cno%3EB2%3C%2Fno%3E%3C%2Fr%3E";
+    assert_eq!(ask(form, &["A1", "B2"]).1.unwrap(), escaped);
+    let query = "{name: page, get: 'https://acme.example/t', query: {q: 'a+b=<r>{numbers}</r>'}}";
+    assert_eq!(ask(query, &["A1", "B2"]).0, format!("https://acme.example/t?{escaped}"));
     let wrong = try_adapter(&batch("{name: page, get: 'https://acme.example/{number}'}")).unwrap_err();
     assert!(wrong.contains("step `page` uses `{number}` although its source asks for several"), "{wrong}");
     let alone = batch("{name: page, get: 'https://acme.example/{numbers}'}").replace("batch:", "documentation: '' #");

@@ -30,6 +30,8 @@ pub struct CarrierInfo {
     pub why_not: Option<String>,
     /// Requests that one look needs if nothing is redirected.
     pub requests_per_look: u32,
+    /// Numbers that one look may ask for; 1 unless the carrier takes several in one request.
+    pub numbers_per_look: u32,
     /// Parameters that every look-up needs beyond the number.
     pub needs: Vec<String>,
     /// The budget that it spends.

@@ -198,19 +198,31 @@ fn choose(adapter: Arc<Adapter>, config: &FetcherConfig, policy: &CarrierPolicy)
     Ok(Chosen { source: index, route, secrets: Arc::new(secrets), adapter, candidate: false, private, trial: None })
 }
 
-/// Requests that one look at a carrier's number needs if nothing is redirected, 0 for carriers inside the program; the
-/// error says in a sentence why the carrier is not asked. The one rule of what is switched on, for everybody.
+/// What one look at a carrier is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// Requests that it needs if nothing is redirected, at least 1.
+    pub requests: u32,
+    /// Numbers that it may ask for, at least 1.
+    pub numbers: u32,
+}
+
+/// What one look at a carrier's numbers is; the error says in a sentence why the carrier is not asked. The one rule of what
+/// is switched on, for everybody.
 ///
 /// # Errors
 /// The sentence.
-pub fn requests_of_a_look(
+pub fn look_at(
     catalog: &Catalog,
     config: &FetcherConfig,
     carrier: &CarrierSlug,
     policy: &CarrierPolicy,
-) -> Result<u32, String> {
+) -> Result<Look, String> {
     match adapter_of(catalog, carrier).and_then(|adapter| choose(adapter, config, policy)) {
-        Ok(chosen) => Ok(chosen.requests()),
+        Ok(chosen) => Ok(Look {
+            requests: chosen.requests().max(1),
+            numbers: u32::try_from(chosen.most_numbers().max(1)).unwrap_or(u32::MAX),
+        }),
         Err(short) => Err(short.detail.unwrap_or_else(|| "the carrier is switched off".to_owned())),
     }
 }

@@ -33,7 +33,7 @@ mod turnstile;
 mod worker;
 mod writer;
 
-pub use choose::{has_secret, requests_of_a_look};
+pub use choose::{Look, has_secret, look_at};
 pub use config::{CanaryConfig, CarrierConfig, ConfigError, FetcherConfig, Route, SecretSource};
 pub use error::FetcherError;
 pub use exchange::ClientError;

@@ -1,5 +1,6 @@
 //! What the scheduler needs to know of a carrier; told by whoever composes the program.
 
+use waybill_politeness::credit::Cost;
 use waybill_schemas::{CarrierSlug, drift::DriftRules, politeness::Budget};
 
 /// A carrier as the scheduler sees it.
@@ -9,6 +10,8 @@ pub struct CarrierTerms {
     pub budget: Budget,
     /// Requests that one look declares: its steps; at least 1.
     pub requests_per_attempt: u32,
+    /// Numbers that may share those requests; 1 where the carrier is asked one by one.
+    pub numbers_per_attempt: u32,
     /// Whether looks may be handed out. Numbers of a carrier that is switched off wait and are not lost.
     pub switch: Switch,
 }
@@ -42,12 +45,12 @@ pub trait Carriers: Send + Sync {
 impl CarrierTerms {
     /// For numbers whose carrier has gone: they wait.
     pub(crate) fn unknown() -> Self {
-        Self { budget: Budget::default(), requests_per_attempt: 1, switch: Switch::Off }
+        Self { budget: Budget::default(), requests_per_attempt: 1, numbers_per_attempt: 1, switch: Switch::Off }
     }
 
-    /// Requests of one look, at least one.
-    pub(crate) fn cost(&self) -> u32 {
-        self.requests_per_attempt.max(1)
+    /// What a look at one number costs.
+    pub(crate) fn cost(&self) -> Cost {
+        Cost::of(self.requests_per_attempt, self.numbers_per_attempt)
     }
 
     /// Most journey time between two looks at one parcel while the budget has room, in ms.

@@ -53,7 +53,12 @@ impl Carriers for Terms {
     fn policy(&self, carrier: &CarrierSlug) -> Option<CarrierTerms> {
         let index = CARRIERS.iter().position(|known| *known == carrier.as_str())?;
         let budget = Budget { rate_per_second: 6.0 + 4.0 * index as f64, min_interval_s: 900, ..Budget::default() };
-        Some(CarrierTerms { budget, requests_per_attempt: 1 + (index as u32 % 2), switch: Switch::On })
+        Some(CarrierTerms {
+            budget,
+            requests_per_attempt: 1 + (index as u32 % 2),
+            numbers_per_attempt: 1,
+            switch: Switch::On,
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, io::Write, time::Duration};
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use waybill_adapters::Catalog;
-use waybill_fetcher::requests_of_a_look;
+use waybill_fetcher::look_at;
 use waybill_schemas::{
     CarrierSlug,
     politeness::{Budget, CarrierPolicy},
@@ -110,12 +110,13 @@ fn offline(config: &Config) -> Result<Vec<Value>> {
     let told = |adapter: &std::sync::Arc<waybill_adapters::Adapter>| {
         let own = config.fetcher.carriers.get(&adapter.slug);
         let budget = own.map_or_else(|| adapter.budget.clone(), |own| adapter.budget.with(&own.budget));
-        let asked = requests_of_a_look(&catalog, &config.fetcher, &adapter.slug, &policy);
+        let asked = look_at(&catalog, &config.fetcher, &adapter.slug, &policy);
         json!({
             "slug": adapter.slug, "name": adapter.name, "basis": adapter.basis.as_str(),
             "sources": adapter.sources.iter().map(|source| &source.name).collect::<Vec<_>>(),
             "languages": adapter.languages, "enabled": asked.is_ok(), "why_not": asked.as_ref().err(),
-            "requests_per_look": asked.unwrap_or(1), "budget_name": adapter.budget_name, "budget": budget,
+            "requests_per_look": asked.as_ref().map_or(1, |look| look.requests),
+            "numbers_per_look": asked.map_or(1, |look| look.numbers), "budget_name": adapter.budget_name, "budget": budget,
             "adapter": { "version": adapter.version, "mapping_version": adapter.mapping.version },
         })
     };
@@ -226,22 +227,23 @@ struct Carried {
     active: Option<u64>,
 }
 
-/// Budgets of the carriers that are on: the strictest of those that share one, and the most requests that one look needs.
+/// Budgets of the carriers that are on: the strictest of those that share one, and the most requests that a number needs.
 fn budgets(carriers: &[Value]) -> Result<Vec<Carried>> {
-    let mut found: BTreeMap<String, (Carried, u64)> = BTreeMap::new();
+    let mut found: BTreeMap<String, (Carried, f64)> = BTreeMap::new();
     for carrier in carriers.iter().filter(|carrier| carrier["enabled"] == true) {
         let slug: CarrierSlug = text(&carrier["slug"]).parse()?;
         let budget: Budget = serde_json::from_value(carrier["budget"].clone())?;
-        let requests = carrier["requests_per_look"].as_u64().unwrap_or(1).max(1);
+        let figure = |name: &str| carrier[name].as_f64().unwrap_or(1.0).max(1.0);
+        let requests = figure("requests_per_look") / figure("numbers_per_look");
         let quota = budget.daily_quota.as_ref().map_or(f64::INFINITY, |quota| f64::from(quota.requests) / DAY_S);
         let rate = budget.rate_per_second.min(quota);
         let name = carrier["budget_name"].as_str().unwrap_or(slug.as_str()).to_owned();
         let active = carrier["state"]["scheduler"]["active"].as_u64();
         let carried = Carried { name: name.clone(), carriers: Vec::new(), looks_per_second: f64::INFINITY, active };
-        let (carried, most) = found.entry(name).or_insert((carried, 1));
-        *most = (*most).max(requests);
+        let (carried, most) = found.entry(name).or_insert((carried, 0.0));
+        *most = most.max(requests);
         carried.carriers.push(slug.to_string());
-        carried.looks_per_second = carried.looks_per_second.min(rate / *most as f64);
+        carried.looks_per_second = carried.looks_per_second.min(rate / *most);
     }
     Ok(found.into_values().map(|(carried, _)| carried).collect())
 }
@@ -297,6 +299,9 @@ mod tests {
         assert_eq!(carried.len(), 1);
         // A request a second by quota, two requests a look.
         assert_eq!((carried[0].looks_per_second, carried[0].carriers.len()), (0.5, 2));
+        let mut several = carrier("dd", 2.0, None, 2);
+        several["numbers_per_look"] = json!(20);
+        assert_eq!(budgets(&[several]).unwrap()[0].looks_per_second, 20.0);
         let mut off = carrier("cc", 0.001, None, 1);
         off["enabled"] = json!(false);
         assert_eq!(budgets(&[off]).unwrap(), vec![]);

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use waybill_adapters::{Adapter, Candidate, Catalog, Detected, LiveCatalog};
 use waybill_api::{CarrierDirectory, CarrierInfo, DetectedNumber, Offer};
-use waybill_fetcher::{Policies, requests_of_a_look};
+use waybill_fetcher::{Look, Policies, look_at};
 use waybill_log::{Headers, LogError, NewRecord, SharedLog, TopicPartition};
 use waybill_scheduler::{CarrierTerms, Carriers, Switch};
 use waybill_schemas::{
@@ -85,13 +85,13 @@ impl Directory {
         budget.with(&self.policy_of(&adapter.slug).budget)
     }
 
-    /// Requests of one look; the error says why the carrier is not asked.
-    fn requests(&self, carrier: &CarrierSlug) -> Result<u32, String> {
-        requests_of_a_look(&self.catalog.catalog(), &self.config.fetcher, carrier, &self.policy_of(carrier))
+    /// What one look is; the error says why the carrier is not asked.
+    fn look(&self, carrier: &CarrierSlug) -> Result<Look, String> {
+        look_at(&self.catalog.catalog(), &self.config.fetcher, carrier, &self.policy_of(carrier))
     }
 
     fn offered(&self, detected: Detected, carrier: Option<CarrierSlug>) -> DetectedNumber {
-        let offer = |candidate: Candidate| Offer { enabled: self.requests(&candidate.carrier).is_ok(), candidate };
+        let offer = |candidate: Candidate| Offer { enabled: self.look(&candidate.carrier).is_ok(), candidate };
         DetectedNumber {
             number: detected.number,
             candidates: detected.candidates.into_iter().map(offer).collect(),
@@ -100,16 +100,17 @@ impl Directory {
     }
 
     fn info(&self, adapter: &Adapter) -> CarrierInfo {
-        let requests = self.requests(&adapter.slug);
+        let look = self.look(&adapter.slug);
         CarrierInfo {
             slug: adapter.slug.clone(),
             name: adapter.name.clone(),
             basis: adapter.basis.as_str().to_owned(),
             sources: adapter.sources.iter().map(|source| source.name.clone()).collect(),
             languages: adapter.languages.clone(),
-            enabled: requests.is_ok(),
-            why_not: requests.as_ref().err().cloned(),
-            requests_per_look: requests.unwrap_or(1).max(1),
+            enabled: look.is_ok(),
+            why_not: look.as_ref().err().cloned(),
+            requests_per_look: look.as_ref().map_or(1, |look| look.requests),
+            numbers_per_look: look.map_or(1, |look| look.numbers),
             needs: adapter.needs.clone(),
             budget_name: self.layout.budget_of(&adapter.slug),
             budget: self.budget_of(adapter),
@@ -120,7 +121,7 @@ impl Directory {
 
 /// Whether the configuration lets a carrier be asked; the fetcher's own rule.
 pub(crate) fn enabled(config: &Config, catalog: &Catalog, carrier: &CarrierSlug) -> bool {
-    requests_of_a_look(catalog, &config.fetcher, carrier, &CarrierPolicy::default()).is_ok()
+    look_at(catalog, &config.fetcher, carrier, &CarrierPolicy::default()).is_ok()
 }
 
 #[async_trait]
@@ -134,7 +135,7 @@ impl CarrierDirectory for Directory {
     }
 
     fn detect(&self, typed: &str) -> Result<DetectedNumber, NumberError> {
-        let choice = self.catalog.catalog().detector().choose(typed, |carrier| self.requests(carrier).is_ok())?;
+        let choice = self.catalog.catalog().detector().choose(typed, |carrier| self.look(carrier).is_ok())?;
         Ok(self.offered(choice.detected, choice.carrier))
     }
 
@@ -197,11 +198,12 @@ impl Policies for Directory {
 impl Carriers for Directory {
     fn policy(&self, carrier: &CarrierSlug) -> Option<CarrierTerms> {
         let adapter = self.catalog.get(carrier)?;
-        let requests = self.requests(carrier);
+        let look = self.look(carrier);
         Some(CarrierTerms {
             budget: self.budget_of(&adapter),
-            requests_per_attempt: requests.as_ref().copied().unwrap_or(1),
-            switch: if requests.is_ok() { Switch::On } else { Switch::Off },
+            requests_per_attempt: look.as_ref().map_or(1, |look| look.requests),
+            numbers_per_attempt: look.as_ref().map_or(1, |look| look.numbers),
+            switch: if look.is_ok() { Switch::On } else { Switch::Off },
         })
     }
 
@@ -215,7 +217,7 @@ impl Carriers for Directory {
         let policy = self.policy_of(carrier);
         let promoted = policy.canary.and_then(|canary| canary.promote);
         let mut hasher = DefaultHasher::new();
-        (&adapter.version, promoted, policy.lifted_at, self.requests(carrier).is_ok()).hash(&mut hasher);
+        (&adapter.version, promoted, policy.lifted_at, self.look(carrier).is_ok()).hash(&mut hasher);
         hasher.finish()
     }
 }

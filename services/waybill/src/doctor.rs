@@ -11,7 +11,7 @@ use anyhow::Result;
 use tokio::time::timeout;
 use waybill_adapters::Catalog;
 use waybill_clickhouse::{library, migrations};
-use waybill_fetcher::requests_of_a_look;
+use waybill_fetcher::look_at;
 use waybill_log::{KafkaLog, Log};
 use waybill_runtime::{
     Clocks,
@@ -168,7 +168,7 @@ fn carriers(config: &Config, catalog: &Catalog) -> Vec<Finding> {
     for adapter in catalog.all() {
         let own = config.fetcher.carriers.get(&adapter.slug);
         let meant = own.is_some_and(|own| own.enabled != Some(false));
-        match requests_of_a_look(catalog, &config.fetcher, &adapter.slug, &CarrierPolicy::default()) {
+        match look_at(catalog, &config.fetcher, &adapter.slug, &CarrierPolicy::default()) {
             Ok(_) => ready.push(adapter.slug.to_string()),
             Err(why) if meant => findings.push(bad("carrier", format!("{}: {why}", adapter.slug))),
             Err(_) => {}

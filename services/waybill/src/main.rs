@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     if args.get(1).is_some_and(|first| first == CLICKHOUSE_CHILD) {
         return finish(clickhouse_child(args));
     }
-    finish(run(Cli::parse_from(args).command))
+    finish(run(Cli::parse_from(args).command).or_else(ignore_closed_pipe))
 }
 
 /// A panic is told by its place alone: its message may quote what a carrier said, a tracking number with it (SEC-1).
@@ -137,11 +137,11 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Topics(order) => {
             drop(out);
-            return block_on(topics_command(order)).or_else(ignore_closed_pipe);
+            return block_on(topics_command(order));
         }
         Command::DeadLetters(order) => {
             drop(out);
-            return block_on(dead_letters_command(order)).or_else(ignore_closed_pipe);
+            return block_on(dead_letters_command(order));
         }
         Command::Config(ConfigCommand::Check(common)) => {
             let config = Config::load(&common)?;
@@ -156,7 +156,7 @@ fn run(command: Command) -> Result<ExitCode> {
             return block_on(migrate(Config::load(&common)?));
         }
     };
-    done.map(|()| ExitCode::SUCCESS).or_else(ignore_closed_pipe)
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// `waybill … | head` is no error.

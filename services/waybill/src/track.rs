@@ -17,9 +17,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use waybill_adapters::{Adapter, Catalog, ReadOutcome, assess};
-use waybill_fetcher::{
-    NoPolicies, OnceDeps, RecordError, Recorder, SeenAnswer, look_up_once_seeing, requests_of_a_look,
-};
+use waybill_fetcher::{NoPolicies, OnceDeps, RecordError, Recorder, SeenAnswer, look_at, look_up_once_seeing};
 use waybill_log::{SharedLog, TopicPartition, claims, json_record};
 use waybill_runtime::{Clocks, JourneyScale, telemetry};
 use waybill_schemas::{
@@ -92,7 +90,7 @@ fn adapter_of(config: &Config, catalog: &Catalog, order: &Track) -> Result<Arc<A
         (None, _) => bail!("no carrier's number format fits; name the carrier with --carrier"),
         (Some(best), []) => {
             let policy = CarrierPolicy::default();
-            let why = requests_of_a_look(catalog, &config.fetcher, &best.carrier, &policy).err().unwrap_or_default();
+            let why = look_at(catalog, &config.fetcher, &best.carrier, &policy).err().unwrap_or_default();
             bail!("the number format of {} fits, but that carrier is off: {why}", best.carrier)
         }
         (Some(_), several) => {

@@ -38,7 +38,8 @@ impl Body {
             Self::None => (None, None),
             Self::Form(fields) => {
                 let pairs = fields.iter().map(|(name, value)| {
-                    format!("{}={}", template::url_escaped(name), value.fill(context, Escape::Url, missing))
+                    let value = value.fill(context, Escape::None, missing);
+                    format!("{}={}", template::url_escaped(name), template::url_escaped(&value))
                 });
                 let body = pairs.collect::<Vec<_>>().join("&");
                 (Some(body.into_bytes()), Some("application/x-www-form-urlencoded".to_owned()))

@@ -160,7 +160,7 @@ impl Step {
             url.push(if url.contains('?') { '&' } else { '?' });
             url.push_str(&template::url_escaped(name));
             url.push('=');
-            url.push_str(&value.fill(context, Escape::Url, &mut missing));
+            url.push_str(&template::url_escaped(&value.fill(context, Escape::None, &mut missing)));
         }
         let mut headers = Vec::new();
         for (name, value) in &self.headers {

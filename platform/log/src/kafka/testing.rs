@@ -101,7 +101,7 @@ impl TestBroker {
     }
 
     async fn launch(&self) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/kafka.sh");
+        let script = Path::new("../../scripts/kafka.sh");
         let mut command = Command::new("bash");
         command
             .arg(script)

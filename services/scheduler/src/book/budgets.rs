@@ -64,7 +64,7 @@ impl Carrier {
         }
         let interval = if entry.interval_ms > 0 { entry.interval_ms } else { interval::first_interval_ms() };
         let wait = u64::try_from(interval.min(self.terms.most_ms()).max(self.terms.least_ms())).unwrap_or(1).max(1);
-        PICO * u64::from(self.terms.cost()) / wait
+        PICO / 1_000 * self.terms.cost().share() / wait
     }
 }
 

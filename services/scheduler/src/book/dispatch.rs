@@ -1,7 +1,7 @@
 //! Handing out: what is due, what the credit allows, and what became of attempts that nobody answers.
 
 use waybill_politeness::{
-    credit::{Admission, Allowance, Guest},
+    credit::{Admission, Allowance, Cost, Guest},
     interval,
 };
 use waybill_schemas::{
@@ -27,7 +27,7 @@ const PASSAGE_MS: i64 = 5_000;
 pub(crate) struct Handout {
     pub(crate) request: FetchRequest,
     id: u32,
-    cost: u32,
+    cost: Cost,
 }
 
 impl Book {
@@ -116,7 +116,7 @@ impl Book {
         self.budgets[budget].under_way += 1;
         self.controls_open += 1;
         let expires_at = now.wall.plus_ms(CONTROL_LIFE_MS);
-        Some(Handout { request: self.request(id, kind, now.wall, expires_at)?, id, cost: 0 })
+        Some(Handout { request: self.request(id, kind, now.wall, expires_at)?, id, cost: Cost::NONE })
     }
 
     fn request(&self, id: u32, kind: RequestKind, now: WallMs, expires_at: WallMs) -> Option<FetchRequest> {
@@ -219,8 +219,9 @@ impl Book {
 }
 
 /// How long a poll stays worth sending: all that is ahead of it at this rate, a window besides, and its own steps.
-fn life_ms(allowance: &Allowance, held: u64, cost: u32, step_timeout_ms: i64) -> i64 {
-    let queue_ms = held as f64 / allowance.rate.max(1e-6) * 1e3;
+fn life_ms(allowance: &Allowance, held: u64, cost: Cost, step_timeout_ms: i64) -> i64 {
+    // Thousandths of a request over requests a second: milliseconds.
+    let queue_ms = held as f64 / allowance.rate.max(1e-6);
     let window_ms = allowance.window_s * 1e3;
-    (queue_ms + window_ms) as i64 + i64::from(cost) * step_timeout_ms + PASSAGE_MS
+    (queue_ms + window_ms) as i64 + i64::from(cost.requests()) * step_timeout_ms + PASSAGE_MS
 }

@@ -26,7 +26,10 @@ use std::{
 };
 
 use hashbrown::HashTable;
-use waybill_politeness::{credit::Guest, drift::Change};
+use waybill_politeness::{
+    credit::{Cost, Guest},
+    drift::Change,
+};
 use waybill_runtime::JourneyScale;
 use waybill_schemas::{
     CarrierSlug, JourneyMs, ShipmentKey, TrackingNumber, WallMs, command::Command, drift::CarrierWatch,
@@ -91,7 +94,7 @@ pub(crate) struct Open {
     pub(crate) id: u32,
     pub(crate) attempt: i64,
     pub(crate) kind: RequestKind,
-    pub(crate) cost: u32,
+    pub(crate) cost: Cost,
     pub(crate) since: WallMs,
 }
 
@@ -377,7 +380,7 @@ impl Book {
         }
         let held: u64 = self.budgets.iter().map(|budget| budget.credit.held()).sum();
         let polls: u64 =
-            self.open.values().filter(|open| open.kind.asks_the_carrier()).map(|open| u64::from(open.cost)).sum();
+            self.open.values().filter(|open| open.kind.asks_the_carrier()).map(|open| open.cost.share()).sum();
         if held != polls { Err(format!("credit held is {held}, polls under way cost {polls}")) } else { Ok(()) }
     }
 }

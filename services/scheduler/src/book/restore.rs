@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use waybill_politeness::credit::Cost;
 use waybill_schemas::{
     ShipmentKey, WallMs,
     fetch::{FetchRequest, RequestKind},
@@ -78,7 +79,7 @@ impl Book {
 
     fn reopen(&mut self, id: u32, found: &Found, now: &Now) {
         self.unlist(id);
-        let mut cost = 0;
+        let mut cost = Cost::NONE;
         if let Some(entry) = self.entries.get_mut(id as usize).and_then(Option::as_mut) {
             entry.place = Place::Open;
             let carrier = &self.carriers[usize::from(entry.carrier)];

@@ -40,7 +40,7 @@ pub(super) fn terms_of_detect() -> CarrierTerms {
         min_interval_s: 1,
         ..Default::default()
     };
-    CarrierTerms { budget, requests_per_attempt: 1, switch: Switch::On }
+    CarrierTerms { budget, requests_per_attempt: 1, numbers_per_attempt: 1, switch: Switch::On }
 }
 
 /// The carriers, and the pseudo-carrier.
