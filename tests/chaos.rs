@@ -64,21 +64,26 @@ impl Drop for Zombie {
     }
 }
 
-/// One of each stateful-looking service frozen beside a successor of the same name, then continued.
-async fn zombies(cluster: &mut Cluster, time: Duration) {
+/// Those of which state depends on who owns a partition.
+const OWNERS: [&str; 3] = ["scheduler", "fetcher", "normalizer"];
+
+/// One of each owner frozen beside a successor of the same name.
+async fn freeze_zombies(cluster: &mut Cluster) -> Vec<(&'static str, Zombie)> {
     // Who joins a group after its namesake is the successor, also when it was frozen before it joined.
     cluster.all_ready().await;
-    let mut frozen = Vec::new();
-    for role in ["scheduler", "fetcher", "normalizer"] {
+    let mut freeze = |role| {
         let service = cluster.service(role, 0);
         service.freeze();
-        frozen.push((role, Zombie(service.replace())));
-    }
-    sleep(time).await;
+        (role, Zombie(service.replace()))
+    };
+    OWNERS.into_iter().map(&mut freeze).collect()
+}
+
+/// Continues them: each finds that its name is taken and ends by itself, with its reason.
+async fn zombies_end(cluster: &mut Cluster, frozen: Vec<(&str, Zombie)>) {
     for (_, zombie) in &frozen {
         kill_process(Pid::from_child(&zombie.0), Signal::CONT).unwrap();
     }
-    // Each finds that its name is taken and ends by itself, with its reason.
     for (role, mut zombie) in frozen {
         let began = Instant::now();
         let status = loop {
@@ -96,17 +101,15 @@ async fn zombies(cluster: &mut Cluster, time: Duration) {
     }
 }
 
-/// One of each frozen until others have taken over, then continued under its own name.
-async fn sleepers(cluster: &mut Cluster, time: Duration) {
+/// One of each owner frozen, without a successor of its name: others take over.
+async fn freeze_sleepers(cluster: &mut Cluster) {
     cluster.all_ready().await;
-    for role in ["scheduler", "fetcher", "normalizer"] {
-        cluster.service(role, 1).freeze();
-    }
-    sleep(time).await;
-    for role in ["scheduler", "fetcher", "normalizer"] {
-        cluster.service(role, 1).thaw();
-    }
-    sleep(seconds(5)).await;
+    OWNERS.into_iter().for_each(|role| cluster.service(role, 1).freeze());
+}
+
+/// Continues them under their own names.
+fn sleepers_wake(cluster: &mut Cluster) {
+    OWNERS.into_iter().for_each(|role| cluster.service(role, 1).thaw());
 }
 
 /// The broker hangs, then dies and comes back.
@@ -164,12 +167,15 @@ async fn short_sch_1_sch_2_pol_1_pol_2_every_fault_in_one_cluster() {
     let seed = seed();
     let mut dice = StdRng::seed_from_u64(seed);
     // Parcels outlive the faults, so that there is always something to ask.
-    let mut cluster = cluster(seed, 400, 170).await;
-    kills(&mut cluster, &mut dice, seconds(3), seconds(30)).await;
-    zombies(&mut cluster, seconds(8)).await;
-    sleepers(&mut cluster, seconds(22)).await;
-    broker_away(&mut cluster, seconds(15)).await;
-    clickhouse_away(&mut cluster, seconds(10)).await;
+    let mut cluster = cluster(seed, 400, 120).await;
+    kills(&mut cluster, &mut dice, seconds(3), seconds(20)).await;
+    let zombies = freeze_zombies(&mut cluster).await;
+    freeze_sleepers(&mut cluster).await;
+    sleep(seconds(20)).await;
+    sleepers_wake(&mut cluster);
+    zombies_end(&mut cluster, zombies).await;
+    broker_away(&mut cluster, seconds(14)).await;
+    clickhouse_away(&mut cluster, seconds(8)).await;
     println!("chaos: {}", cluster.check_whole().await);
 }
 
@@ -192,8 +198,12 @@ async fn long_sch_2_zombies_of_a_minute_win_nothing() {
     }
     let mut cluster = cluster(seed(), 1_000, 120).await;
     sleep(seconds(10)).await;
-    zombies(&mut cluster, seconds(60)).await;
-    sleepers(&mut cluster, seconds(60)).await;
+    let zombies = freeze_zombies(&mut cluster).await;
+    sleep(seconds(60)).await;
+    zombies_end(&mut cluster, zombies).await;
+    freeze_sleepers(&mut cluster).await;
+    sleep(seconds(60)).await;
+    sleepers_wake(&mut cluster);
     println!("chaos: {}", cluster.check_whole().await);
 }
 

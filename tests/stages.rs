@@ -246,7 +246,7 @@ async fn each_stage_takes_all_that_lies_before_it_within_its_memory() {
     if !cluster_wanted() {
         return;
     }
-    let count = number("WAYBILL_LAG", 20_000);
+    let count = number("WAYBILL_LAG", 10_000);
     let plan = Plan { parcels: 1, replicas: 1, sandbox_per_second: Some(1_000), ..Plan::default() };
     let cluster = Cluster::prepare(plan).await;
     let log = KafkaLog::connect(cluster.broker.options()).await.unwrap();

@@ -277,6 +277,22 @@ impl Cluster {
         }
     }
 
+    /// SIGTERM to all at once. Answers how long it took until the last had ended.
+    ///
+    /// # Panics
+    /// When one does not end with 0 within 20 s.
+    pub async fn stop_all(&mut self) -> Duration {
+        let began = Instant::now();
+        self.services.iter().for_each(Service::terminate);
+        for service in &mut self.services {
+            let (status, _) = service.stopped().await;
+            let (name, took) = (service.name(), began.elapsed());
+            assert!(status.success(), "{name} ended with {status}:\n{}", tail(&service.log()));
+            assert!(took < Duration::from_secs(20), "{name} took {took:?} to end");
+        }
+        began.elapsed()
+    }
+
     /// One service.
     pub fn service(&mut self, role: &str, ordinal: u32) -> &mut Service {
         let found = self.services.iter_mut().find(|service| service.role == role && service.ordinal == ordinal);

@@ -130,8 +130,18 @@ impl Service {
 
     /// SIGTERM; how it ended, and after what time.
     pub async fn stop(&mut self) -> (ExitStatus, Duration) {
-        let began = Instant::now();
+        self.terminate();
+        self.stopped().await
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
         signal(self.child.as_ref().expect("it runs"), Signal::TERM);
+    }
+
+    /// Waits until it has ended; how it did, and how long that took.
+    pub async fn stopped(&mut self) -> (ExitStatus, Duration) {
+        let began = Instant::now();
         loop {
             if let Some(status) = self.ended() {
                 self.child = None;
