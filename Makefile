@@ -9,7 +9,7 @@ export CARGO_TARGET_DIR ?= $(WAYBILL_CACHE)/target
 export WAYBILL_CHDB_LIB ?= $(WAYBILL_CACHE)/chdb-26.7.3/libchdb.so
 BIN := $(CARGO_TARGET_DIR)/debug/waybill
 
-.PHONY: help setup build demo check test test-pipeline e2e throughput chaos kubernetes chart-test dist bench fuzz deny fmt clean
+.PHONY: help setup build demo lint check test test-pipeline e2e throughput chaos kubernetes chart-test dist bench fuzz deny fmt clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,16 +24,18 @@ demo: setup build ## Track 2,000 simulated parcels politely; ARGS="--for 120s" e
 	$(BIN) standalone --demo $(ARGS)
 
 # Not optimised and without debug information: what is checked here is short, compiling it is not.
-check: export CARGO_PROFILE_DEV_OPT_LEVEL = 0
-check: export CARGO_PROFILE_DEV_DEBUG = none
-check: ## Format, lints with warnings denied, unit and golden tests
+lint check: export CARGO_PROFILE_DEV_OPT_LEVEL = 0
+lint check: export CARGO_PROFILE_DEV_DEBUG = none
+lint: ## Format, and lints with warnings denied
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+check: lint ## Lints, unit and golden tests
 	cargo test --locked --workspace --lib --test golden --test files --test schemas --test asyncapi --test docs --quiet
 
-test: setup kubernetes ## The whole proof: everything in check, then the real parts end to end
-	@$(MAKE) --no-print-directory check
-	cargo test --locked --workspace --tests --quiet -- --show-output
+test: setup kubernetes ## The whole proof: lints, every test, and the real parts end to end
+	@$(MAKE) --no-print-directory lint
+	WAYBILL_CLUSTER=1 cargo test --locked --workspace --tests --quiet -- --show-output
 
 test-pipeline: setup ## Only the whole-pipeline tests
 	cargo test --locked -p waybill --test '*' -- --nocapture

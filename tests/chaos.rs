@@ -151,7 +151,7 @@ async fn cluster(seed: u64, parcels: u32, lives_s: u32) -> Cluster {
         lives_s,
         rate_per_second: if long() { 45.0 } else { 20.0 },
         max_interval_s: if long() { 2 } else { 3 },
-        quota: Some(("polar-fox-post", if long() { 2_000 } else { 400 })),
+        quota: Some(("polar-fox-post", if long() { 60 } else { 15 })),
         ..Plan::default()
     };
     let mut cluster = Cluster::start(plan).await;
