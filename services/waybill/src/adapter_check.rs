@@ -67,13 +67,20 @@ pub(crate) fn check(order: &Check, out: &mut dyn Write) -> Result<()> {
     }
     let Found { carriers, examples, wrong, hints } = found;
     if hints > 0 {
-        writeln!(out, "{hints} places look like personal data: examples are invented, with nobody's name in them")?;
+        let hints = counted(hints, "place");
+        writeln!(out, "what looks like personal data: {hints}; examples are invented, with nobody's name in them")?;
     }
+    let (carriers, examples) = (counted(carriers, "carrier"), counted(examples, "example"));
     if wrong > 0 {
-        bail!("{wrong} things are wrong in {carriers} carriers with {examples} examples");
+        bail!("{} in {carriers} with {examples}", counted(wrong, "mistake"));
     }
-    writeln!(out, "{carriers} carriers and {examples} examples are as they should be")?;
+    writeln!(out, "{carriers} with {examples}: all as they should be")?;
     Ok(())
+}
+
+/// `1 carrier`, `3 carriers`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn check_folder(folder: &Path, bless: bool, found: &mut Found, out: &mut dyn Write) -> Result<()> {

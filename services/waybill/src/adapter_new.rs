@@ -10,7 +10,7 @@ use waybill_adapters::{
 };
 use waybill_schemas::{CarrierSlug, limits::MAX_ANSWER_BYTES};
 
-use crate::cli::New;
+use crate::{adapter_check::counted, cli::New};
 
 /// Writes the draft, and says what it reads and what is left to do.
 ///
@@ -62,7 +62,11 @@ pub(crate) fn new(order: &New, out: &mut dyn Write) -> Result<()> {
          replace its numbers, names and places by invented ones, and rename it after what it shows\n  3. an example of a \
          number that is not found, and one of a broken page\n  4. waybill adapter check {} --bless, then read \
          expected.json",
-        if hints > 0 { format!(" ({hints} places look like personal data)") } else { String::new() },
+        if hints > 0 {
+            format!(" ({} of what looks like personal data)", counted(hints, "place"))
+        } else {
+            String::new()
+        },
         folder.display()
     )?;
     Ok(())

@@ -35,8 +35,10 @@ use super::{
     error::{from_error, gone},
     native::{Fetched, PartitionQueue, known_end},
 };
-use crate::seam::{Bounds, LogError, TopicPartition};
+use crate::seam::{Bounds, LogError, Record, TopicPartition};
 
+/// Most bytes of one delivery.
+const MAX_DELIVERY_BYTES: usize = 4 * 1024 * 1024;
 /// Records waiting in a partition's queue, in KiB.
 const QUEUED_KIB: u32 = 512;
 /// The same in records: each costs some hundred bytes beside its own.
@@ -306,6 +308,25 @@ impl Cursor {
     /// The next offset.
     pub(super) fn position(&self) -> u64 {
         self.position
+    }
+
+    /// What has arrived, at most one delivery of at most `most` records, and why nothing more comes, if so. The position
+    /// moves past it.
+    pub(super) fn take_some(&mut self, most: usize) -> (Vec<Record>, Option<Code>) {
+        let (mut records, mut bytes) = (Vec::new(), 0_usize);
+        while records.len() < most && bytes < MAX_DELIVERY_BYTES {
+            match self.take() {
+                None => break,
+                Some(Fetched::Record(record)) => {
+                    bytes += record.key.as_ref().map_or(0, bytes::Bytes::len);
+                    bytes += record.value.as_ref().map_or(0, bytes::Bytes::len);
+                    records.push(record);
+                }
+                Some(Fetched::End(_)) => {}
+                Some(Fetched::Failed(code)) => return (records, Some(code)),
+            }
+        }
+        (records, None)
     }
 
     /// What has arrived, without waiting. The position moves past it.

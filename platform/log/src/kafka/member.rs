@@ -8,12 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rdkafka::{
-    consumer::Consumer as _,
-    error::KafkaError,
-    groups::{GroupInfo, GroupMemberInfo},
-    types::RDKafkaErrorCode as Code,
-};
+use rdkafka::{consumer::Consumer as _, error::KafkaError, types::RDKafkaErrorCode as Code};
 use tokio::{
     sync::{Notify, oneshot},
     task::spawn_blocking,
@@ -27,17 +22,15 @@ use super::{
     error::{from_code, from_error, gone},
     fetch::{Cursor, FetchClient},
     handover::MAX_METADATA_BYTES,
-    native::Fetched,
+    namesake::{Doubt, Finding},
     session::Session,
     shared::{Change, GroupContext, Shared},
 };
 use crate::{
     Ownership,
-    seam::{Commit, GroupEvent, GroupMember, JoinGroup, LogError, OutOfRange, Record, TopicPartition},
+    seam::{Commit, GroupEvent, GroupMember, JoinGroup, LogError, OutOfRange, TopicPartition},
 };
 
-/// Most bytes of one delivery.
-const MAX_DELIVERY_BYTES: usize = 4 * 1024 * 1024;
 /// How long the broker holds back an answer when there is nothing new.
 const HOLD: Duration = Duration::from_millis(100);
 /// How long the others wait for a partition that was just started.
@@ -46,8 +39,6 @@ const COLD: Duration = Duration::from_secs(2);
 const LEAVING: Duration = Duration::from_secs(15);
 /// How often a member in doubt asks who holds its name.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Beyond two sessions, a name that is still held is another's.
-const LONG_GONE: Duration = Duration::from_secs(5);
 /// Stands in for waits that no clock can express.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -69,8 +60,7 @@ impl Started {
 pub(super) struct Member {
     log: Arc<Inner>,
     group: JoinGroup,
-    /// Since when the broker says that another has this member's name.
-    doubted: Option<Instant>,
+    doubt: Doubt,
     /// `None` only while it is dropped.
     native: Option<Arc<Native>>,
     shared: Arc<Shared>,
@@ -97,7 +87,7 @@ impl Member {
         Ok(Self {
             log: Arc::clone(log),
             group: group.clone(),
-            doubted: None,
+            doubt: Doubt::default(),
             native: Some(native),
             changed: Arc::clone(&shared.changed),
             shared,
@@ -113,41 +103,18 @@ impl Member {
     }
 
     /// After the broker has said that another holds this member's name: begins anew once nobody does, and answers whether it
-    /// has. When a broker hangs, librdkafka joins again under a new id, and what it still sends under the old one is answered
-    /// so, for good: then the other is nobody but this member, and the group forgets it when its session ends.
+    /// has.
     async fn begin_again(&mut self) -> Result<bool, LogError> {
-        let since = *self.doubted.get_or_insert_with(Instant::now);
-        let (native, group, name) = (self.native()?, self.group.group.clone(), self.group.member.clone());
-        let limit = self.log.options.request_timeout();
-        let asked = spawn_blocking(move || {
-            let groups = native.fetch_group_list(Some(&group), limit)?;
-            let members = groups.groups().iter().filter(|found| found.name() == group).flat_map(GroupInfo::members);
-            Ok(is_held(&name, members.map(GroupMemberInfo::id)))
-        });
-        let held = match asked.await {
-            Ok(held) => held,
-            Err(_) => return Err(gone("asking who is in the group")),
-        };
-        match held {
-            Ok::<bool, KafkaError>(true) => {
-                let sessions = Duration::from_millis(u64::from(self.log.options.session_timeout_ms)) * 2;
-                // Two sessions: the group may be shared out anew first, and that waits for whoever is missing.
-                if since.elapsed() > sessions + LONG_GONE { Err(LogError::Fenced) } else { Ok(false) }
-            }
-            Ok(false) => {
+        match self.doubt.look(self.native()?, &self.group, &self.log.options).await? {
+            Finding::NotYet => Ok(false),
+            Finding::Another => Err(LogError::Fenced),
+            Finding::Nobody => {
                 let life = self.shared.begin_again();
                 tracing::warn!(topic = %self.topic, member = %self.group.member, life, "kafka.member_joins_again");
-                self.doubted = None;
                 self.paused.clear();
                 self.broken.clear();
                 self.native = Some(begin(&self.log, &self.group, &self.shared, life)?);
                 Ok(true)
-            }
-            Err(error) => {
-                // Nobody's session ends while there is no broker.
-                tracing::warn!(topic = %self.topic, %error, "kafka.group_unknown");
-                self.doubted = None;
-                Ok(false)
             }
         }
     }
@@ -199,7 +166,7 @@ impl Member {
                 continue;
             }
             let Some(started) = self.cursors.get_mut(&partition) else { continue };
-            let (records, failed) = take(started, self.max_batch);
+            let (records, failed) = started.cursor.take_some(self.max_batch);
             if !records.is_empty() {
                 self.served = Some(partition);
                 if let Some(code) = failed {
@@ -298,34 +265,6 @@ fn begin(log: &Arc<Inner>, group: &JoinGroup, shared: &Arc<Shared>, life: u64) -
     let holder = format!("{}/{:016x}", group.member, rand_u64());
     Session::start(Arc::clone(&native), Arc::clone(shared), life, holder, &log.options)?;
     Ok(native)
-}
-
-/// Whether the group has a member of this name. Kafka makes a static member's id of its name, a hyphen and a UUID: 22
-/// characters from the coordinator of Kafka 4, 36 from the one before. It tells no more: a member that takes a name over
-/// inherits client id and host of whom it replaces.
-fn is_held<'a>(name: &str, mut ids: impl Iterator<Item = &'a str>) -> bool {
-    ids.any(|id| {
-        let unique = id.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
-        unique.is_some_and(|unique| matches!(unique.len(), 22 | 36))
-    })
-}
-
-/// What has come from a partition, at most one delivery, and why nothing more comes, if so.
-fn take(started: &mut Started, max_batch: usize) -> (Vec<Record>, Option<Code>) {
-    let (mut records, mut bytes) = (Vec::new(), 0_usize);
-    while records.len() < max_batch && bytes < MAX_DELIVERY_BYTES {
-        match started.cursor.take() {
-            None => break,
-            Some(Fetched::Record(record)) => {
-                bytes += record.key.as_ref().map_or(0, bytes::Bytes::len);
-                bytes += record.value.as_ref().map_or(0, bytes::Bytes::len);
-                records.push(record);
-            }
-            Some(Fetched::End(_)) => {}
-            Some(Fetched::Failed(code)) => return (records, Some(code)),
-        }
-    }
-    (records, None)
 }
 
 /// A number that tells two lives of one name apart.
@@ -486,19 +425,5 @@ impl Member {
 impl Drop for Member {
     fn drop(&mut self) {
         self.go();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_held_by_a_member_whose_id_begins_with_it_and_goes_on_with_a_uuid() {
-        let held = |ids: &[&str]| is_held("fetcher-1", ids.iter().copied());
-        assert!(!held(&[]));
-        assert!(held(&["fetcher-0-AAsAGFL5Tb2_ahkAq-cW7w", "fetcher-1-UMsAGFL5Tb2_ahkAq-cW7w"]));
-        assert!(held(&["fetcher-1-7f3c8f1e-0f52-4e0e-9d43-3f1f6f1f8a11"]));
-        assert!(!held(&["fetcher-1-b-UMsAGFL5Tb2_ahkAq-cW7w", "fetcher-11-UMsAGFL5Tb2_ahkAq-cW7w"]));
     }
 }

@@ -14,6 +14,7 @@ mod faults;
 mod fetch;
 mod handover;
 mod member;
+mod namesake;
 mod native;
 mod options;
 mod producer;

@@ -75,12 +75,14 @@ impl Worker {
         let most = chosen.most_numbers().min(self.most_numbers(&first.0.request.carrier));
         let mut jobs = vec![first];
         // An adapter that is on trial after a panic is tried on one.
-        if most < 2 || self.poison.gate(&self.budget) != Gate::Open {
+        if most < 2 || jobs.iter().any(|(first, _)| first.alone) || self.poison.gate(&self.budget) != Gate::Open {
             return jobs;
         }
         let mut rest = VecDeque::with_capacity(self.queue.len());
         for job in std::mem::take(&mut self.queue) {
-            let fits = jobs.len() < most && jobs.iter().all(|(other, _)| go_together(&other.request, &job.request));
+            let fits = jobs.len() < most
+                && !job.alone
+                && jobs.iter().all(|(other, _)| go_together(&other.request, &job.request));
             match if fits { self.fate(&job, 0) } else { Fate::Wait } {
                 Fate::Start(prepared) if prepared.0.shares_requests_with(chosen) => jobs.push((job, prepared.1)),
                 _ => rest.push_back(job),

@@ -60,11 +60,13 @@ pub(crate) struct Job {
     pub(crate) trail: Trail,
     /// Requests that were spent on it together with others, and told nothing of it.
     pub(crate) spent: u32,
+    /// Whether it is asked without others, because they told nothing of it.
+    pub(crate) alone: bool,
 }
 
 impl Job {
     pub(crate) fn new(ticket: Ticket, request: FetchRequest, trail: Trail) -> Self {
-        Self { ticket, request, trail, spent: 0 }
+        Self { ticket, request, trail, spent: 0, alone: false }
     }
 }
 
@@ -105,10 +107,11 @@ struct Probes {
 
 /// A look-up that has ended.
 struct Finished {
-    took_ms: i64,
+    /// Absent: it came to nothing.
+    took_ms: Option<i64>,
     spent: u32,
-    /// Not finished, because this process might not send, or because several numbers' answer told nothing of any of them:
-    /// to be done again, in this order.
+    /// Not finished, because this process might not send, or because the answer to several numbers told nothing of them: to
+    /// be done again, in this order.
     back: Vec<Job>,
     /// The carrier whose numbers are not to be asked for together for a while.
     one_by_one: Option<CarrierSlug>,
@@ -245,6 +248,7 @@ impl Worker {
                 Fate::Answer(short) => self.answer(job, short).await,
                 Fate::Start(_) | Fate::Wait => {
                     let (requests, most) = self.requests(&job);
+                    let most = if job.alone { 1 } else { most };
                     ahead.add(&job.request, requests, most);
                     kept.push_back(job);
                 }
@@ -348,17 +352,17 @@ impl Worker {
             let came_to = task.run(jobs, &chosen).instrument(span.unwrap_or_else(tracing::Span::none)).await;
             let took_ms = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
             match came_to {
-                CameTo::Results(results) => {
+                CameTo::Results(results, back) => {
                     let spent = results.iter().map(|answered| answered.result.spent).sum();
                     for answered in results {
                         let _ = answers.send(answered).await;
                     }
-                    Finished { took_ms, spent, back: Vec::new(), one_by_one: None }
+                    Finished { took_ms: Some(took_ms), spent, back, one_by_one: None }
                 }
-                CameTo::Nothing(back) => Finished { took_ms: 0, spent: 0, back, one_by_one: None },
+                CameTo::Nothing(back) => Finished { took_ms: None, spent: 0, back, one_by_one: None },
                 CameTo::OneByOne(back) => {
                     let carrier = back.first().map(|job| job.request.carrier.clone());
-                    Finished { took_ms, spent: 0, back, one_by_one: carrier }
+                    Finished { took_ms: None, spent: 0, back, one_by_one: carrier }
                 }
             }
         });
@@ -371,9 +375,9 @@ impl Worker {
                     tracing::warn!(%carrier, numbers = finished.back.len(), "fetcher.batch_told_nothing");
                     self.one_by_one.note(carrier, self.tools.clocks.wall());
                 }
-                if finished.back.is_empty() {
+                if let Some(took_ms) = finished.took_ms {
                     // Slow ones count at once, quick ones little by little.
-                    self.typical_ms = finished.took_ms.max((self.typical_ms * 7 + finished.took_ms) / 8);
+                    self.typical_ms = took_ms.max((self.typical_ms * 7 + took_ms) / 8);
                 }
                 if finished.spent > 0 {
                     self.spent_recently.push_back((self.tools.clocks.wall(), finished.spent));

@@ -29,8 +29,8 @@ pub(super) type Prepared = (Job, FetcherMemory);
 
 /// What a look-up of one or several numbers came to.
 pub(super) enum CameTo {
-    /// A result for each (FET-1).
-    Results(Vec<Answered>),
+    /// A result for each (FET-1) but those that the answer to several left out: they are asked alone.
+    Results(Vec<Answered>, Vec<Job>),
     /// Nothing: this process might not send.
     Nothing(Vec<Job>),
     /// Nothing: the answer to several numbers told nothing of any of them, so each is asked alone.
@@ -68,14 +68,15 @@ impl Task {
                 let result = results::short(job.request.clone(), job.ticket.offset, short(), now);
                 answered(job, result, None)
             };
-            return CameTo::Results(jobs.into_iter().map(answer).collect());
+            return CameTo::Results(jobs.into_iter().map(answer).collect(), Vec::new());
         }
+        let several = jobs.len() > 1;
         if found.len() < jobs.len() {
             return CameTo::Nothing(jobs.into_iter().map(|(job, _)| job).collect());
         }
-        let told_nothing = reading != Reading::Panicked
-            && jobs.len() > 1
-            && found.iter().all(|found| found.outcome.class == OutcomeClass::Unreadable);
+        let left_out =
+            |found: &LookUp| reading != Reading::Panicked && several && found.outcome.class == OutcomeClass::Unreadable;
+        let told_nothing = found.iter().all(|found| left_out(found));
         if told_nothing {
             let spent = found.first().map_or(0, |found| found.spent);
             let mut back: Vec<Job> = jobs.into_iter().map(|(job, _)| job).collect();
@@ -90,16 +91,22 @@ impl Task {
             self.turnstile.abandon_probe();
         }
         let asked = asked(chosen);
-        let mut results = Vec::with_capacity(jobs.len());
-        for ((job, memory), ended) in jobs.into_iter().zip(ended) {
+        let (mut results, mut alone) = (Vec::with_capacity(jobs.len()), Vec::new());
+        for ((mut job, memory), ended) in jobs.into_iter().zip(ended) {
             let Ended::Result(mut found) = ended else { continue };
             found.spent = found.spent.saturating_add(job.spent);
+            if left_out(&found) {
+                job.spent = found.spent;
+                job.alone = true;
+                alone.push(job);
+                continue;
+            }
             let found = closed_meanwhile(*found, &self.turnstile);
             let by = (&asked, self.sample_one_in);
             let (result, payload) = results::of_look_up(job.request.clone(), job.ticket.offset, found, &memory, by);
             results.push(answered(job, result, payload));
         }
-        CameTo::Results(results)
+        CameTo::Results(results, alone)
     }
 
     async fn look(&self, jobs: &[Prepared], chosen: &Chosen) -> Vec<Ended> {

@@ -1,0 +1,94 @@
+//! Whether another has a member's name.
+//!
+//! When a broker hangs, librdkafka joins again under a new id, and what it still sends under the old one is answered as if
+//! a namesake had taken its place, for good. Then the other is nobody but this member itself, and the group forgets it when
+//! its session ends; a successor's stays. So a member that is told so asks who is in the group before it ends.
+
+use std::{sync::Arc, time::Duration};
+
+use rdkafka::{
+    consumer::Consumer as _,
+    error::KafkaError,
+    groups::{GroupInfo, GroupMemberInfo},
+};
+use tokio::{task::spawn_blocking, time::Instant};
+
+use super::{KafkaOptions, commits::Native, error::gone};
+use crate::seam::{JoinGroup, LogError};
+
+/// Beyond two sessions, a name that is still held is another's.
+const LONG_GONE: Duration = Duration::from_secs(5);
+
+/// What is known of a namesake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// Nothing: ask again.
+    NotYet,
+    /// The name is free.
+    Nobody,
+    /// It has been held for too long to be this member's own.
+    Another,
+}
+
+/// Since when the broker says that another has this member's name.
+#[derive(Debug, Default)]
+pub(super) struct Doubt(Option<Instant>);
+
+impl Doubt {
+    /// Asks once who is in the group.
+    pub(super) async fn look(
+        &mut self,
+        native: Arc<Native>,
+        group: &JoinGroup,
+        options: &KafkaOptions,
+    ) -> Result<Finding, LogError> {
+        let since = *self.0.get_or_insert_with(Instant::now);
+        let (group, name, limit) = (group.group.clone(), group.member.clone(), options.request_timeout());
+        let asked = spawn_blocking(move || {
+            let groups = native.fetch_group_list(Some(&group), limit)?;
+            let members = groups.groups().iter().filter(|found| found.name() == group).flat_map(GroupInfo::members);
+            Ok::<bool, KafkaError>(is_held(&name, members.map(GroupMemberInfo::id)))
+        });
+        match asked.await.map_err(|_| gone("asking who is in the group"))? {
+            Ok(true) => {
+                // Two sessions: the group may be shared out anew first, and that waits for whoever is missing.
+                let sessions = Duration::from_millis(u64::from(options.session_timeout_ms)) * 2;
+                Ok(if since.elapsed() > sessions + LONG_GONE { Finding::Another } else { Finding::NotYet })
+            }
+            Ok(false) => {
+                self.0 = None;
+                Ok(Finding::Nobody)
+            }
+            Err(error) => {
+                // Nobody's session ends while there is no broker.
+                tracing::warn!(%error, "kafka.group_unknown");
+                self.0 = None;
+                Ok(Finding::NotYet)
+            }
+        }
+    }
+}
+
+/// Whether the group has a member of this name. Kafka makes a static member's id of its name, a hyphen and a UUID: 22
+/// characters from the coordinator of Kafka 4, 36 from the one before. It tells no more: a member that takes a name over
+/// inherits client id and host of whom it replaces.
+fn is_held<'a>(name: &str, mut ids: impl Iterator<Item = &'a str>) -> bool {
+    ids.any(|id| {
+        let unique = id.strip_prefix(name).and_then(|rest| rest.strip_prefix('-'));
+        unique.is_some_and(|unique| matches!(unique.len(), 22 | 36))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_held_by_a_member_whose_id_begins_with_it_and_goes_on_with_a_uuid() {
+        let held = |ids: &[&str]| is_held("fetcher-1", ids.iter().copied());
+        assert!(!held(&[]));
+        assert!(held(&["fetcher-0-AAsAGFL5Tb2_ahkAq-cW7w", "fetcher-1-UMsAGFL5Tb2_ahkAq-cW7w"]));
+        assert!(held(&["fetcher-1-7f3c8f1e-0f52-4e0e-9d43-3f1f6f1f8a11"]));
+        assert!(!held(&["fetcher-1-b-UMsAGFL5Tb2_ahkAq-cW7w", "fetcher-11-UMsAGFL5Tb2_ahkAq-cW7w"]));
+    }
+}
