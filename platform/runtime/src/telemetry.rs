@@ -31,8 +31,9 @@ pub enum LogFormat {
 pub struct TelemetryConfig {
     /// Form of log lines, which go to standard error.
     pub format: LogFormat,
-    /// Which are written: `info`, or directives such as `info,waybill_fetcher=debug`.
-    pub filter: String,
+    /// Which are written: `info`, or directives such as `info,waybill_fetcher=debug`. Absent: `info`; `waybill standalone` and
+    /// commands choose fewer.
+    pub filter: Option<String>,
     /// Where traces are sent; nowhere by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub otlp: Option<OtlpConfig>,
@@ -40,7 +41,7 @@ pub struct TelemetryConfig {
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info".to_owned(), otlp: None }
+        Self { format: LogFormat::Text, filter: None, otlp: None }
     }
 }
 
@@ -77,8 +78,8 @@ impl Telemetry {
 /// # Errors
 /// [`TelemetryError`] when the configuration cannot be used.
 pub fn init(config: &TelemetryConfig, service: &str, instance: &str) -> Result<Telemetry, TelemetryError> {
-    let filter =
-        EnvFilter::builder().parse(&config.filter).map_err(|error| TelemetryError::Filter(error.to_string()))?;
+    let directives = config.filter.as_deref().unwrap_or("info");
+    let filter = EnvFilter::builder().parse(directives).map_err(|error| TelemetryError::Filter(error.to_string()))?;
     // Spans of traces are for the receiver; in log lines they would only be noise.
     let filter = filter.and(filter_fn(|metadata| metadata.target() != TARGET));
     let (exporter, tracer) = match &config.otlp {

@@ -69,7 +69,9 @@ pub enum ChildError {
     #[error(transparent)]
     Library(#[from] LibraryError),
     /// The library is not what it should be.
-    #[error("the ClickHouse library {path} cannot be loaded: {reason} (fetch it again with `scripts/fetch-chdb.sh`)")]
+    #[error(
+        "the ClickHouse library {path} cannot be loaded: {reason} (fetch it again with `make setup` or `scripts/fetch-chdb.sh`)"
+    )]
     Load {
         /// The library.
         path: PathBuf,
@@ -87,6 +89,9 @@ pub enum ChildError {
     /// The system refused something ordinary.
     #[error("the store's child process cannot run: {0}")]
     System(#[from] io::Error),
+    /// It ran, and its listener failed.
+    #[error("the store's child process can serve no longer: {0}")]
+    Served(#[source] io::Error),
 }
 
 /// What the child says to its parent, once.
@@ -100,7 +105,8 @@ pub(super) enum Handshake {
 }
 
 /// Runs the embedded store until standard input ends or a SIGTERM comes. Call it before starting a runtime: it brings
-/// its own. An error has already been told to the parent; the caller ends the process with a non-zero code.
+/// its own. An error has already been told to the parent, which says it to people ([`ChildError::Served`] alone comes when it
+/// no longer listens); the caller ends the process with a non-zero code.
 pub fn serve_child(args: &ChildArgs) -> Result<(), ChildError> {
     let outcome = serve(args);
     if let Err(error) = &outcome {
@@ -186,7 +192,7 @@ fn serve(args: &ChildArgs) -> Result<(), ChildError> {
     let _ = kill_thread.join();
     drop(keeper);
     engine.shutdown();
-    served.map_err(ChildError::System)
+    served.map_err(ChildError::Served)
 }
 
 async fn serve_http(listener: std::net::TcpListener, app: Arc<App>, address: SocketAddr) -> io::Result<()> {
