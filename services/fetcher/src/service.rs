@@ -121,7 +121,8 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), FetcherE
     }
     let ownership = member.ownership();
     let (done_sender, done) = mpsc::channel(1_024);
-    let (broken_sender, broken) = mpsc::unbounded_channel();
+    // One place: the first that panicked ends the service.
+    let (broken_sender, broken) = mpsc::channel(1);
     let poison = PoisonWatch::new("fetcher", deps.config.poison.clone(), deps.clocks);
     let dead = DeadLetters::new(&deps.topics);
     let service = Service {
@@ -160,8 +161,8 @@ struct Service {
     done: mpsc::Receiver<Vec<Ticket>>,
     done_sender: mpsc::Sender<Vec<Ticket>>,
     /// Tasks that panicked, by name.
-    broken: mpsc::UnboundedReceiver<String>,
-    broken_sender: mpsc::UnboundedSender<String>,
+    broken: mpsc::Receiver<String>,
+    broken_sender: mpsc::Sender<String>,
     poison: PoisonWatch,
     /// Assigned, and their last commit is not known yet.
     wanted: BTreeSet<u32>,
