@@ -30,7 +30,7 @@ use waybill_log::{
     Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, JoinGroup, LogError, OffsetTracker, OutOfRange,
     Ownership, SharedLog, claims::ClaimTracker, offset_tracker::Ticket,
 };
-use waybill_runtime::{ClockGate, Clocks, Component, Health, PoisonWatch};
+use waybill_runtime::{ClockGate, Clocks, Component, Health, PoisonWatch, telemetry::watch_promises};
 use waybill_schemas::{
     BudgetName,
     layout::Layout,
@@ -116,9 +116,7 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), FetcherE
             max_batch: MAX_BATCH,
         })
         .await?;
-    for id in ["POL-1", "FET-1", "LOG-1"] {
-        metrics::counter!("waybill_promise_violations_total", "id" => id).increment(0);
-    }
+    watch_promises(&["POL-1", "POL-2", "FET-1"]);
     let ownership = member.ownership();
     let (done_sender, done) = mpsc::channel(1_024);
     // One place: the first that panicked ends the service.

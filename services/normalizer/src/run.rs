@@ -21,7 +21,7 @@ use waybill_log::{
     Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, JoinGroup, LogError, OffsetTracker, OutOfRange, ReadFrom,
     Record, SharedLog, TopicPartition, offset_tracker::Dispatch,
 };
-use waybill_runtime::{Clocks, Component, Health, PoisonWatch};
+use waybill_runtime::{Clocks, Component, Health, PoisonWatch, telemetry::watch_promises};
 use waybill_schemas::{
     ShipmentKey,
     layout::Layout,
@@ -73,6 +73,12 @@ pub struct Deps {
 /// [`NormalizerError`] when it cannot go on; whatever was not committed is done again by whoever comes next.
 pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), NormalizerError> {
     deps.config.check()?;
+    // The first two where a record of ours cannot be written, the others where a reading is checked.
+    watch_promises(&["FET-1", "LOG-1", "NRM-2", "NRM-3", "NRM-4"]);
+    for adapter in deps.catalog.catalog().all() {
+        let carrier = adapter.slug.as_str().to_owned();
+        metrics::counter!("waybill_unmatched_texts_total", "carrier" => carrier).increment(0);
+    }
     let health = deps.health.component("normalizer");
     let topics = resolve(&deps).await?;
     let results = Arc::clone(&topics.results);

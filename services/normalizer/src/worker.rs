@@ -283,9 +283,7 @@ fn count(done: &Normalized) {
         let events = u64::try_from(done.events.len()).unwrap_or(u64::MAX);
         metrics::counter!("waybill_events_total", "carrier" => carrier.clone()).increment(events);
     }
-    if done.unmatched > 0 {
-        metrics::counter!("waybill_unmatched_texts_total", "carrier" => carrier).increment(u64::from(done.unmatched));
-    }
+    metrics::counter!("waybill_unmatched_texts_total", "carrier" => carrier).increment(u64::from(done.unmatched));
     for id in &done.violations {
         promise_violated(id, "a normalized result");
     }
