@@ -269,7 +269,7 @@ fn check_extras(entry: &Entry) -> Result<(), Rejection> {
 }
 
 fn country(field: &str, value: Option<String>) -> Result<Option<String>, Rejection> {
-    let Some(code) = value.map(|code| code.trim().to_uppercase()) else { return Ok(None) };
+    let Some(code) = value.map(|code| code.trim().to_ascii_uppercase()) else { return Ok(None) };
     if code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase()) {
         return Ok(Some(code));
     }
