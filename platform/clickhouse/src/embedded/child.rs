@@ -27,6 +27,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use waybill_runtime::serve::{Limits, serve};
 
 /// How long a new child waits for the folder's lock: the one before it may still be closing.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -35,6 +37,8 @@ const DRAIN: Duration = Duration::from_secs(4);
 /// Most bytes of a result that cannot be streamed.
 const MAX_COLLECTED: u64 = 256 << 20;
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// Most connections at once: the pools of a few processes and people's tools. Statements are bounded by `concurrency`.
+const MAX_CONNECTIONS: usize = 256;
 
 /// Why the embedded store cannot run. Each message is one sentence with a remedy.
 #[derive(Debug, thiserror::Error)]
@@ -202,24 +206,22 @@ async fn serve_http(listener: std::net::TcpListener, app: Arc<App>, address: Soc
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     // An interrupt from the keyboard is the parent's to answer: it will close the life line in its own time.
     let mut _interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-    let (draining_sender, draining) = tokio::sync::oneshot::channel::<()>();
-    let ended = async move {
+    let stopping = CancellationToken::new();
+    let serving = serve(listener, router(app), Limits::of(MAX_CONNECTIONS), stopping.clone());
+    say(&Handshake::Ready(address));
+    let bound = async {
         tokio::select! {
             () = stop.notified() => {}
             _ = terminate.recv() => {}
         }
-        let _ = draining_sender.send(());
-    };
-    let serving = axum::serve(listener, router(app)).with_graceful_shutdown(ended);
-    say(&Handshake::Ready(address));
-    let bound = async {
-        let _ = draining.await;
+        stopping.cancel();
         tokio::time::sleep(DRAIN).await;
     };
     tokio::select! {
-        served = serving => served,
-        () = bound => Ok(()),
+        () = serving => {}
+        () = bound => {}
     }
+    Ok(())
 }
 
 /// A thread that waits for standard input's end.
