@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use waybill_runtime::serve::{Limits, serve};
+use waybill_runtime::serve::{self, Limits};
 
 /// How long a new child waits for the folder's lock: the one before it may still be closing.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -207,7 +207,7 @@ async fn serve_http(listener: std::net::TcpListener, app: Arc<App>, address: Soc
     // An interrupt from the keyboard is the parent's to answer: it will close the life line in its own time.
     let mut _interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
     let stopping = CancellationToken::new();
-    let serving = serve(listener, router(app), Limits::of(MAX_CONNECTIONS), stopping.clone());
+    let serving = serve::serve(listener, router(app), Limits::of(MAX_CONNECTIONS), stopping.clone());
     say(&Handshake::Ready(address));
     let bound = async {
         tokio::select! {
