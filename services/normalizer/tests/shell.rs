@@ -302,7 +302,7 @@ async fn log_1_every_result_becomes_its_records_in_their_places() {
 async fn log_1_a_worker_that_is_waited_for_is_heard_to_its_end() {
     let log = new_log().await;
     let records = (0..800).map(|index| record(&parcel(index), 0)).collect();
-    log.produce(records).await.into_iter().for_each(|answer| drop(answer.unwrap()));
+    log.produce(records).await.into_iter().for_each(|answer| assert!(answer.is_ok(), "{answer:?}"));
     let config = NormalizerConfig { max_batch: 800, max_waiting: 800, flush_bytes: 1, drain_ms: 15_000, ..config() };
     let running = start_with(Deps { config, ..deps(Arc::new(log.clone())) });
     wait_until_answered(&log, 1).await;
