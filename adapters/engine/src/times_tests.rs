@@ -16,10 +16,10 @@ fn read(times: &Times, text: &str) -> (String, TimePrecision, ZoneSource, Option
 fn nrm_5_a_time_is_as_exact_as_printed_and_says_where_its_zone_came_from() {
     let home = times("{formats: ['%d %b %Y[,] [%H:%M[:%S]][ %p]', 'iso'], zone: Europe/Berlin}");
     let expected = [
-        ("02 Mai 2017, 04:58:00 PM", "2017-05-02T16:58:00+02:00", TimePrecision::Second, ZoneSource::Adapter),
-        ("04 May 2017, 08:17:54AM", "2017-05-04T08:17:54+02:00", TimePrecision::Second, ZoneSource::Adapter),
-        ("02 Mai 2017, 19:28:15PM", "2017-05-02T19:28:15+02:00", TimePrecision::Second, ZoneSource::Adapter),
-        ("02 Mai 2017 12:05 AM", "2017-05-02T00:05+02:00", TimePrecision::Minute, ZoneSource::Adapter),
+        ("11 Mai 2021, 03:41:00 PM", "2021-05-11T15:41:00+02:00", TimePrecision::Second, ZoneSource::Adapter),
+        ("13 May 2021, 07:26:33AM", "2021-05-13T07:26:33+02:00", TimePrecision::Second, ZoneSource::Adapter),
+        ("11 Mai 2021, 20:37:42PM", "2021-05-11T20:37:42+02:00", TimePrecision::Second, ZoneSource::Adapter),
+        ("11 Mai 2021 12:05 AM", "2021-05-11T00:05+02:00", TimePrecision::Minute, ZoneSource::Adapter),
         ("2 Januar 2017", "2017-01-02", TimePrecision::Date, ZoneSource::Adapter),
         ("2 Jan. 2017 PM", "2017-01-02", TimePrecision::HalfDay, ZoneSource::Adapter),
         ("2017-01-02T03:04:05.678+09:00", "2017-01-02T03:04:05+09:00", TimePrecision::Second, ZoneSource::Carrier),
@@ -30,16 +30,16 @@ fn nrm_5_a_time_is_as_exact_as_printed_and_says_where_its_zone_came_from() {
         assert_eq!((found.as_str(), exact, from), (iso, precision, source), "{text}");
     }
     let nowhere = times("{formats: ['%Y%m%d %H%M%S']}");
-    let (iso, _, source, utc) = read(&nowhere, "20100429 120000");
-    assert_eq!((iso.as_str(), source, utc), ("2010-04-29T12:00:00", ZoneSource::Unknown, None));
+    let (iso, _, source, utc) = read(&nowhere, "20220613 143000");
+    assert_eq!((iso.as_str(), source, utc), ("2022-06-13T14:30:00", ZoneSource::Unknown, None));
 }
 
 #[test]
 fn nrm_5_an_abbreviation_that_is_not_known_is_not_covered_by_the_adapters_zone() {
     let rules = times("{formats: ['%Y-%m-%d %H:%M[ %Z]'], zone: America/Toronto, zones: {MST: America/Edmonton}}");
-    assert_eq!(read(&rules, "2015-09-23 11:59 MST").0, "2015-09-23T11:59-06:00", "standard time printed in summer");
-    assert_eq!(read(&rules, "2015-09-23 11:59 XYZ").2, ZoneSource::Unknown);
-    assert_eq!(read(&rules, "2015-09-23 11:59").2, ZoneSource::Adapter);
+    assert_eq!(read(&rules, "2021-07-14 10:42 MST").0, "2021-07-14T10:42-06:00", "standard time printed in summer");
+    assert_eq!(read(&rules, "2021-07-14 10:42 XYZ").2, ZoneSource::Unknown);
+    assert_eq!(read(&rules, "2021-07-14 10:42").2, ZoneSource::Adapter);
 }
 
 #[test]
@@ -75,18 +75,18 @@ fn sloppy_writing_is_understood() {
                        'Date %d %b %Y Time %H:%M', '%d%b%Y', '%H:%M %d-%b-%Y']}",
     );
     for (text, iso) in [
-        ("09/29/2020 12:29 P.M.", "2020-09-29T12:29"),
-        ("01/12/2016 5:25 A.M.", "2016-01-12T05:25"),
-        ("Agu. 13, 2018", "2018-08-13"),
-        ("Mi, 21.02.18 08:18", "2018-02-21T08:18"),
-        ("2020. 8. 21. 오후 4:34", "2020-08-21T16:34"),
-        ("Date 23 May 2020 Time 07:08", "2020-05-23T07:08"),
+        ("08/17/2022 12:47 P.M.", "2022-08-17T12:47"),
+        ("02/19/2022 6:38 A.M.", "2022-02-19T06:38"),
+        ("Agu. 24, 2022", "2022-08-24"),
+        ("Mi, 16.03.22 09:47", "2022-03-16T09:47"),
+        ("2022. 9. 14. 오후 5:52", "2022-09-14T17:52"),
+        ("Date 18 Jun 2022 Time 06:49", "2022-06-18T06:49"),
         ("03JAN2024", "2024-01-03"),
-        ("11:40 04-Jul-2016", "2016-07-04T11:40"),
+        ("13:26 09-Aug-2022", "2022-08-09T13:26"),
     ] {
         assert_eq!(read(&rules, text).0, iso, "{text}");
     }
-    for text in ["", "31/31/2020 1:00 PM", "yesterday", "09/29/2020 12:29 P.M. or so", "30.02.2020"] {
+    for text in ["", "31/31/2020 1:00 PM", "yesterday", "08/17/2022 12:47 P.M. or so", "30.02.2020"] {
         assert!(rules.read(Shown { time: text, ..Shown::default() }).is_none(), "{text}");
     }
     for format in ["%Y-%q", "[%Y", "%Y]", "[a][b][c][d][e][f][g]"] {

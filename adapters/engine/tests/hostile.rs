@@ -78,7 +78,7 @@ proptest! {
 
 #[test]
 fn a_truncated_page_is_unreadable_not_shorter() {
-    let whole = "<html><body><table class='table_col'><tr><td>11:36 30-Jun-2016</td><td>Posting/Collection</td><td>X</td>\
+    let whole = "<html><body><table class='table_col'><tr><td>14:52 17-Aug-2022</td><td>Posting/Collection</td><td>X</td>\
                  <td></td></tr></table></body></html>";
     let adapter = catalog().get(&"korea-post".parse().unwrap()).unwrap();
     let read = |body: &str| {
@@ -99,11 +99,11 @@ fn a_page_without_rows_or_message_is_unreadable_never_not_found() {
 
 #[test]
 fn invalid_utf_8_too_much_and_too_deep_are_unreadable() {
-    let row = "<tr><td>11:36 30-Jun-2016</td><td>a</td><td>b</td><td>c</td></tr>";
+    let row = "<tr><td>14:52 17-Aug-2022</td><td>a</td><td>b</td><td>c</td></tr>";
     let table = |rows: &str| format!("<table class='table_col'>{rows}</table>").into_bytes();
     let mut invalid = table(row);
     invalid.extend(b"\xff\xfe\xff");
-    let long = format!("<tr><td>11:36 30-Jun-2016</td><td>{}</td><td>b</td><td>c</td></tr>", "x".repeat(5_000));
+    let long = format!("<tr><td>14:52 17-Aug-2022</td><td>{}</td><td>b</td><td>c</td></tr>", "x".repeat(5_000));
     let deep = format!("{}{}", "<div>".repeat(5_000), String::from_utf8(table(row)).unwrap());
     let bold: String = (0..5_000).map(|n| format!("<b id={n}><p>")).collect();
     let many: String = row.repeat(1_001);
