@@ -93,7 +93,7 @@ impl<'t> Word<'t> {
     /// `2026-11-21` or `21.11.2026`.
     fn is_date(self) -> bool {
         let parts: Vec<&str> = self.text.split(['-', '.']).collect();
-        let [first, middle, last] = parts.as_slice() else { return false };
+        let [first, middle, last] = parts[..] else { return false };
         let of = |part: &str, most: u32| {
             part.len() <= 2 && part.parse::<u32>().is_ok_and(|number| (1..=most).contains(&number))
         };
