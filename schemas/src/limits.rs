@@ -20,3 +20,5 @@ pub const MAX_REMEMBERED_EVENTS: usize = 150;
 pub const MAX_REF_BYTES: usize = 64;
 /// Largest answer of a carrier that is read, in bytes after decompression.
 pub const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
+/// Longest text that is looked through for tracking numbers, in bytes.
+pub const MAX_DETECT_TEXT_BYTES: usize = 64 * 1024;

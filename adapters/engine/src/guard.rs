@@ -198,6 +198,38 @@ fn crowded(text: &[u8]) -> Option<String> {
     None
 }
 
+/// Elements that hold rows and have no business being left open; end tags of the others may be left out.
+const CONTAINERS: [&[u8]; 4] = [b"table", b"div", b"ul", b"ol"];
+
+/// The container of rows that a part of a page opens and never closes. Comments and scripts are passed over.
+pub(crate) fn unclosed(text: &[u8]) -> Option<&'static str> {
+    let mut open = [0u32; CONTAINERS.len()];
+    let mut raw: Option<&[u8]> = None;
+    let mut at = 0;
+    while let Some(found) = memchr::memchr(b'<', &text[at..]) {
+        at += found + 1;
+        let rest = &text[at..];
+        if raw.is_none() && rest.starts_with(b"!--") {
+            at += end_of(rest, b"-->");
+            continue;
+        }
+        let closes = rest.first() == Some(&b'/');
+        let name = &rest[usize::from(closes)..];
+        let name = &name[..name.iter().take(20).take_while(|byte| byte.is_ascii_alphanumeric()).count()];
+        if let Some(within) = raw {
+            if closes && name.eq_ignore_ascii_case(within) {
+                raw = None;
+            }
+        } else if let Some(index) = CONTAINERS.iter().position(|container| name.eq_ignore_ascii_case(container)) {
+            open[index] = if closes { open[index].saturating_sub(1) } else { open[index] + 1 };
+        } else if !closes && (name.eq_ignore_ascii_case(b"script") || name.eq_ignore_ascii_case(b"style")) {
+            raw = Some(name);
+        }
+    }
+    let index = open.iter().position(|count| *count > 0)?;
+    std::str::from_utf8(CONTAINERS[index]).ok()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -218,5 +250,21 @@ mod tests {
         // Found in one pass, however it ends.
         assert!(cheap(Shape::Xml, &"<a".repeat(2_000_000)));
         assert!(cheap(Shape::Html, &"<".repeat(4_000_000)));
+    }
+
+    #[test]
+    fn a_part_of_a_page_is_whole_when_its_containers_are_closed() {
+        let open = |text: &str| unclosed(text.as_bytes());
+        let rows = "<table id=t><tr><td>a<td>b<tr><td>c";
+        assert_eq!(open(&format!("{rows}</TABLE>")), None);
+        assert_eq!(open(rows), Some("table"));
+        assert_eq!(open(&format!("{rows}</tabl")), Some("table"));
+        assert_eq!(open("<div class=a><b>x</b></div><div><ul><li>y</ul>"), Some("div"));
+        assert_eq!(open("</table></div><ul><li>one<li>two</ul><p>three"), None, "what others opened, and implied ends");
+        assert_eq!(open("<script>x = '<table>'</script><style>/*<div>*/</style><!-- <ul> --><b>"), None);
+        // Found in one pass, however it ends.
+        assert_eq!(open(&"<".repeat(4_000_000)), None);
+        assert_eq!(open(&"<script>".repeat(100_000)), None);
+        assert_eq!(open(&"<!--".repeat(100_000)), None);
     }
 }

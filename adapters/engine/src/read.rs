@@ -117,8 +117,10 @@ impl Adapter {
             if outcome.class != OutcomeClass::Tracked {
                 return outcome;
             }
-            if !reader.may_lack_end && cut_off(place.body) {
-                return ReadOutcome::unreadable(&reader.name, "the page is cut off: its end is missing");
+            if !reader.may_lack_end
+                && let Some(why) = cut_off(place.body, &reader.entry)
+            {
+                return ReadOutcome::unreadable(&reader.name, why);
             }
             for part in &reader.also {
                 let mut others = all.iter().enumerate().filter(|(other, _)| *other != index);
@@ -225,12 +227,22 @@ impl Opened<'_> {
     }
 }
 
-/// A page that began as one and has no end.
-fn cut_off(body: &str) -> bool {
+/// Why an answer is not whole: a page that began as one and has no end, or a part of one that ends within its rows.
+fn cut_off(body: &str, entry: &Entry) -> Option<String> {
     let bytes = body.as_bytes();
     let is = |needle: &'static [u8]| move |window: &[u8]| window.eq_ignore_ascii_case(needle);
     // Each is looked for from the side where it stands.
-    bytes[..bytes.len().min(8192)].windows(5).any(is(b"<html")) && !bytes.windows(6).rev().any(is(b"</html"))
+    let begins = bytes[..bytes.len().min(8192)].windows(5).any(is(b"<html"));
+    // What was taken out of another document ends where that says; the document itself need not be HTML.
+    let part = entry.shape == Shape::Html && entry.unwrap.is_empty();
+    if !(begins || part) || bytes.windows(6).rev().any(is(b"</html")) {
+        return None;
+    }
+    if begins {
+        return Some("the page is cut off: its end is missing".to_owned());
+    }
+    let open = guard::unclosed(bytes)?;
+    Some(format!("the answer is cut off: its <{open}> is not closed"))
 }
 
 fn unknown(opened: &[Opened<'_>]) -> ReadOutcome {

@@ -495,3 +495,47 @@ fn a_retired_source_asks_nothing_and_its_answers_are_still_read() {
     assert!(!adapter.source("old").unwrap().on_by_default(|_| true));
     assert_eq!(read(&adapter, br#"{"a":{"b":"x"}}"#).events[0].text, "x");
 }
+
+#[test]
+fn a_part_of_a_page_that_is_cut_within_its_rows_is_unreadable() {
+    let rows = "shape: html
+accept: {has: ['table#t']}
+times: {formats: ['%d.%m.%Y %H:%M']}
+tables: [{rows: '#t tr', time: {cell: 1}, text: {cell: 2}}]
+";
+    let row = "<tr><td>01.02.2026 10:30</td><td>Handed over</td></tr>";
+    let whole = format!("<table id=t>{row}{row}</table>");
+    let class = |adapter: &Adapter, body: &str| read(adapter, body.as_bytes()).class;
+    let adapter = reading(rows);
+    assert_eq!(class(&adapter, &whole), OutcomeClass::Tracked);
+    for end in 14 + row.len()..whole.len() - "</table>".len() {
+        let cut = read(&adapter, &whole.as_bytes()[..end]);
+        assert_eq!(cut.class, OutcomeClass::Unreadable, "{}", &whole[..end]);
+    }
+    let patient = reading(&format!("{rows}may_lack_end: true\n"));
+    assert_eq!(class(&patient, &format!("<table id=t>{row}")), OutcomeClass::Tracked);
+}
+
+/// Blocks that stand beside each other are cut without a trace: there the count of blocks tells.
+#[test]
+fn carriers_whose_pages_are_parts_notice_every_cut_before_their_last_event() {
+    let folder = std::path::Path::new("../carriers");
+    let catalog = Catalog::of_folder(folder).unwrap();
+    for (slug, name, last) in
+        [("airbridge", "delivered", "</table>"), ("cesco", "delivered", "<div class=\"col-sm-12\"")]
+    {
+        let adapter = catalog.get(&slug.parse().unwrap()).unwrap();
+        let page = std::fs::read_to_string(folder.join(slug).join("examples").join(name).join("page.html")).unwrap();
+        let events = |body: &str| {
+            let outcome = read(&adapter, body.as_bytes());
+            (outcome.class == OutcomeClass::Tracked).then_some(outcome.events.len())
+        };
+        let all = events(&page);
+        assert!(all.is_some(), "{slug}");
+        let end = page.find(last).unwrap();
+        for cut in (0..end).filter(|at| page.is_char_boundary(*at)) {
+            let found = events(&page[..cut]);
+            assert!(found.is_none() || found == all, "{slug}: {found:?} of {all:?} events at byte {cut}");
+        }
+    }
+}

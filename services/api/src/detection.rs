@@ -3,7 +3,7 @@
 use axum::{Json, body::Bytes, extract::State, http::StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use waybill_schemas::limits::MAX_NUMBERS_PER_POST;
+use waybill_schemas::limits::{MAX_DETECT_TEXT_BYTES, MAX_NUMBERS_PER_POST};
 
 use crate::{
     carriers::DetectedNumber,
@@ -31,8 +31,12 @@ pub(crate) async fn post_detect(State(shared): App, body: Bytes) -> Result<Json<
         let detail = format!("at most {MAX_NUMBERS_PER_POST} numbers a call");
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many", detail));
     }
+    if text.as_ref().is_some_and(|text| text.len() > MAX_DETECT_TEXT_BYTES) {
+        let detail = format!("a text has at most {MAX_DETECT_TEXT_BYTES} bytes; send it in parts");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_long", detail));
+    }
     let carriers = std::sync::Arc::clone(&shared.deps.carriers);
-    // A text of a megabyte keeps a core busy for a while: not one that answers others.
+    // A thousand numbers or a long text keep a core busy for a while: not one that answers others.
     let answered = tokio::task::spawn_blocking(move || {
         let each = numbers.iter().map(|typed| match carriers.detect(typed) {
             Ok(detected) => shown(&detected),

@@ -16,13 +16,14 @@ pub struct Problem {
 }
 
 /// Every code of a [`Problem`], as `openapi.json` lists them.
-const CODES: [&str; 13] = [
+const CODES: [&str; 14] = [
     "bad_request",
     "key_needed",
     "host_not_local",
     "not_found",
     "method_not_allowed",
     "too_many",
+    "too_long",
     "budget_invalid",
     "mark_invalid",
     "canary_absent",

@@ -13,6 +13,7 @@ use waybill_adapters::{
     examples::{self, Example},
     folders_in, personal,
 };
+use waybill_schemas::OutcomeClass;
 
 use crate::{adapter_cmd::adapter_of, cli::Check, config::Config};
 
@@ -25,7 +26,37 @@ struct Found {
     carriers: usize,
     examples: usize,
     wrong: usize,
+    /// Golden results that were written and can hardly be right.
+    doubtful: usize,
     hints: usize,
+}
+
+/// What examples are named after that are read: written anew as unreadable, the adapter is wrong and not the example.
+const READABLE: [&str; 14] = [
+    "saved",
+    "delivered",
+    "in-transit",
+    "out-for-delivery",
+    "announced",
+    "registered",
+    "customs",
+    "pickup",
+    "returned",
+    "return",
+    "exception",
+    "failed",
+    "not-found",
+    "several",
+];
+
+/// Whether a name says that the example is read; `api-delivered` and `delivered-2` do as well.
+fn says_readable(name: &str) -> bool {
+    READABLE.iter().any(|known| {
+        name.match_indices(known).any(|(at, _)| {
+            let bounds = |c: Option<char>| c.is_none_or(|c| !c.is_ascii_alphanumeric());
+            bounds(name[..at].chars().next_back()) && bounds(name[at + known.len()..].chars().next())
+        })
+    })
 }
 
 /// Checks what the command line names.
@@ -65,7 +96,7 @@ pub(crate) fn check(order: &Check, out: &mut dyn Write) -> Result<()> {
             }
         }
     }
-    let Found { carriers, examples, wrong, hints } = found;
+    let Found { carriers, examples, wrong, doubtful, hints } = found;
     if hints > 0 {
         let hints = counted(hints, "place");
         writeln!(out, "what looks like personal data: {hints}; examples are invented, with nobody's name in them")?;
@@ -73,6 +104,11 @@ pub(crate) fn check(order: &Check, out: &mut dyn Write) -> Result<()> {
     let (carriers, examples) = (counted(carriers, "carrier"), counted(examples, "example"));
     if wrong > 0 {
         bail!("{} in {carriers} with {examples}", counted(wrong, "mistake"));
+    }
+    if doubtful > 0 {
+        let doubtful = counted(doubtful, "result");
+        writeln!(out, "{carriers} with {examples}: {doubtful} written that can hardly be right, see above")?;
+        return Ok(());
     }
     writeln!(out, "{carriers} with {examples}: all as they should be")?;
     Ok(())
@@ -135,6 +171,15 @@ fn check_examples(
                     checked.view.outcome,
                     checked.view.events.len()
                 )?;
+                if checked.view.outcome == OutcomeClass::Unreadable && says_readable(&example.name) {
+                    found.doubtful += 1;
+                    let why = checked.view.detail.as_deref().unwrap_or("no reader knows it");
+                    writeln!(
+                        out,
+                        "{}: the name says that it is read, and it is not ({why}); correct adapter.yaml, or rename it",
+                        example.place
+                    )?;
+                }
             }
             Ok(checked) => {
                 found.wrong += checked.differences.len();
@@ -158,4 +203,30 @@ fn check_examples(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn what_is_blessed_as_unreadable_is_not_called_right() {
+        assert!(says_readable("saved") && says_readable("api-delivered") && says_readable("in-transit-2"));
+        assert!(!says_readable("broken") && !says_readable("undelivered") && !says_readable("api-fault"));
+        let dir = tempfile::tempdir().unwrap();
+        let carrier = dir.path().join("acme");
+        fs::create_dir_all(carrier.join("examples/delivered")).unwrap();
+        let adapter = "format: 1\nname: Acme\nbasis: api\nlanguages: [en]\nhosts: [acme.example]\n\
+                       budget: {rate_per_second: 1, burst: 1, concurrency: 1, min_interval_s: 60}\n\
+                       readers:\n  - {name: any, shape: json, accept: {has: a}, tables: [{rows: a, text: b}]}\n";
+        fs::write(carrier.join("adapter.yaml"), adapter).unwrap();
+        fs::write(carrier.join("mapping.yaml"), "format: 1\n").unwrap();
+        fs::write(carrier.join("examples/delivered/page.json"), "{}").unwrap();
+        let (mut found, mut out) = (Found::default(), Vec::new());
+        check_folder(&carrier, true, &mut found, &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert_eq!((found.wrong, found.doubtful), (0, 1), "{out}");
+        assert!(out.contains("examples/delivered: the name says that it is read, and it is not"), "{out}");
+    }
 }

@@ -155,7 +155,7 @@ pub(crate) struct Track {
 pub(crate) struct Detect {
     /// Numbers, as typed; without any, lines of standard input are read.
     pub numbers: Vec<String>,
-    /// Look for numbers in what is given, as in a pasted text.
+    /// Look for numbers in what is given, as in a pasted text of at most 64 KiB.
     #[arg(long)]
     pub text: bool,
     /// Print a JSON object a line.

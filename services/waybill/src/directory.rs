@@ -141,8 +141,19 @@ impl CarrierDirectory for Directory {
 
     fn extract(&self, text: &str) -> Vec<DetectedNumber> {
         let found = self.catalog.catalog().detector().extract(text).into_iter();
-        // Each again by itself, for which of its carriers may be taken at once.
-        found.filter_map(|detected| self.detect(detected.number.as_str()).ok()).collect()
+        // Each again by itself, for which of its carriers may be taken at once; but what stands beside it counts as well.
+        let each = found.filter_map(|detected| {
+            let alone = self.detect(detected.number.as_str()).ok()?;
+            let sure = |slug: &CarrierSlug| {
+                let of = |candidate: &&Candidate| candidate.carrier == *slug;
+                let before = alone.candidates.iter().map(|offer| &offer.candidate).find(of);
+                let now = detected.candidates.iter().find(of);
+                before.map(|candidate| candidate.confidence) == now.map(|candidate| candidate.confidence)
+            };
+            let carrier = alone.carrier.clone().filter(sure);
+            Some(self.offered(detected, carrier))
+        });
+        each.collect()
     }
 
     fn state(&self, carrier: &CarrierSlug) -> Value {

@@ -18,6 +18,7 @@ pub(crate) mod operators;
 mod size;
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     sync::{Arc, OnceLock},
 };
@@ -78,6 +79,16 @@ impl std::fmt::Debug for Detector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Detector({} forms)", self.forms.len())
     }
+}
+
+/// What a number's best candidate says of it.
+#[derive(Debug, Clone, Copy)]
+struct Judgement {
+    confidence: Confidence,
+    check_digit: CheckDigit,
+    /// Its characters.
+    length: usize,
+    digits_only: bool,
 }
 
 /// A carrier whose form fits.
@@ -145,9 +156,29 @@ impl Detector {
         Ok(Choice { detected: Detected { number, candidates }, carrier })
     }
 
-    /// The tracking numbers in a text, in its order, each with its candidates.
+    /// The tracking numbers in a text, in its order, each with its candidates. Of a text longer than
+    /// [`waybill_schemas::limits::MAX_DETECT_TEXT_BYTES`] only the beginning is looked through. None is `high` beside which
+    /// groups of digits were left over: it may be a part of a number that nobody knows.
     pub fn extract(&self, text: &str) -> Vec<Detected> {
         extract::extract(self, text)
+    }
+
+    /// How sure the best candidate of a number is, without naming any. `joined` is in upper case, without spaces.
+    fn judge(&self, joined: &str) -> Option<Judgement> {
+        let plain = if joined.contains('-') { Cow::Owned(joined.replace('-', "")) } else { Cow::Borrowed(joined) };
+        // What a canonical number may be long: see `TrackingNumber`.
+        if !(3..=64).contains(&plain.len()) || joined.len() > 64 {
+            return None;
+        }
+        let fits = best_of_each(self.fits(&plain, joined));
+        let best = fits.first()?;
+        let number = if best.form.hyphens == Hyphens::Keep { joined } else { &*plain };
+        Some(Judgement {
+            confidence: rivalry(best, &fits).confidence,
+            check_digit: best.reading.verdict,
+            length: number.len(),
+            digits_only: number.bytes().all(|byte| byte.is_ascii_digit()),
+        })
     }
 
     fn fits(&self, plain: &str, kept: &str) -> Vec<Fit<'_>> {
@@ -217,7 +248,16 @@ fn share(a: &Fit<'_>, b: &Fit<'_>) -> bool {
         || b.form.pattern.shared_with.as_ref() == Some(&a.form.carrier)
 }
 
-fn candidate(fit: &Fit<'_>, all: &[Fit<'_>]) -> Candidate {
+/// How a candidate stands among all.
+struct Rivalry<'a> {
+    confidence: Confidence,
+    /// Other carriers whose form fits.
+    count: usize,
+    /// The carrier that shares the number and goes first.
+    behind: Option<&'a CarrierSlug>,
+}
+
+fn rivalry<'a>(fit: &'a Fit<'_>, all: &[Fit<'_>]) -> Rivalry<'a> {
     let reading = &fit.reading;
     let rivals = all.iter().filter(|other| {
         other.form.carrier != fit.form.carrier && other.reading.verdict != CheckDigit::Invalid && !share(fit, other)
@@ -236,11 +276,16 @@ fn candidate(fit: &Fit<'_>, all: &[Fit<'_>]) -> Candidate {
     } else {
         Confidence::Medium
     };
+    Rivalry { confidence, count, behind }
+}
+
+fn candidate(fit: &Fit<'_>, all: &[Fit<'_>]) -> Candidate {
+    let Rivalry { confidence, count, behind } = rivalry(fit, all);
     Candidate {
         carrier: fit.form.carrier.clone(),
-        service: reading.service.clone(),
+        service: fit.reading.service.clone(),
         confidence,
-        check_digit: reading.verdict,
+        check_digit: fit.reading.verdict,
         reason: reason(fit, count, behind),
     }
 }

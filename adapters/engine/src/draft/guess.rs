@@ -99,7 +99,10 @@ pub(super) fn times(texts: &[&str], languages: &[String]) -> Option<Times> {
         return None;
     }
     let parts = [(Part::Whole, &WHOLE[..]), (Part::Date, &DATES[..]), (Part::Clock, &CLOCKS[..])];
+    // ISO 8601 admits a date alone; the time of day may then stand in another column.
+    let day_alone = !texts.iter().any(|text| text.contains([':', 'T', 't']));
     for (part, formats) in parts {
+        let formats = if day_alone { formats.strip_prefix(&["iso"]).unwrap_or(formats) } else { formats };
         let mut fitting = formats.iter().filter_map(|format| fits(format, texts, languages).map(|how| (*format, how)));
         let Some((format, language)) = fitting.next() else { continue };
         let swapped = [format.replacen("%d", "%x", 1).replacen("%m", "%d", 1).replacen("%x", "%m", 1)];

@@ -4,11 +4,15 @@
 mod guess;
 mod html;
 mod roles;
+#[cfg(test)]
+mod tests;
 mod trees;
+mod wrapped;
 mod write;
 
 use waybill_schemas::CarrierSlug;
 
+use self::roles::{Events, Untimed};
 use crate::{
     adapter::{Adapter, Files},
     answer::{Answer, Answers, ReadOutcome},
@@ -63,6 +67,21 @@ pub enum DraftError {
          sends it before any script has run"
     )]
     NoRows,
+    /// Rows repeat, and nothing in them was understood as a time.
+    #[error(
+        "{count} rows repeat at {rows}, but no column of theirs reads as a time; {column} holds, for one, {value:?}: if that is \
+         the time, write adapter.yaml by hand and its format under times"
+    )]
+    NoTimes {
+        /// Their path.
+        rows: String,
+        /// How many there are.
+        count: usize,
+        /// The column that may be the time.
+        column: String,
+        /// One of its values.
+        value: String,
+    },
     /// A mistake in this module.
     #[error("the draft cannot be loaded: {0}")]
     Broken(#[from] AdapterError),
@@ -99,18 +118,23 @@ struct Column {
 pub fn draft(slug: &CarrierSlug, body: &[u8], wish: Wish<'_>) -> Result<Draft, DraftError> {
     let stated = wish.content_type.and_then(charset::of_content_type);
     let charset = Charset::default();
-    let (text, forced) = match charset.decode(body, stated) {
+    let (text, known) = match charset.decode(body, stated) {
+        // What is saved and shown again comes without the header.
+        Ok(text) if charset.decode(body, None).is_err() => {
+            let name = charset.name_for(body, stated).to_ascii_lowercase();
+            (text, Some((name, "as the content type says; the answer itself declares none")))
+        }
         Ok(text) => (text, None),
         Err(wrong) => {
             let name = guess::charset(body).ok_or(DraftError::Charset(wrong.0))?;
             let encoding = encoding_rs::Encoding::for_label(name.as_bytes()).ok_or(DraftError::Shape)?;
-            (encoding.decode(body).0.into_owned(), Some(name))
+            (encoding.decode(body).0.into_owned(), Some((name.to_owned(), "guessed, the answer declares none")))
         }
     };
-    let (shape, candidates, languages) = shape_of(&text)?;
-    let best = roles::best(candidates, &languages).ok_or(DraftError::NoRows)?;
+    let Found { shape, events: best, languages, unwrap, text: inner, outer } = find(&text)?;
     let languages = best.languages(&languages);
-    let parts = write::Parts { slug, shape, wish, charset: forced, languages: &languages, root: root(shape, &text) };
+    let root = root(shape, &inner);
+    let parts = write::Parts { slug, shape, wish, unwrap: &unwrap, charset: known, languages: &languages, root };
     let adapter = write::adapter(&parts, &best);
     let phrases = catalog::embedded_phrases()?;
     let compile = |mapping: &str| {
@@ -124,12 +148,63 @@ pub fn draft(slug: &CarrierSlug, body: &[u8], wish: Wish<'_>) -> Result<Draft, D
     let unmatched = write::texts(&bare, &reads).into_iter().filter(|(_, rule)| rule.is_none()).map(|(text, _)| text);
     let unmatched = unmatched.collect();
     compile(&mapping)?;
-    let answer_file = match shape {
+    let answer_file = match outer {
         Shape::Html => "page.html",
         Shape::Json => "page.json",
         Shape::Xml => "page.xml",
     };
     Ok(Draft { adapter, mapping, answer_file, reads, unmatched })
+}
+
+/// The events of an answer, and where they are.
+struct Found {
+    shape: Shape,
+    events: Events,
+    languages: Vec<String>,
+    /// The stages to the document that they are in.
+    unwrap: Vec<String>,
+    /// That document.
+    text: String,
+    /// The shape of the answer itself.
+    outer: Shape,
+}
+
+/// Looks for events in a text; where it has none of its own, also in the documents within it.
+fn find(text: &str) -> Result<Found, DraftError> {
+    let (whole, refused) = match shape_of(text) {
+        Ok(whole) => (Some(whole), None),
+        Err(refused) => (None, Some(refused)),
+    };
+    let outer = whole.as_ref().map_or(Shape::Json, |(shape, ..)| *shape);
+    let said = whole.as_ref().map(|(_, _, languages)| languages.clone()).unwrap_or_default();
+    let mut best: Option<Found> = None;
+    let mut untimed = None;
+    let mut look =
+        |(shape, candidates, languages): (Shape, Vec<Candidate>, Vec<String>), unwrap: Vec<String>, text: String| {
+            let languages = if languages.is_empty() { said.clone() } else { languages };
+            let all = roles::understood(candidates, &languages);
+            if let Some(events) = roles::best(&all) {
+                if best.as_ref().is_none_or(|best| events.score() > best.events.score()) {
+                    best = Some(Found { shape, events: events.clone(), languages, unwrap, text, outer });
+                }
+            } else if untimed.is_none() {
+                untimed = roles::untimed(&all);
+            }
+            best.as_ref().is_some_and(|best| best.events.is_whole())
+        };
+    let done = whole.is_some_and(|whole| look(whole, Vec::new(), text.to_owned()));
+    if !done {
+        for wrapped::Inner { unwrap, text } in wrapped::documents(text) {
+            if let Ok(whole) = shape_of(&text) {
+                look(whole, unwrap, text);
+            }
+        }
+    }
+    best.ok_or_else(|| match (untimed, refused) {
+        (Some(Untimed { rows, count, column, value }), _) => DraftError::NoTimes { rows, count, column, value },
+        (None, Some(refused)) => refused,
+        (None, None) => DraftError::NoRows,
+    })
 }
 
 fn shape_of(text: &str) -> Result<(Shape, Vec<Candidate>, Vec<String>), DraftError> {

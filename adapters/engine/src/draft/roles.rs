@@ -78,6 +78,9 @@ const OF_PEOPLE: [&str; 12] = [
 ];
 const OF_TIME: [&str; 10] = ["time", "date", "when", "datum", "fecha", "data", "tanggal", "일시", "时间", "heure"];
 
+/// Keys that are times where they stand alone; within other words they mean nothing.
+const OF_TIME_ALONE: [&str; 5] = ["ts", "t", "at", "dt", "on"];
+
 /// The events of an answer, column by column.
 #[derive(Debug, Clone)]
 pub(super) struct Events {
@@ -101,7 +104,12 @@ impl Events {
         all
     }
 
-    fn score(&self) -> usize {
+    /// A time and words: what events are made of.
+    pub(super) fn is_whole(&self) -> bool {
+        self.time.is_some() && self.text.is_some()
+    }
+
+    pub(super) fn score(&self) -> usize {
         let rows = self.candidate.count.min(50);
         let time = match &self.time {
             Some((_, times)) if times.part == Part::Whole => 8,
@@ -116,16 +124,53 @@ impl Events {
     }
 }
 
+/// What each candidate's columns are.
+pub(super) fn understood(candidates: Vec<Candidate>, languages: &[String]) -> Vec<Events> {
+    candidates.into_iter().map(|candidate| assign(candidate, languages)).collect()
+}
+
 /// The candidate that looks most like events.
-pub(super) fn best(candidates: Vec<Candidate>, languages: &[String]) -> Option<Events> {
-    let all = candidates.into_iter().map(|candidate| assign(candidate, languages));
-    let mut best: Option<Events> = None;
-    for events in all.filter(|events| events.score() > 0) {
-        if best.as_ref().is_none_or(|best| events.score() > best.score()) {
+pub(super) fn best(all: &[Events]) -> Option<&Events> {
+    let mut best: Option<&Events> = None;
+    for events in all.iter().filter(|events| events.score() > 0) {
+        if best.is_none_or(|best| events.score() > best.score()) {
             best = Some(events);
         }
     }
     best
+}
+
+/// What repeats and bears words, and no column of it was understood as a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Untimed {
+    pub(super) rows: String,
+    pub(super) count: usize,
+    /// The column that may be its time, and a value of it.
+    pub(super) column: String,
+    pub(super) value: String,
+}
+
+/// The most rows that would be events if their times were known.
+pub(super) fn untimed(all: &[Events]) -> Option<Untimed> {
+    let worded = |events: &&Events| events.time.is_none() && events.text.is_some() && events.candidate.count > 1;
+    let events = all.iter().filter(worded).max_by_key(|events| events.candidate.count)?;
+    let mut columns: Vec<&Column> = events.candidate.columns.iter().collect();
+    columns.retain(|column| !filled(column).is_empty() && !is_called(column, &OF_PEOPLE));
+    let digits = |column: &&&Column| filled(column)[0].contains(|c: char| c.is_numeric());
+    let called = columns.iter().find(|column| is_time(column));
+    let column = called.or_else(|| columns.iter().find(digits)).or(columns.first())?;
+    Some(Untimed {
+        rows: events.candidate.rows.clone(),
+        count: events.candidate.count,
+        column: column.field.clone(),
+        value: filled(column)[0].chars().filter(|c| !c.is_control()).take(40).collect(),
+    })
+}
+
+fn is_time(column: &Column) -> bool {
+    let hint = column.hint.to_lowercase();
+    let last = hint.rsplit(['.', '/', '@']).next().unwrap_or_default();
+    is_called(column, &OF_TIME) || OF_TIME_ALONE.contains(&last)
 }
 
 fn is_called(column: &Column, words: &[&str]) -> bool {
@@ -146,13 +191,13 @@ fn assign(candidate: Candidate, languages: &[String]) -> Events {
         if texts.len() >= half
             && let Some(times) = guess::times(&texts, languages)
             // Plain digits are times only where they are called so.
-            && (!texts.iter().all(|text| text.bytes().all(|b| b.is_ascii_digit())) || is_called(column, &OF_TIME))
+            && (!texts.iter().all(|text| text.bytes().all(|b| b.is_ascii_digit())) || is_time(column))
         {
             found.push((index, times));
         }
     }
     // Of several times the one that is called so; of one called so, the first.
-    let called = |(index, _): &&(usize, Times)| is_called(&columns[*index], &OF_TIME);
+    let called = |(index, _): &&(usize, Times)| is_time(&columns[*index]);
     let pick = |part: Part| {
         let of = |times: &&(usize, Times)| times.1.part == part;
         found.iter().filter(of).find(called).or_else(|| found.iter().find(of)).cloned()

@@ -13,7 +13,7 @@ const MOST_ROWS: usize = 1_000;
 const MOST_CANDIDATES: usize = 200;
 
 /// A step of a JSONPath.
-fn step(name: &str) -> String {
+pub(super) fn step(name: &str) -> String {
     let plain = name.chars().next().is_some_and(|c| c.is_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_alphanumeric() || c == '_');
     if plain { format!(".{name}") } else { format!("['{}']", name.replace('\\', "\\\\").replace('\'', "\\'")) }

@@ -12,7 +12,10 @@ pub(super) struct Parts<'a> {
     pub(super) slug: &'a CarrierSlug,
     pub(super) shape: Shape,
     pub(super) wish: Wish<'a>,
-    pub(super) charset: Option<&'static str>,
+    /// The stages that lead to the document that is read, in YAML.
+    pub(super) unwrap: &'a [String],
+    /// What the bytes are in, and how that is known.
+    pub(super) charset: Option<(String, &'static str)>,
     pub(super) languages: &'a [String],
     pub(super) root: Option<String>,
 }
@@ -95,8 +98,8 @@ pub(super) fn adapter(parts: &Parts<'_>, events: &Events) -> String {
          hosts: [{host}]\n",
         quoted(name)
     );
-    if let Some(charset) = parts.charset {
-        let _ = writeln!(out, "charset: {{fallback: {charset}}}           # CHECK: guessed, the answer declares none");
+    if let Some((charset, why)) = &parts.charset {
+        let _ = writeln!(out, "charset: {{fallback: {charset}}}           # CHECK: {why}");
     }
     match parts.wish.number.map(pattern).filter(|pattern| !pattern.is_empty()) {
         Some(pattern) => {
@@ -112,7 +115,14 @@ pub(super) fn adapter(parts: &Parts<'_>, events: &Events) -> String {
     if !has_number {
         out.push_str("        # CHECK: where the number stands in the URL is not known; write {number} there\n");
     }
-    let _ = write!(out, "readers:\n  - name: first\n    shape: {shape}\n    accept: {{{}}}", accept(parts, events));
+    let _ = writeln!(out, "readers:\n  - name: first\n    shape: {shape}");
+    if !parts.unwrap.is_empty() {
+        out.push_str("    unwrap:                       # CHECK: these names do not change from page to page\n");
+        for stage in parts.unwrap {
+            let _ = writeln!(out, "      - {stage}");
+        }
+    }
+    let _ = write!(out, "    accept: {{{}}}", accept(parts, events));
     out.push_str("   # CHECK: true of every answer of this kind, also of one without events; never of an error page\n");
     times(&mut out, events);
     table(&mut out, events);

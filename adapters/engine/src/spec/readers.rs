@@ -70,7 +70,7 @@ pub(crate) struct ReaderSpec {
     /// Other answers merged into this history.
     #[serde(default)]
     pub(crate) also: Vec<PartSpec>,
-    /// An HTML page without its closing tag is whole nevertheless.
+    /// An HTML page without its closing tag, or a part of one that leaves its table open, is whole nevertheless.
     #[serde(default)]
     pub(crate) may_lack_end: bool,
 }
