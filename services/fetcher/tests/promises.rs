@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use support::{Arrival, Door, Reply, TRACKED, World, budget, json, one_step};
 use tokio::time::Instant;
 use waybill_fetcher::{NoPolicies, OnceDeps, RecordError, Recorder, look_up_once};
-use waybill_log::{Headers, TopicPartition, claims};
+use waybill_log::{Headers, KafkaLog, TopicPartition, claims, kafka::testing::TestBroker};
 use waybill_schemas::{OutcomeClass, politeness::FetcherBudgetRecord, topics::names};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,7 +135,18 @@ async fn fet_1_a_request_that_was_produced_twice_is_answered_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sch_2_a_zombie_schedulers_requests_are_expired() {
     let door = Door::open(|_| Reply::Raw(json(200, TRACKED))).await;
-    let world = World::quick(&door).await;
+    a_zombies_requests_are_expired(&World::quick(&door).await, &door).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sch_2_a_zombie_schedulers_requests_are_expired_on_a_real_broker() {
+    let door = Door::open(|_| Reply::Raw(json(200, TRACKED))).await;
+    let broker = TestBroker::start().await;
+    let log = KafkaLog::connect(broker.options()).await.unwrap();
+    a_zombies_requests_are_expired(&World::quick_on(Arc::new(log), &door).await, &door).await;
+}
+
+async fn a_zombies_requests_are_expired(world: &World, door: &Door) {
     let at = TopicPartition::new(world.deps.topics.of(names::FETCH_REQUESTS), 0);
     let old = claims::claim(&*world.log, &at, "scheduler-1").await.unwrap();
     world.send(&[world.poll("acme", "ACME0001", 1)], claims::epoch_headers(old)).await;
@@ -153,6 +164,7 @@ async fn sch_2_a_zombie_schedulers_requests_are_expired() {
     world.send(&[world.poll("acme", "ACME0001", 4)], claims::epoch_headers(old)).await;
     assert_eq!(world.results(4).await[3].class, OutcomeClass::Expired);
     running.stop().await;
+    assert_eq!(door.arrivals().len(), 2, "nothing of the zombie's reached the carrier");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
