@@ -38,10 +38,11 @@ async fn three_of_each_service_track_every_parcel_to_its_end_and_stop_in_time() 
     cluster.register_all().await;
     let half = cluster.plan().parcels as usize * 4;
     eventually("half of the events are known", || async { (cluster.shown_events() > half).then_some(()) }).await;
-    consumers.kill_and_restart();
+    consumers.kill_and_restart().await;
     println!("e2e: {}", cluster.check_whole().await);
     let published = cluster.published_events().await;
     println!("e2e: of {} events the examples printed: {}", published.len(), consumers.have_seen(&published).await);
+    consumers.drop_what_they_should().await;
     let said = cluster.smoke();
     assert!(said.contains("waybill.tracking-events holds it as well"), "{said}");
     let rate = cluster.rate_between(started_us, wall_now_ms() * 1_000);
