@@ -4,10 +4,10 @@
 
 mod support;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fs, process::Command, time::Duration};
 
 use serde_json::{Value, json};
-use support::{Waybill, embedded_clickhouse, eventually};
+use support::{PROGRAM, Waybill, embedded_clickhouse, eventually};
 use tokio::time::sleep;
 
 const ARGS: [&str; 2] = ["standalone", "--demo"];
@@ -119,4 +119,23 @@ async fn sch_1_pol_1_sto_1_five_kills_lose_nothing_double_nothing_and_stay_polit
     let verdict = log.lines().rfind(|line| line.starts_with("politeness:")).unwrap_or_default();
     println!("kills: {verdict}");
     assert!(verdict.contains(" 0 over budget"), "{log}");
+}
+
+#[test]
+fn a_demo_with_an_end_ends_by_itself_with_the_verdict_last() {
+    if !embedded_clickhouse() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let free = json!({ "listen": "127.0.0.1:0" });
+    let config = json!({ "api": free, "admin": free, "clickhouse": free, "demo": { "parcels": 50, "catch_up_s": 60 } });
+    let file = dir.path().join("waybill.yaml");
+    fs::write(&file, config.to_string()).unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(ARGS).args(["--for", "5s", "--data-dir"]).arg(dir.path().join("data")).arg("--config").arg(&file);
+    let output = command.output().expect("the program starts");
+    let (said, logged) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}\n{said}\n{logged}", output.status);
+    let last = said.lines().next_back().unwrap_or_default();
+    assert!(last.starts_with("politeness: ") && last.contains(" 0 over budget"), "{said}");
 }

@@ -103,9 +103,9 @@ fn the_description_of_the_public_topics_is_current() {
     let path = Path::new("asyncapi.json");
     let wanted = format!("{}\n", serde_json::to_string_pretty(&document()).unwrap());
     if std::env::var_os("WAYBILL_BLESS").is_some() {
-        fs::write(&path, &wanted).unwrap();
+        fs::write(path, &wanted).unwrap();
     }
-    let found = fs::read_to_string(&path).unwrap_or_default();
+    let found = fs::read_to_string(path).unwrap_or_default();
     assert!(found == wanted, "asyncapi.json is not what the topics say: WAYBILL_BLESS=1 writes it anew");
 }
 

@@ -136,6 +136,13 @@ impl Waybill {
         (status, answer.json().await.unwrap_or(Value::Null))
     }
 
+    /// POST at the API: status and body; nothing when nobody answers.
+    pub async fn try_post(&self, path: &str, body: &Value) -> Option<(u16, Value)> {
+        let answer = self.http.post(format!("{}{path}", self.address("api"))).json(body).send().await.ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.json().await.unwrap_or(Value::Null)))
+    }
+
     /// POST with further headers.
     pub async fn post_with(&self, path: &str, body: &Value, headers: &[(&str, &str)]) -> (u16, Value) {
         let mut request = self.http.post(format!("{}{path}", self.address("api"))).json(body);
@@ -201,6 +208,11 @@ impl Waybill {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a child can be signalled");
         self.wait().await
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be asked").is_some()
     }
 
     /// Waits for the end.

@@ -14,12 +14,16 @@ use waybill_schemas::CarrierSlug;
 
 use crate::{
     adapter::{Adapter, Files, Phrases, parse},
+    capped::read_file,
     detect::{Detector, operators},
     error::AdapterError,
     examples::Example,
     mapping::Mapping,
     spec::PhrasesSpec,
 };
+
+/// Largest file of a carrier, in bytes; the largest of today's has a twentieth of it.
+const MAX_FILE_BYTES: usize = 1024 * 1024;
 
 static CARRIERS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../carriers");
 static PHRASES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../phrases");
@@ -215,7 +219,7 @@ pub(crate) fn embedded_examples(slug: &str) -> Vec<Example> {
 
 fn read(path: &Path) -> Result<String, AdapterError> {
     let shown = path.display().to_string();
-    let bytes = fs::read(path).map_err(|error| match error.kind() {
+    let bytes = read_file(path, MAX_FILE_BYTES).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => absent(&shown),
         _ => AdapterError::new(&shown, format!("cannot be read: {error}")),
     })?;

@@ -11,12 +11,13 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::Value;
-use waybill_schemas::event::MatchedBy;
+use waybill_schemas::{event::MatchedBy, limits::MAX_ANSWER_BYTES};
 
 use crate::{
     adapter::Adapter,
     answer::{Answer, Answers},
     assess::{ParsedView, assess},
+    capped::read_file,
     catalog,
     error::AdapterError,
 };
@@ -124,7 +125,7 @@ pub fn of_folder(carrier: &Path) -> Result<Vec<Example>, AdapterError> {
         for file in fs::read_dir(&path).map_err(unreadable)? {
             let file = file.map_err(unreadable)?.path();
             let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            example.files.insert(name, fs::read(&file).map_err(unreadable)?);
+            example.files.insert(name, read_file(&file, MAX_ANSWER_BYTES).map_err(unreadable)?);
         }
         examples.push(example);
     }

@@ -8,6 +8,7 @@
 mod adapter;
 mod answer;
 mod assess;
+mod capped;
 mod catalog;
 mod charset;
 mod countries;
@@ -50,6 +51,7 @@ mod xmlpath;
 pub use adapter::{Adapter, Source};
 pub use answer::{Answer, Answers, Asked, ReadOutcome, Reading};
 pub use assess::{ParsedEvent, ParsedMoment, ParsedView, assess, not_found};
+pub use capped::read_file;
 pub use catalog::{
     Catalog, folders_in,
     live::{Exchanged, Generation, LiveCatalog, Refused, Reloaded},

@@ -162,7 +162,7 @@ fn schemas_on_disk_are_those_of_the_types() {
         let path = folder.join(format!("{name}.schema.json"));
         let text = serde_json::to_string_pretty(&value).unwrap() + "\n";
         if std::env::var_os("WAYBILL_BLESS").is_some() {
-            fs::create_dir_all(&folder).unwrap();
+            fs::create_dir_all(folder).unwrap();
             fs::write(&path, text).unwrap();
         } else {
             let written = fs::read_to_string(&path).unwrap_or_default();

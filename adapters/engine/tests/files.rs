@@ -113,12 +113,12 @@ fn requests_are_filled_escaped_and_refused_when_something_is_missing() {
 #[test]
 fn the_table_of_carriers_in_the_readme_is_that_of_the_carriers() {
     let path = std::path::Path::new("../README.md");
-    let text = fs::read_to_string(&path).unwrap();
+    let text = fs::read_to_string(path).unwrap();
     let (before, rest) = text.split_once(overview::BEGIN).unwrap();
     let (written, after) = rest.split_once(overview::END).unwrap();
     let table = format!("\n\n{}", overview::markdown(&Catalog::embedded().unwrap(), &[]).unwrap());
     if std::env::var_os("WAYBILL_BLESS").is_some() {
-        fs::write(&path, format!("{before}{}{table}{}{after}", overview::BEGIN, overview::END)).unwrap();
+        fs::write(path, format!("{before}{}{table}{}{after}", overview::BEGIN, overview::END)).unwrap();
         return;
     }
     let row = |text: &str| -> Vec<String> { text.lines().map(str::to_owned).collect() };

@@ -31,7 +31,7 @@ pub use clock::{JourneyMap, wall_now_ms};
 pub use journey::{DAY, End, Happening, Journey, MAX_DAYS, Scan};
 pub use ledger::{AnswerKind, Answered, Ledger, LedgerError, MOST_ANSWERS, MOST_ARRIVALS, NumberTruth, Shown};
 pub use misbehave::{MOST_RULES, Misbehaviour, RetryAfter, Rule, TooManyRules};
-pub use plan::{BEGINNINGS_DAYS, Parcel, Plan, PlanConfig};
+pub use plan::{BEGINNINGS_DAYS, Beginnings, Parcel, Plan, PlanConfig};
 pub use replay::{Case, RecordedBody, Replay, ReplayError};
 pub use simulator::{Config, Simulator, SimulatorError};
 pub use truth::Truth;

@@ -12,7 +12,7 @@ use crate::{
     shapes::{self, Shape},
 };
 
-/// Journey days within which all parcels are registered with their carriers.
+/// Journey days within which all parcels are registered with their carriers, unless they begin evenly.
 pub const BEGINNINGS_DAYS: i64 = 20;
 
 /// What decides everything that the generated carriers say.
@@ -23,8 +23,11 @@ pub struct PlanConfig {
     pub seed: u64,
     /// How many.
     pub parcels: u32,
-    /// Journey time in milliseconds at which the first parcels begin; the last ones 20 days later.
+    /// Journey time in milliseconds at which the first parcels begin.
     pub begin_ms: i64,
+    /// When the others do.
+    #[serde(default)]
+    pub beginnings: Beginnings,
     /// Journey time from wall time.
     pub clock: JourneyMap,
     /// Parcels of each thousand whose page nobody can read, for good. They never reach an end that can be seen.
@@ -34,7 +37,31 @@ pub struct PlanConfig {
 impl PlanConfig {
     /// A plan whose parcels begin at the clock's anchor; one in a thousand stays unreadable.
     pub fn new(seed: u64, parcels: u32, clock: JourneyMap) -> Self {
-        Self { seed, parcels, begin_ms: clock.anchor_ms, clock, unreadable_per_thousand: 1 }
+        let beginnings = Beginnings::default();
+        Self { seed, parcels, begin_ms: clock.anchor_ms, beginnings, clock, unreadable_per_thousand: 1 }
+    }
+}
+
+/// How parcels' beginnings are spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Beginnings {
+    /// Most of them soon, a tail within [`BEGINNINGS_DAYS`], as shippers do.
+    #[default]
+    Soon,
+    /// Evenly over so many journey days: always as many new ones as old ones end.
+    Evenly(i64),
+}
+
+impl Beginnings {
+    fn delay_ms(self, dice: &mut Dice) -> i64 {
+        match self {
+            Self::Soon => {
+                let latest = BEGINNINGS_DAYS * DAY;
+                dice.between(0, latest).min(dice.between(0, latest)).min(dice.between(0, latest))
+            }
+            Self::Evenly(days) => dice.between(0, days * DAY),
+        }
     }
 }
 
@@ -95,9 +122,7 @@ impl Plan {
     /// A parcel's way, drawn anew each time: it costs microseconds and no memory.
     pub fn journey(&self, parcel: &Parcel) -> Journey {
         let mut dice = Dice::of(self.config.seed, "journey", &[u64::from(parcel.index)]);
-        // Most shippers hand over soon; a tail begins up to the twentieth day.
-        let latest = BEGINNINGS_DAYS * DAY;
-        let delay = dice.between(0, latest).min(dice.between(0, latest)).min(dice.between(0, latest));
+        let delay = self.config.beginnings.delay_ms(&mut dice);
         let fate = Fate { begins_ms: self.config.begin_ms + delay, end: parcel.end, page_changes: parcel.page_changes };
         let geography =
             shapes::of(parcel.carrier).map_or(Geography { home: 3, abroad: 2 }, |shape| shape.profile().geography());

@@ -192,6 +192,7 @@ async fn serve(listener: TcpListener, door: Arc<Door>) {
             tracing::debug!(%error, "sim.nodelay_failed");
         }
     });
+    #[allow(clippy::disallowed_methods, reason = "its only peers are the tests and the demo beside it, on loopback")]
     let server = axum::serve(listener, server::router(door)).with_graceful_shutdown(stop.clone().cancelled_owned());
     let last_call = async {
         stop.cancelled().await;

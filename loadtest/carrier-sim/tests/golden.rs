@@ -9,7 +9,7 @@ use waybill_adapters::{Catalog, examples};
 #[test]
 fn every_example_gives_its_golden_result() {
     let folder = Path::new("../carriers");
-    let catalog = Catalog::of_folder(&folder).unwrap_or_else(|error| panic!("{error}"));
+    let catalog = Catalog::of_folder(folder).unwrap_or_else(|error| panic!("{error}"));
     let bless = std::env::var_os("WAYBILL_BLESS").is_some();
     let (mut wrong, mut lacking, mut count) = (Vec::new(), Vec::new(), 0);
     for adapter in catalog.all() {

@@ -2,8 +2,8 @@
 //!
 //! The crate's own HTTP client has no timeouts at all: a connection that died silently would hang its caller for as
 //! long as the kernel believes in it. So: connect within 5 s, 65 s without a byte in either direction is a dead
-//! connection (5 s more than the store lets a statement run), pooled connections are dropped after 45 s, and the
-//! kernel probes them. Settings that must never be forgotten are set here too.
+//! connection (5 s more than the store lets a statement run), a pooled connection is dropped after 8 s, before the store
+//! closes it (10 s), and the kernel probes it. Settings that must never be forgotten are set here too.
 
 use crate::client::idle::IdleConnector;
 use hyper_util::client::legacy::Client as HttpClient;
@@ -16,7 +16,8 @@ mod idle;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// No byte sent or received for this long while an answer is awaited: the connection is dead.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(65);
-const POOL_IDLE: Duration = Duration::from_secs(45);
+/// Less than the 10 s after which ClickHouse, the embedded one too, closes an idle connection.
+const POOL_IDLE: Duration = Duration::from_secs(8);
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// The database everything lives in.

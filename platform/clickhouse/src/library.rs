@@ -16,11 +16,13 @@ pub enum LibraryError {
     )]
     Platform,
     /// `WAYBILL_CHDB_LIB` or the configuration names a file that is not there.
-    #[error("there is no ClickHouse library at {0}: correct the path or unset it and run `scripts/fetch-chdb.sh`")]
+    #[error(
+        "there is no ClickHouse library at {0}: correct the path, or unset it and run `make setup` (or `scripts/fetch-chdb.sh`)"
+    )]
     NotAtPath(PathBuf),
     /// It is in none of the usual places.
     #[error(
-        "the embedded ClickHouse library is missing (looked for {0}): run `scripts/fetch-chdb.sh`, or name it in WAYBILL_CHDB_LIB, or use `--store-url URL`"
+        "the embedded ClickHouse library is missing (looked for {0}): run `make setup` (or `scripts/fetch-chdb.sh`), or name it in WAYBILL_CHDB_LIB, or use `--store-url URL`"
     )]
     Missing(PathBuf),
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{config, encoded, http, kill, migrated, no_library, pid, reader, running_again, start, stop};
+use support::{config, encoded, http, http_as, kill, migrated, no_library, pid, reader, running_again, start, stop};
 use waybill_clickhouse::client::{ClientOptions, build};
 use waybill_clickhouse::embedded::{EmbeddedClickHouse, PASSWORD_FILE};
 use waybill_clickhouse::migrations::{self, Migration, MigrationError};
@@ -146,6 +146,36 @@ async fn sto_1_kill_9_during_inserts_loses_nothing_acknowledged() {
     let acknowledged = acknowledged.lock().unwrap().clone();
     assert!(acknowledged.len() >= 15);
     assert!(acknowledged.iter().all(|first| stored.contains(first)), "an acknowledged batch is lost");
+    stop(store).await;
+}
+
+/// DNS rebinding: a page under a name of its own that resolves to 127.0.0.1.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sec_1_a_web_page_reads_no_number_under_a_name_of_its_own() {
+    if no_library() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let store = start(folder.path()).await;
+    let port = store.url().rsplit_once(':').unwrap().1.to_owned();
+    // What clients of any language send: the host that they were given.
+    for host in [format!("127.0.0.1:{port}"), format!("localhost:{port}"), "[::1]".to_owned(), "localhost".to_owned()] {
+        let (status, _, body) = http_as(&store, &host, "POST", "/", &[], b"SELECT 1").await;
+        assert_eq!((status, body.as_slice()), (200, b"1\n".as_slice()), "{host}");
+    }
+    for (host, headers) in [
+        (format!("rebound.example:{port}"), vec![]),
+        (format!("10.0.0.1:{port}"), vec![]),
+        (format!("127.0.0.1:{port}"), vec![("Origin", "http://rebound.example")]),
+        (format!("localhost:{port}"), vec![("Origin", "null")]),
+    ] {
+        for (method, target) in [("POST", "/"), ("GET", "/?query=SELECT%201"), ("OPTIONS", "/"), ("GET", "/ping")] {
+            let (status, head, body) = http_as(&store, &host, method, target, &headers, b"SELECT 1").await;
+            assert_eq!(status, 403, "{host} {headers:?} {method} {target}");
+            assert!(head.contains("x-clickhouse-exception-code: 497"), "{head}");
+            assert!(String::from_utf8_lossy(&body).contains("localhost"), "it names the remedy");
+        }
+    }
     stop(store).await;
 }
 

@@ -43,6 +43,11 @@ impl QuotaRule {
         Ok(Self { requests: quota.requests, resets_at, zone, spread: quota.spread })
     }
 
+    /// Most requests of a day.
+    pub fn requests(&self) -> u32 {
+        self.requests
+    }
+
     /// The civil date at whose reset time the quota day of `now` began.
     fn day_at(&self, now: WallMs) -> Option<Date> {
         let local = Timestamp::from_millisecond(now.ms()).ok()?.to_zoned(self.zone.clone());

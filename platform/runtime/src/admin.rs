@@ -8,7 +8,13 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::health::Health;
+use crate::{
+    health::Health,
+    serve::{Limits, serve as serve_http},
+};
+
+/// Most connections at once: probes, a few scrapers, people.
+const MAX_CONNECTIONS: usize = 64;
 
 /// The address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -40,22 +46,19 @@ struct Shared {
 }
 
 /// Serves until shutdown; readiness turns 503 as soon as shutdown begins, while the listener still answers.
-///
-/// # Errors
-/// Whatever the listener reports.
 pub async fn serve(
     listener: TcpListener,
     health: Health,
     metrics: Option<PrometheusHandle>,
     shutdown: CancellationToken,
     closed: CancellationToken,
-) -> std::io::Result<()> {
+) {
     let router = Router::new()
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/metrics", get(render))
         .with_state(Shared { health, metrics, shutdown });
-    axum::serve(listener, router).with_graceful_shutdown(async move { closed.cancelled().await }).await
+    serve_http(listener, router, Limits::of(MAX_CONNECTIONS), closed).await;
 }
 
 async fn live(State(shared): State<Shared>) -> impl IntoResponse {

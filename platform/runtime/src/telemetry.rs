@@ -31,8 +31,9 @@ pub enum LogFormat {
 pub struct TelemetryConfig {
     /// Form of log lines, which go to standard error.
     pub format: LogFormat,
-    /// Which are written: `info`, or directives such as `info,waybill_fetcher=debug`.
-    pub filter: String,
+    /// Which are written: `info`, or directives such as `info,waybill_fetcher=debug`. Absent: `info`; `waybill standalone` and
+    /// commands choose fewer.
+    pub filter: Option<String>,
     /// Where traces are sent; nowhere by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub otlp: Option<OtlpConfig>,
@@ -40,7 +41,7 @@ pub struct TelemetryConfig {
 
 impl Default for TelemetryConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info".to_owned(), otlp: None }
+        Self { format: LogFormat::Text, filter: None, otlp: None }
     }
 }
 
@@ -77,8 +78,8 @@ impl Telemetry {
 /// # Errors
 /// [`TelemetryError`] when the configuration cannot be used.
 pub fn init(config: &TelemetryConfig, service: &str, instance: &str) -> Result<Telemetry, TelemetryError> {
-    let filter =
-        EnvFilter::builder().parse(&config.filter).map_err(|error| TelemetryError::Filter(error.to_string()))?;
+    let directives = config.filter.as_deref().unwrap_or("info");
+    let filter = EnvFilter::builder().parse(directives).map_err(|error| TelemetryError::Filter(error.to_string()))?;
     // Spans of traces are for the receiver; in log lines they would only be noise.
     let filter = filter.and(filter_fn(|metadata| metadata.target() != TARGET));
     let (exporter, tracer) = match &config.otlp {
@@ -133,8 +134,45 @@ pub fn metrics_handle() -> Option<PrometheusHandle> {
         .clone()
 }
 
-/// Counts a broken promise (DESIGN §7) and logs it; the id is the promise's, e.g. `POL-1`.
+const VIOLATIONS: &str = "waybill_promise_violations_total";
+
+/// Shows promises at 0 from a process's start, so that its metrics name what is watched there. Each service names those
+/// that its code can count.
+pub fn watch_promises(ids: &[&'static str]) {
+    for id in ids {
+        metrics::counter!(VIOLATIONS, "id" => *id).increment(0);
+    }
+}
+
+/// Counts a broken promise (DESIGN §7) and logs it; the id is the promise's, e.g. `POL-1`. The one way to tell of it, so
+/// that one metric and one text in the log (`promise.violated`) show every breach.
 pub fn promise_violated(id: &'static str, what: &str) {
-    metrics::counter!("waybill_promise_violations_total", "id" => id).increment(1);
-    tracing::error!(promise = id, what, "promise.violated");
+    promise_violated_times(id, 1, what);
+}
+
+/// The same for something that happened `times` times at once; nothing where that is 0.
+pub fn promise_violated_times(id: &'static str, times: u64, what: &str) {
+    if times > 0 {
+        metrics::counter!(VIOLATIONS, "id" => id).increment(times);
+        tracing::error!(promise = id, times, what, "promise.violated");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn a_promise_is_shown_from_the_start_and_every_breach_is_counted() {
+        let handle = metrics_handle().expect("nobody else installs a recorder here");
+        let shown = || handle.render();
+        watch_promises(&["POL-2", "SCH-1"]);
+        assert!(shown().contains("waybill_promise_violations_total{id=\"POL-2\"} 0"), "{}", shown());
+        promise_violated("POL-2", "a test");
+        promise_violated_times("POL-2", 3, "a test");
+        promise_violated_times("SCH-1", 0, "a test");
+        assert!(shown().contains("waybill_promise_violations_total{id=\"POL-2\"} 4"), "{}", shown());
+        assert!(shown().contains("waybill_promise_violations_total{id=\"SCH-1\"} 0"), "{}", shown());
+    }
 }

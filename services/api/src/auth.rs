@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, sync::Arc};
 
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
+use waybill_runtime::local;
 
 /// Why the API does not start.
 #[derive(Debug, thiserror::Error)]
@@ -82,14 +83,8 @@ impl Access {
     /// The [`Refusal`].
     pub fn check(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         match self {
-            Self::Local => {
-                let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-                // A browser tells which page a request comes from; only this machine's own pages may order anything.
-                let page = text(header::ORIGIN).and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
-                let foreign = headers.contains_key(header::ORIGIN) && !page.is_some_and(is_local_host);
-                let local = text(header::HOST).is_some_and(is_local_host);
-                if local && !foreign { Ok(()) } else { Err(Refusal::Host) }
-            }
+            Self::Local if local::is_from_here(headers) => Ok(()),
+            Self::Local => Err(Refusal::Host),
             Self::Keys(keys) => {
                 let sent = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
                 let token = sent.and_then(|value| value.strip_prefix("Bearer ")).ok_or(Refusal::Key)?;
@@ -98,14 +93,6 @@ impl Access {
             }
         }
     }
-}
-
-fn is_local_host(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.rsplit_once(':').map_or(host, |(name, _)| name),
-    };
-    name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 #[cfg(test)]

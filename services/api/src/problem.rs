@@ -15,9 +15,27 @@ pub struct Problem {
     more: Map<String, Value>,
 }
 
+/// Every code of a [`Problem`], as `openapi.json` lists them.
+const CODES: [&str; 13] = [
+    "bad_request",
+    "key_needed",
+    "host_not_local",
+    "not_found",
+    "method_not_allowed",
+    "too_many",
+    "budget_invalid",
+    "mark_invalid",
+    "canary_absent",
+    "canary_invalid",
+    "busy",
+    "log_unavailable",
+    "store_unavailable",
+];
+
 impl Problem {
     /// An error with its stable code and a sentence that names the remedy.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        debug_assert!(CODES.contains(&code), "{code} is not listed");
         Self { status, code, detail: detail.into(), more: Map::new() }
     }
 
@@ -77,5 +95,22 @@ impl IntoResponse for Problem {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn the_interface_lists_every_code() {
+        let openapi: Value = serde_json::from_str(waybill_schemas::OPENAPI).unwrap();
+        let listed = &openapi["components"]["schemas"]["Problem"]["properties"]["code"];
+        assert_eq!(listed["enum"], json!(CODES));
+        // Those that the status says already need no words.
+        for code in CODES.iter().filter(|code| !["not_found", "method_not_allowed"].contains(code)) {
+            assert!(listed["description"].as_str().unwrap().contains(code), "{code} is not described");
+        }
     }
 }

@@ -17,6 +17,8 @@ use crate::carriers::{CarrierDirectory, CarrierInfo, DetectedNumber};
 /// Most parameters, tags, and bytes of each.
 const MAX_EXTRAS: usize = 20;
 const MAX_EXTRA_BYTES: usize = 256;
+/// More than any ISO date-time takes.
+const MAX_DATE_BYTES: usize = 40;
 /// Most candidates of an undecided number that are tried.
 const MOST_TRIED: usize = 6;
 
@@ -71,8 +73,22 @@ pub enum Detection {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rejection(Value);
 
+/// Every code of a [`Rejection`], as `openapi.json` lists them.
+const CODES: [&str; 9] = [
+    "number_invalid",
+    "carrier_unknown",
+    "carrier_not_detected",
+    "carrier_ambiguous",
+    "carrier_disabled",
+    "needs_data",
+    "too_many",
+    "too_long",
+    "country_invalid",
+];
+
 impl Rejection {
     fn new(code: &str, message: impl Into<String>) -> Self {
+        debug_assert!(CODES.contains(&code), "{code} is not listed");
         Self(json!({ "code": code, "message": message.into() }))
     }
 
@@ -222,33 +238,90 @@ fn undecided(detected: &DetectedNumber) -> Rejection {
 }
 
 fn check_extras(entry: &Entry) -> Result<(), Rejection> {
-    let too_many = |what: &str| {
-        Rejection::new("too_many", format!("{what}: at most {MAX_EXTRAS} of {MAX_EXTRA_BYTES} bytes each"))
+    let short = |what: &str, text: &String, most: usize| {
+        let how = || Rejection::new("too_long", format!("{what}: at most {most} bytes"));
+        if text.len() > most { Err(how()) } else { Ok(()) }
     };
-    if entry.reference.as_ref().is_some_and(|reference| reference.len() > MAX_REF_BYTES) {
-        return Err(Rejection::new("too_many", format!("ref: at most {MAX_REF_BYTES} bytes")));
+    let few = |what: &str, count: usize| {
+        let how = || Rejection::new("too_many", format!("{what}: at most {MAX_EXTRAS}"));
+        if count > MAX_EXTRAS { Err(how()) } else { Ok(()) }
+    };
+    if let Some(reference) = &entry.reference {
+        short("ref", reference, MAX_REF_BYTES)?;
     }
-    let long = |text: &String| text.len() > MAX_EXTRA_BYTES;
-    if let Some(params) = &entry.params
-        && (params.len() > MAX_EXTRAS || params.iter().any(|(key, value)| long(key) || long(value)))
-    {
-        return Err(too_many("params"));
+    if let Some(params) = &entry.params {
+        few("params", params.len())?;
+        for (key, value) in params {
+            short("params, each name", key, MAX_EXTRA_BYTES)?;
+            short("params, each value", value, MAX_EXTRA_BYTES)?;
+        }
     }
-    if let Some(tags) = &entry.tags
-        && (tags.len() > MAX_EXTRAS || tags.iter().any(long))
-    {
-        return Err(too_many("tags"));
+    if let Some(tags) = &entry.tags {
+        few("tags", tags.len())?;
+        for tag in tags {
+            short("tags, each", tag, MAX_EXTRA_BYTES)?;
+        }
     }
-    if entry.ordered_at.as_ref().is_some_and(|at| at.len() > 40) {
-        return Err(Rejection::new("too_many", "ordered_at: an ISO date or date-time"));
+    if let Some(at) = &entry.ordered_at {
+        short("ordered_at, an ISO date or date-time", at, MAX_DATE_BYTES)?;
     }
     Ok(())
 }
 
 fn country(field: &str, value: Option<String>) -> Result<Option<String>, Rejection> {
-    let Some(code) = value.map(|code| code.trim().to_uppercase()) else { return Ok(None) };
+    let Some(code) = value.map(|code| code.trim().to_ascii_uppercase()) else { return Ok(None) };
     if code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase()) {
         return Ok(Some(code));
     }
     Err(Rejection::new("country_invalid", format!("{field}: write two letters, as in ISO 3166-1")))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    fn code(entry: Value) -> Option<String> {
+        let entry: Entry = serde_json::from_value(entry).unwrap();
+        check_extras(&entry).err().map(|rejection| rejection.code().to_owned())
+    }
+
+    #[test]
+    fn the_interface_lists_every_code() {
+        let openapi: Value = serde_json::from_str(waybill_schemas::OPENAPI).unwrap();
+        let listed = &openapi["components"]["schemas"]["Rejected"]["properties"]["error"]["properties"]["code"];
+        assert_eq!(listed["enum"], json!(CODES));
+        for code in CODES {
+            assert!(listed["description"].as_str().unwrap().contains(&format!("{code}:")), "{code} is not described");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_called_too_many() {
+        let long = |bytes: usize| "x".repeat(bytes);
+        let fits = json!({
+            "number": "1", "ref": long(MAX_REF_BYTES), "tags": vec![long(MAX_EXTRA_BYTES); MAX_EXTRAS],
+            "params": { "postal_code": long(MAX_EXTRA_BYTES) }, "ordered_at": "2026-03-01T10:00:00+01:00",
+        });
+        assert_eq!(code(fits), None);
+        for (wrong, expected) in [
+            (json!({ "number": "1", "ref": long(MAX_REF_BYTES + 1) }), "too_long"),
+            (json!({ "number": "1", "tags": [long(MAX_EXTRA_BYTES + 1)] }), "too_long"),
+            (json!({ "number": "1", "params": { "a": long(MAX_EXTRA_BYTES + 1) } }), "too_long"),
+            (json!({ "number": "1", "params": { long(MAX_EXTRA_BYTES + 1): "a" } }), "too_long"),
+            (json!({ "number": "1", "ordered_at": long(MAX_DATE_BYTES + 1) }), "too_long"),
+            (json!({ "number": "1", "tags": vec!["a"; MAX_EXTRAS + 1] }), "too_many"),
+        ] {
+            assert_eq!(code(wrong.clone()).as_deref(), Some(expected), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_country_is_two_letters() {
+        assert_eq!(country("origin", Some(" de ".to_owned())).unwrap().as_deref(), Some("DE"));
+        for wrong in ["", "DEU", "1A", "ß"] {
+            let refused = country("origin", Some(wrong.to_owned())).unwrap_err();
+            assert_eq!(refused.code(), "country_invalid", "{wrong}");
+        }
+    }
 }

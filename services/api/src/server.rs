@@ -22,6 +22,7 @@ use tracing::Instrument as _;
 use waybill_log::{LogError, SharedLog};
 use waybill_runtime::{
     Clocks, Health,
+    serve::{Limits, serve},
     trace::{TraceParent, Trail},
 };
 use waybill_schemas::{CarrierSlug, headers, layout::Layout, limits::MAX_POST_BYTES, topics::TopicPrefix};
@@ -39,6 +40,8 @@ use crate::{
     shipments,
 };
 
+/// Most connections at once: every stream and as many calls again.
+const MAX_CONNECTIONS: usize = 2 * MAX_STREAMS;
 /// Most streams of server-sent events at once.
 const MAX_STREAMS: usize = 256;
 /// How long calls under way may take to end when the process ends.
@@ -119,23 +122,18 @@ pub async fn run(deps: Deps, listener: TcpListener, shutdown: CancellationToken)
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         deps,
     });
-    let stop = shutdown.clone();
-    let server = axum::serve(listener, router(Arc::clone(&shared)))
-        .with_graceful_shutdown(async move { stop.cancelled().await });
-    let server = async { server.await.map_err(ApiError::from) };
+    let server = serve(listener, router(Arc::clone(&shared)), Limits::of(MAX_CONNECTIONS), shutdown.clone());
     tokio::pin!(server);
     tokio::select! {
-        served = &mut server => return served,
+        // Only because the process ends.
+        () = &mut server => return Ok(()),
         followed = follow::commands(Arc::clone(&shared), component, shutdown.clone()) => followed?,
     }
     // Following has ended because the process ends: calls under way are still answered.
-    match tokio::time::timeout(DRAIN, server).await {
-        Ok(served) => served,
-        Err(_) => {
-            tracing::warn!("api.drain_timeout");
-            Ok(())
-        }
+    if tokio::time::timeout(DRAIN, server).await.is_err() {
+        tracing::warn!("api.drain_timeout");
     }
+    Ok(())
 }
 
 fn router(shared: Arc<Shared>) -> Router {

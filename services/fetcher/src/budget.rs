@@ -225,6 +225,11 @@ impl BudgetState {
         self.door.depart(now_us)
     }
 
+    /// A second opinion on POL-2, after a departure: whether the day's count, whoever spent it, is beyond the quota.
+    pub(crate) fn is_over_quota(&self, terms: &Terms) -> bool {
+        terms.quota.as_ref().is_some_and(|rule| self.quota.used() > rule.requests())
+    }
+
     /// The carrier has answered a request.
     pub(crate) fn settle(&mut self, departure: Departure, pace: Pace, now_us: i64) {
         self.door.settle(departure, pace, now_us);

@@ -54,6 +54,19 @@ fn pol_1_nothing_leaves_before_a_record_covers_it() {
 }
 
 #[test]
+fn pol_2_the_count_of_the_day_tells_when_more_left_than_allowed() {
+    let terms = terms(50.0, 10, Some(3));
+    let mut record = FetcherBudgetRecord::default();
+    let mut state = BudgetState::restored(None, &terms, T0);
+    let sent: u32 = (0..10).map(|second| send_all(&mut state, &terms, T0 + second * 1_000_000, &mut record)).sum();
+    assert_eq!(sent, 3);
+    assert!(!state.is_over_quota(&terms));
+    // Nothing but a mistake in this program lets another one leave.
+    let _ = state.depart(T0 + 20_000_000);
+    assert!(state.is_over_quota(&terms));
+}
+
+#[test]
 fn a_record_slower_than_its_block_makes_longer_blocks_instead_of_none() {
     let terms = terms(2.0, 3, None);
     let mut state = BudgetState::restored(None, &terms, T0);

@@ -1,8 +1,8 @@
 //! Which of an adapter's sources is asked, and with which secrets. Secrets are read here and never logged (SEC-1).
 
-use std::{collections::BTreeMap, fmt, fs, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use waybill_adapters::{Adapter, Catalog, Generation, Source, SourceKind};
+use waybill_adapters::{Adapter, Catalog, Generation, Source, SourceKind, read_file};
 use waybill_schemas::{CarrierSlug, OutcomeClass, drift::TrialMode, politeness::CarrierPolicy};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Longest secret that is read, in bytes.
-const MAX_SECRET_BYTES: u64 = 64 * 1024;
+const MAX_SECRET_BYTES: usize = 64 * 1024;
 /// What a simulator is given instead of a secret.
 const ROUTED_SECRET: &str = "routed";
 
@@ -246,6 +246,15 @@ pub(crate) fn variable(carrier: &CarrierSlug, name: &str) -> String {
     format!("WAYBILL_SECRET_{}_{}", upper(carrier.as_str()), upper(name))
 }
 
+/// Where a carrier's secret is read: the name of its variable, or the path of the file that the configuration names.
+pub fn secret_place(carrier: &CarrierSlug, name: &str, own: &CarrierConfig) -> String {
+    match own.secrets.get(name) {
+        Some(SecretSource { file: Some(path), .. }) => path.display().to_string(),
+        Some(SecretSource { env: Some(variable), .. }) => variable.clone(),
+        _ => variable(carrier, name),
+    }
+}
+
 /// Whether a carrier's secret is present.
 pub fn has_secret(carrier: &CarrierSlug, name: &str, own: &CarrierConfig) -> bool {
     secret(carrier, name, own).is_some()
@@ -254,8 +263,8 @@ pub fn has_secret(carrier: &CarrierSlug, name: &str, own: &CarrierConfig) -> boo
 fn secret(carrier: &CarrierSlug, name: &str, own: &CarrierConfig) -> Option<String> {
     let value = match own.secrets.get(name) {
         Some(SecretSource { file: Some(path), .. }) => {
-            let small = fs::metadata(path).ok()?.len() <= MAX_SECRET_BYTES;
-            small.then(|| fs::read_to_string(path).ok()).flatten()?.trim_end_matches(['\r', '\n']).to_owned()
+            let text = String::from_utf8(read_file(path, MAX_SECRET_BYTES).ok()?).ok()?;
+            text.trim_end_matches(['\r', '\n']).to_owned()
         }
         Some(SecretSource { env: Some(variable), .. }) => std::env::var(variable).ok()?,
         _ => std::env::var(variable(carrier, name)).ok()?,
@@ -266,6 +275,8 @@ fn secret(carrier: &CarrierSlug, name: &str, own: &CarrierConfig) -> Option<Stri
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -281,6 +292,10 @@ mod tests {
         fs::write(&path, "s3cret\r\n").unwrap();
         let mut own = CarrierConfig::default();
         own.secrets.insert("key".to_owned(), SecretSource { env: None, file: Some(path) });
-        assert_eq!(secret(&"acme".parse().unwrap(), "key", &own).as_deref(), Some("s3cret"));
+        let carrier: CarrierSlug = "acme".parse().unwrap();
+        assert_eq!(secret(&carrier, "key", &own).as_deref(), Some("s3cret"));
+        assert!(secret_place(&carrier, "key", &own).ends_with("/key"));
+        own.secrets.insert("key".to_owned(), SecretSource { env: None, file: Some("/dev/zero".into()) });
+        assert_eq!(secret(&carrier, "key", &own), None, "a file without an end is no secret");
     }
 }

@@ -30,7 +30,7 @@ use waybill_log::{
     Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, JoinGroup, LogError, OffsetTracker, OutOfRange,
     Ownership, SharedLog, claims::ClaimTracker, offset_tracker::Ticket,
 };
-use waybill_runtime::{ClockGate, Clocks, Component, Health, PoisonWatch};
+use waybill_runtime::{ClockGate, Clocks, Component, Health, PoisonWatch, telemetry::watch_promises};
 use waybill_schemas::{
     BudgetName,
     layout::Layout,
@@ -116,12 +116,11 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), FetcherE
             max_batch: MAX_BATCH,
         })
         .await?;
-    for id in ["POL-1", "FET-1", "LOG-1"] {
-        metrics::counter!("waybill_promise_violations_total", "id" => id).increment(0);
-    }
+    watch_promises(&["POL-1", "POL-2", "FET-1"]);
     let ownership = member.ownership();
     let (done_sender, done) = mpsc::channel(1_024);
-    let (broken_sender, broken) = mpsc::unbounded_channel();
+    // One place: the first that panicked ends the service.
+    let (broken_sender, broken) = mpsc::channel(1);
     let poison = PoisonWatch::new("fetcher", deps.config.poison.clone(), deps.clocks);
     let dead = DeadLetters::new(&deps.topics);
     let service = Service {
@@ -160,8 +159,8 @@ struct Service {
     done: mpsc::Receiver<Vec<Ticket>>,
     done_sender: mpsc::Sender<Vec<Ticket>>,
     /// Tasks that panicked, by name.
-    broken: mpsc::UnboundedReceiver<String>,
-    broken_sender: mpsc::UnboundedSender<String>,
+    broken: mpsc::Receiver<String>,
+    broken_sender: mpsc::Sender<String>,
     poison: PoisonWatch,
     /// Assigned, and their last commit is not known yet.
     wanted: BTreeSet<u32>,

@@ -15,7 +15,7 @@ use waybill_politeness::{
     breaker::Signal,
     limiter::{Departure, Pace},
 };
-use waybill_runtime::Clocks;
+use waybill_runtime::{Clocks, telemetry::promise_violated};
 use waybill_schemas::{
     WallMs,
     politeness::{FetcherBudgetRecord, RobotsVerdict},
@@ -247,10 +247,15 @@ impl Turnstile {
             match verdict {
                 Verdict::Leave if self.clocks.wall() >= deadline => return Err(Stop::TooLate(self.clocks.wall())),
                 Verdict::Leave => {
-                    let departure = self.state().depart(now_us);
+                    let (departure, over) = {
+                        let mut state = self.state();
+                        (state.depart(now_us), state.is_over_quota(&terms))
+                    };
+                    if over {
+                        promise_violated("POL-2", "more requests left than the quota of the day allows");
+                    }
                     if self.audit.lock().unwrap_or_else(PoisonError::into_inner).exceeds(terms.pace, now_us) {
-                        metrics::counter!("waybill_promise_violations_total", "id" => "POL-1").increment(1);
-                        tracing::error!("fetcher.rate_exceeded");
+                        promise_violated("POL-1", "more requests left within ten seconds than the pace allows");
                     }
                     return Ok(Pass { turnstile: Arc::clone(self), departure, pace: terms.pace });
                 }

@@ -7,7 +7,7 @@ use waybill_log::{
     ErrorClass, LogError, NewRecord, SharedLog, TopicPartition, json_record, offset_tracker::Ticket,
     records::attempt_headers,
 };
-use waybill_runtime::{Pulse, trace::Trail};
+use waybill_runtime::{Pulse, telemetry::promise_violated, trace::Trail};
 use waybill_schemas::{
     OutcomeClass,
     fetch::FetchResult,
@@ -114,8 +114,11 @@ impl Writer {
             (result.unchanged, result.fetcher_memory) = (false, None);
             let mut record = self.result_record(result)?;
             spans.push(part[index].trail.send(&record.at.topic, &mut record.headers));
-            if self.append(vec![(index, record)]).await?.iter().any(|(_, kept)| *kept) {
-                done.push(index);
+            match self.append(vec![(index, record)]).await?.first() {
+                Some((_, true)) => done.push(index),
+                Some((_, false)) => promise_violated("FET-1", "a result was refused even without its events"),
+                // The partition is lost: the new owner answers.
+                None => {}
             }
         }
         for index in &done {

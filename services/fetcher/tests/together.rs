@@ -298,6 +298,7 @@ readers:
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nrm_5_a_year_that_is_not_printed_follows_from_the_look_and_is_marked() {
+    #[allow(clippy::disallowed_methods, reason = "the fetcher under test reads the system's clock too")]
     let day = Zoned::now().with_time_zone(TimeZone::UTC).date().checked_sub(200.days()).unwrap();
     let body = format!(
         r#"{{"events":[{{"time":"{:02}.{:02}. 10:30","text":"Handed over"}}],"signature":"A. Nobody","to":"B. Nobody"}}"#,

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -20,7 +21,7 @@ use waybill_log::{
     Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, JoinGroup, LogError, OffsetTracker, OutOfRange, ReadFrom,
     Record, SharedLog, TopicPartition, offset_tracker::Dispatch,
 };
-use waybill_runtime::{Clocks, Component, Health, PoisonWatch};
+use waybill_runtime::{Clocks, Component, Health, PoisonWatch, telemetry::watch_promises};
 use waybill_schemas::{
     ShipmentKey,
     layout::Layout,
@@ -40,6 +41,9 @@ const TURN: Duration = Duration::from_millis(50);
 const LOG_PAUSE: Duration = Duration::from_millis(500);
 /// How long leaving the group may take.
 const LEAVE: Duration = Duration::from_secs(2);
+/// What workers have told and the shell has not yet heard: one message a piece written, and it listens every turn, so they
+/// all but never wait. It also listens wherever it waits for a worker, so that the two never wait for each other.
+const MAX_TOLD: usize = 256;
 /// Bytes of one read of the last stretch.
 const STRETCH_BYTES: usize = 4 * 1024 * 1024;
 
@@ -69,6 +73,12 @@ pub struct Deps {
 /// [`NormalizerError`] when it cannot go on; whatever was not committed is done again by whoever comes next.
 pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), NormalizerError> {
     deps.config.check()?;
+    // The first two where a record of ours cannot be written, the others where a reading is checked.
+    watch_promises(&["FET-1", "LOG-1", "NRM-2", "NRM-3", "NRM-4"]);
+    for adapter in deps.catalog.catalog().all() {
+        let carrier = adapter.slug.as_str().to_owned();
+        metrics::counter!("waybill_unmatched_texts_total", "carrier" => carrier).increment(0);
+    }
     let health = deps.health.component("normalizer");
     let topics = resolve(&deps).await?;
     let results = Arc::clone(&topics.results);
@@ -84,7 +94,7 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), Normaliz
             max_batch: deps.config.max_batch,
         })
         .await?;
-    let (told, from_workers) = mpsc::unbounded_channel();
+    let (told, from_workers) = mpsc::channel(MAX_TOLD);
     let shared = Arc::new(Shared {
         log: Arc::clone(&deps.log),
         topics,
@@ -106,6 +116,7 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), Normaliz
         wanted: BTreeSet::new(),
         told,
         from_workers,
+        failed: None,
         committed_at: Instant::now(),
         health,
     };
@@ -163,8 +174,10 @@ struct Shell {
     hands: BTreeMap<u32, Hand>,
     /// Assigned, and not begun yet: the log did not answer.
     wanted: BTreeSet<u32>,
-    told: mpsc::UnboundedSender<Told>,
-    from_workers: mpsc::UnboundedReceiver<Told>,
+    told: mpsc::Sender<Told>,
+    from_workers: mpsc::Receiver<Told>,
+    /// The first reason to end that a worker told.
+    failed: Option<NormalizerError>,
     committed_at: Instant,
     health: Component,
 }
@@ -306,20 +319,47 @@ impl Shell {
                 taken.push((ticket, record));
             }
         }
-        let Some(hand) = self.hands.get_mut(&partition) else { return Ok(()) };
+        let Some(queue) = self.hands.get(&partition).map(|hand| hand.queue.clone()) else { return Ok(()) };
         if taken.is_empty() {
             return Ok(());
         }
         // A worker that ended has told why, or panicked; both end the normalizer.
-        if hand.queue.send(Work { records: taken }).await.is_err() {
+        if self.listening(queue.send(Work { records: taken })).await.is_err() {
             self.listen(member)?;
             return Err(NormalizerError::Broken(partition));
         }
-        if hand.queue.capacity() == 0 {
+        if let Some(hand) = self.hands.get_mut(&partition).filter(|_| queue.capacity() == 0) {
             hand.paused = true;
             member.pause(&[partition]);
         }
         Ok(())
+    }
+
+    /// Waits for a worker to take or to end, and hears meanwhile what workers tell.
+    async fn listening<T>(&mut self, wait: impl Future<Output = T>) -> T {
+        let mut wait = pin!(wait);
+        loop {
+            tokio::select! {
+                done = wait.as_mut() => return done,
+                Some(told) = self.from_workers.recv() => self.hear(told),
+            }
+        }
+    }
+
+    fn hear(&mut self, told: Told) {
+        match told {
+            Told::Done(tickets) => {
+                for ticket in tickets {
+                    let _ = self.tracker.complete(ticket);
+                }
+            }
+            Told::Failed(error) => {
+                self.failed.get_or_insert(error.into());
+            }
+            Told::Poisoned(why) => {
+                self.failed.get_or_insert(NormalizerError::Poison(why));
+            }
+        }
     }
 
     /// What workers have told meanwhile.
@@ -328,15 +368,10 @@ impl Shell {
         let ended = self.hands.iter().find(|(_, hand)| hand.task.is_finished() && !hand.stop.is_cancelled());
         let ended = ended.map(|(partition, _)| *partition);
         while let Ok(told) = self.from_workers.try_recv() {
-            match told {
-                Told::Done(tickets) => {
-                    for ticket in tickets {
-                        let _ = self.tracker.complete(ticket);
-                    }
-                }
-                Told::Failed(error) => return Err(error.into()),
-                Told::Poisoned(why) => return Err(NormalizerError::Poison(why)),
-            }
+            self.hear(told);
+        }
+        if let Some(failed) = self.failed.take() {
+            return Err(failed);
         }
         if let Some(partition) = ended {
             return Err(NormalizerError::Broken(partition));
@@ -395,7 +430,7 @@ impl Shell {
         let mut broken = None;
         for (partition, mut hand) in hands {
             drop(hand.queue);
-            match tokio::time::timeout_at(deadline, &mut hand.task).await {
+            match self.listening(tokio::time::timeout_at(deadline, &mut hand.task)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => broken = Some(NormalizerError::Broken(partition)),
                 Err(_) => {

@@ -107,7 +107,7 @@ struct Piece {
 
 impl Worker {
     /// Works until the queue is closed or a stop is asked for.
-    pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Work>, told: mpsc::UnboundedSender<Told>) {
+    pub(crate) async fn run(mut self, mut queue: mpsc::Receiver<Work>, told: mpsc::Sender<Told>) {
         loop {
             let work = tokio::select! {
                 biased;
@@ -120,18 +120,18 @@ impl Worker {
                 Err(End::Asked) => return,
                 Err(End::Failed(error)) => {
                     // The shell is gone when nobody listens; then there is nobody to tell.
-                    let _ = told.send(Told::Failed(error));
+                    let _ = told.send(Told::Failed(error)).await;
                     return;
                 }
                 Err(End::Poisoned(why)) => {
-                    let _ = told.send(Told::Poisoned(why));
+                    let _ = told.send(Told::Poisoned(why)).await;
                     return;
                 }
             }
         }
     }
 
-    async fn work(&mut self, work: Work, told: &mpsc::UnboundedSender<Told>) -> Result<(), End> {
+    async fn work(&mut self, work: Work, told: &mpsc::Sender<Told>) -> Result<(), End> {
         let mut piece = Piece::default();
         for (ticket, record) in work.records {
             // Normalizing is work without waiting: let other partitions have their turn.
@@ -152,10 +152,10 @@ impl Worker {
         self.write(piece, told).await
     }
 
-    async fn write(&self, piece: Piece, told: &mpsc::UnboundedSender<Told>) -> Result<(), End> {
+    async fn write(&self, piece: Piece, told: &mpsc::Sender<Told>) -> Result<(), End> {
         self.produce(piece.before).await?;
         self.produce(piece.outcomes).await?;
-        let _ = told.send(Told::Done(piece.tickets));
+        let _ = self.pulse.while_waiting(told.send(Told::Done(piece.tickets))).await;
         Ok(())
     }
 
@@ -283,9 +283,7 @@ fn count(done: &Normalized) {
         let events = u64::try_from(done.events.len()).unwrap_or(u64::MAX);
         metrics::counter!("waybill_events_total", "carrier" => carrier.clone()).increment(events);
     }
-    if done.unmatched > 0 {
-        metrics::counter!("waybill_unmatched_texts_total", "carrier" => carrier).increment(u64::from(done.unmatched));
-    }
+    metrics::counter!("waybill_unmatched_texts_total", "carrier" => carrier).increment(u64::from(done.unmatched));
     for id in &done.violations {
         promise_violated(id, "a normalized result");
     }

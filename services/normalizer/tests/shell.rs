@@ -154,8 +154,12 @@ struct Running {
 }
 
 fn start(log: SharedLog) -> Running {
+    start_with(deps(log))
+}
+
+fn start_with(deps: Deps) -> Running {
     let shutdown = CancellationToken::new();
-    Running { task: tokio::spawn(run(deps(log), shutdown.clone())), shutdown }
+    Running { task: tokio::spawn(run(deps, shutdown.clone())), shutdown }
 }
 
 impl Running {
@@ -291,6 +295,21 @@ async fn log_1_every_result_becomes_its_records_in_their_places() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     again.end().await.unwrap();
     assert_eq!(all(&log, names::TRACKING_EVENTS).await.len(), 40);
+}
+
+/// More pieces than may wait to be heard are written while the shell waits for the worker's end.
+#[tokio::test(start_paused = true)]
+async fn log_1_a_worker_that_is_waited_for_is_heard_to_its_end() {
+    let log = new_log().await;
+    let records = (0..800).map(|index| record(&parcel(index), 0)).collect();
+    log.produce(records).await.into_iter().for_each(|answer| assert!(answer.is_ok(), "{answer:?}"));
+    let config = NormalizerConfig { max_batch: 800, max_waiting: 800, flush_bytes: 1, drain_ms: 15_000, ..config() };
+    let running = start_with(Deps { config, ..deps(Arc::new(log.clone())) });
+    wait_until_answered(&log, 1).await;
+    running.end().await.unwrap();
+    let answered = attempts_answered(&log).await.len();
+    assert!(answered > 256, "{answered} were answered: too few to fill anything");
+    assert_eq!(committed(&log).await[&0], answered as u64, "what is written is committed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use waybill_log::{JoinGroup, OutOfRange, SharedLog};
-use waybill_runtime::{Clocks, Health};
+use waybill_runtime::{Clocks, Health, telemetry::watch_promises};
 use waybill_schemas::{
     layout::Layout,
     topics::{TopicPrefix, names},
@@ -66,6 +66,7 @@ pub struct Deps {
 /// [`SchedulerError`]: a setting or the layout is wrong, or the log refused for good.
 pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), SchedulerError> {
     deps.config.check()?;
+    watch_promises(&["SCH-1"]);
     for name in [names::OUTCOMES, names::COMMANDS, names::SCHEDULE, names::FETCH_REQUESTS, names::CARRIERS] {
         let found = deps.log.describe(&deps.topics.of(name)).await?;
         if found.partitions != deps.layout.partitions {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use metrics::{counter, gauge};
 use waybill_politeness::drift::Change;
+use waybill_runtime::telemetry::promise_violated_times;
 use waybill_schemas::{
     BudgetName, CarrierSlug, WallMs,
     drift::{CarrierWatch, DriftReason},
@@ -90,14 +91,8 @@ impl Observer {
         }
         counter!("waybill_dead_letters_total", "service" => "scheduler").increment(counts.refused);
         // SCH-1: the number is looked at again, but not by the outcome it should have had.
-        counter!("waybill_promise_violations_total", "id" => "SCH-1").increment(counts.reopened);
-        if counts.reopened > 0 {
-            tracing::error!(
-                partition = self.partition,
-                attempts = counts.reopened,
-                "scheduler.attempts_never_answered"
-            );
-        }
+        let what = format!("attempts of partition {} were never answered", self.partition);
+        promise_violated_times("SCH-1", counts.reopened, &what);
     }
 
     fn alarm(&mut self, desk: &Desk, now: &Now) {

@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use waybill_log::{
     Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, LogError, ReadFrom, Record, SharedLog, TopicPartition,
 };
-use waybill_runtime::{Component, PoisonWatch};
+use waybill_runtime::{Component, PoisonWatch, telemetry::promise_violated_times};
 use waybill_schemas::topics::{self, Cleanup};
 
 use crate::{
@@ -324,8 +324,9 @@ impl Consumer {
         let deleted = topics::find(self.source.topic).is_some_and(|spec| spec.cleanup == Cleanup::Delete);
         if committed < first && deleted {
             let lost = first - committed;
-            tracing::error!(topic = %self.topic, partition, committed, first, lost, "store.records_expired_unstored");
-            metrics::counter!("waybill_promise_violations_total", "id" => "STO-1").increment(lost);
+            let (topic, last) = (&self.topic, first - 1);
+            let what = format!("records {committed} to {last} of {topic}/{partition} expired before they were stored");
+            promise_violated_times("STO-1", lost, &what);
         }
     }
 

@@ -30,7 +30,7 @@ use std::{
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use waybill_log::{DeadLetters, JoinGroup, OutOfRange, SharedLog};
-use waybill_runtime::{Clocks, Component, Health, PoisonWatch};
+use waybill_runtime::{Clocks, Component, Health, PoisonWatch, telemetry::watch_promises};
 use waybill_schemas::topics::TopicPrefix;
 
 pub use crate::{
@@ -73,6 +73,7 @@ pub struct Deps {
 /// [`StoreError`] when the configuration or the log makes going on impossible; never because ClickHouse is away.
 pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), StoreError> {
     deps.config.check()?;
+    watch_promises(&["STO-1"]);
     let trouble = Trouble::default();
     let inserter = Inserter::new(deps.clickhouse.clone(), &deps.config, trouble.clone());
     let shared = Shared {

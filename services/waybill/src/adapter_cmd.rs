@@ -1,10 +1,11 @@
 //! `waybill adapter …`: what a carrier's data says, without the network.
 
-use std::{fs, io::Write, path::Path};
+use std::{io::Write, path::Path, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use waybill_adapters::{Adapter, Answer, Answers, Catalog, ParsedView, Reading, assess, overview, schema};
+use waybill_adapters::{Adapter, Answer, Answers, Catalog, ParsedView, Reading, assess, overview, read_file, schema};
+use waybill_fetcher::secret_place;
 use waybill_schemas::{CarrierSlug, TrackingNumber, UtcMs, limits::MAX_ANSWER_BYTES};
 
 use crate::{adapter_explain, cli::Parse, config::Config, directory};
@@ -24,22 +25,38 @@ pub(crate) fn list(config: &Config, catalog: &Catalog, as_json: bool, out: &mut 
                     "slug": adapter.slug, "name": adapter.name, "basis": adapter.basis.as_str(),
                     "sources": adapter.sources.iter().map(|source| &source.name).collect::<Vec<_>>(),
                     "languages": adapter.languages, "enabled": directory::enabled(config, catalog, &adapter.slug),
+                    "secrets": secrets(config, adapter),
                 })
             })
             .collect();
         writeln!(out, "{}", serde_json::to_string(&all)?)?;
         return Ok(());
     }
-    writeln!(out, "{:<22} {:<9} {:<4} {:<20} NAME", "CARRIER", "BASIS", "ON", "SOURCES")?;
+    writeln!(out, "{:<22} {:<9} {:<4} {:<20} {:<34} SECRETS", "CARRIER", "BASIS", "ON", "SOURCES", "NAME")?;
     for adapter in catalog.all() {
         let sources: Vec<&str> = adapter.sources.iter().map(|source| source.name.as_str()).collect();
         let on = if directory::enabled(config, catalog, &adapter.slug) { "yes" } else { "no" };
         let (slug, basis) = (adapter.slug.as_str(), adapter.basis.as_str());
-        writeln!(out, "{slug:<22} {basis:<9} {on:<4} {:<20} {}", sources.join(","), adapter.name)?;
+        let (sources, secrets) = (sources.join(","), secrets(config, adapter).join(","));
+        let line = format!("{slug:<22} {basis:<9} {on:<4} {sources:<20} {:<34} {secrets}", adapter.name);
+        writeln!(out, "{}", line.trim_end())?;
     }
     let operators = catalog.operators().count();
     writeln!(out, "and {operators} postal operators that are recognised by international numbers and cannot be asked")?;
     Ok(())
+}
+
+/// Where the secrets of a carrier's sources are read, each once: names of variables, or files that the configuration names.
+fn secrets(config: &Config, adapter: &Adapter) -> Vec<String> {
+    let own = config.fetcher.carriers.get(&adapter.slug).cloned().unwrap_or_default();
+    let mut places = Vec::new();
+    for name in adapter.sources.iter().filter(|source| !source.retired).flat_map(|source| &source.secrets) {
+        let place = secret_place(&adapter.slug, name, &own);
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    places
 }
 
 pub(crate) fn adapter_of(catalog: &Catalog, slug: &str) -> Result<std::sync::Arc<Adapter>> {
@@ -71,11 +88,11 @@ fn day(text: &str) -> Result<UtcMs> {
     serde_json::from_value(json!(noon)).with_context(|| format!("`{text}` is no day; write it as 2026-11-22"))
 }
 
-/// `waybill adapter parse`.
+/// `waybill adapter parse`; the exit code tells whether the answer could be read.
 ///
 /// # Errors
 /// When a file cannot be read, the carrier is unknown, or a step is not one.
-pub(crate) fn parse(catalog: &Catalog, order: &Parse, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn parse(catalog: &Catalog, order: &Parse, out: &mut dyn Write) -> Result<ExitCode> {
     let adapter = adapter_of(catalog, &order.carrier)?;
     if let Some(source) = &order.source
         && adapter.source(source).is_none()
@@ -93,32 +110,30 @@ pub(crate) fn parse(catalog: &Catalog, order: &Parse, out: &mut dyn Write) -> Re
             }
             _ => ("page", body.as_str()),
         };
-        let size = fs::metadata(path).with_context(|| format!("{path} cannot be read"))?.len();
-        if size > MAX_ANSWER_BYTES as u64 {
-            bail!("{path} has {size} bytes; answers of more than {MAX_ANSWER_BYTES} are not read");
-        }
-        bodies.push((step, fs::read(path).with_context(|| format!("{path} cannot be read"))?));
+        let body = read_file(Path::new(path), MAX_ANSWER_BYTES).with_context(|| format!("{path} cannot be read"))?;
+        bodies.push((step, body));
     }
     let list: Vec<Answer<'_>> = bodies.iter().map(|(step, bytes)| Answer::saved(step, bytes)).collect();
     let number = number.as_ref().map(TrackingNumber::as_str);
     let reading = Reading { seen_at: order.at.as_deref().map(day).transpose()?, ..Reading::default() };
     let answers = Answers { number, list: &list };
-    if order.explain {
+    let (outcome, explained) = if order.explain {
         let (outcome, explained) = adapter.explain(&answers, reading);
-        if order.json {
-            writeln!(out, "{}", serde_json::to_string(&explained)?)?;
-            return Ok(());
-        }
-        adapter_explain::print(&adapter, &explained, out)?;
-        return print_view(&assess(&adapter, &outcome, number), out);
-    }
-    let outcome = adapter.read_with(&answers, reading);
+        (outcome, Some(explained))
+    } else {
+        (adapter.read_with(&answers, reading), None)
+    };
     let view = assess(&adapter, &outcome, number);
-    if order.json {
-        writeln!(out, "{}", serde_json::to_string(&view)?)?;
-        return Ok(());
+    match (&explained, order.json) {
+        (Some(explained), true) => writeln!(out, "{}", serde_json::to_string(explained)?)?,
+        (None, true) => writeln!(out, "{}", serde_json::to_string(&view)?)?,
+        (Some(explained), false) => {
+            adapter_explain::print(&adapter, explained, out)?;
+            print_view(&view, out)?;
+        }
+        (None, false) => print_view(&view, out)?,
     }
-    print_view(&view, out)
+    Ok(if outcome.class.is_reading() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints what a look-up came to, for people.
@@ -145,4 +160,34 @@ pub(crate) fn print_view(view: &ParsedView, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "  {:<26} {:<32} {}  {place}", event.time_raw, sub, event.text)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use waybill_fetcher::{CarrierConfig, SecretSource};
+
+    use super::*;
+
+    #[test]
+    fn the_list_names_where_secrets_are_read_for_people_and_for_programs() {
+        let catalog = Catalog::embedded().unwrap();
+        let mut config = Config::default();
+        let mut own = CarrierConfig::default();
+        own.secrets.insert("client_id".to_owned(), SecretSource { env: Some("MY_UPS_ID".to_owned()), file: None });
+        config.fetcher.carriers.insert("ups".parse().unwrap(), own);
+        let listed = |as_json: bool| {
+            let mut out = Vec::new();
+            list(&config, &catalog, as_json, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let text = listed(false);
+        let ups = text.lines().find(|line| line.starts_with("ups ")).unwrap();
+        assert!(ups.ends_with(" MY_UPS_ID,WAYBILL_SECRET_UPS_CLIENT_SECRET"), "{ups}");
+        let all: serde_json::Value = serde_json::from_str(&listed(true)).unwrap();
+        let secrets =
+            |slug: &str| all.as_array().unwrap().iter().find(|one| one["slug"] == slug).unwrap()["secrets"].clone();
+        assert_eq!(secrets("ups"), json!(["MY_UPS_ID", "WAYBILL_SECRET_UPS_CLIENT_SECRET"]));
+        assert_eq!(secrets("sandbox"), json!([]));
+    }
 }

@@ -23,7 +23,7 @@ use crate::{
     cli::Run,
     config::Config,
     datadir::DataDir,
-    track::{look, read_outcome},
+    track::{keep_budget_elsewhere, look, read_outcome},
 };
 
 /// What stands for a secret or a token.
@@ -35,9 +35,8 @@ const HIDDEN: &str = "(hidden)";
 /// One sentence that says what is wrong with the number, the carrier or the data directory.
 pub(crate) async fn run(order: Run) -> Result<ExitCode> {
     let mut config = Config::load(&order.common)?;
-    if config.telemetry.filter == "info" {
-        "warn".clone_into(&mut config.telemetry.filter);
-    }
+    config.log_lines("warn");
+    keep_budget_elsewhere(&mut config, &order.common);
     telemetry::init_logs(&config.telemetry)?;
     let catalog = Catalog::load(&config.adapters)?;
     let adapter = adapter_of(&catalog, &order.carrier)?;

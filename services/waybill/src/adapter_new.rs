@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use waybill_adapters::{
     Catalog,
     draft::{Wish, draft},
-    examples, personal,
+    examples, personal, read_file,
 };
 use waybill_schemas::{CarrierSlug, limits::MAX_ANSWER_BYTES};
 
@@ -23,11 +23,7 @@ pub(crate) fn new(order: &New, out: &mut dyn Write) -> Result<()> {
         bail!("{} is there already; choose another slug, or another folder with --into", folder.display());
     }
     let from = order.from.display();
-    let size = fs::metadata(&order.from).with_context(|| format!("{from} cannot be read"))?.len();
-    if size > MAX_ANSWER_BYTES as u64 {
-        bail!("{from} has {size} bytes; answers of more than {MAX_ANSWER_BYTES} are not read");
-    }
-    let body = fs::read(&order.from).with_context(|| format!("{from} cannot be read"))?;
+    let body = read_file(&order.from, MAX_ANSWER_BYTES).with_context(|| format!("{from} cannot be read"))?;
     let wish = Wish {
         name: order.name.as_deref(),
         url: order.url.as_deref(),

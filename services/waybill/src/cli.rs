@@ -45,13 +45,13 @@ impl Service {
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Common {
     /// Configuration file (YAML, TOML or JSON); keys as `waybill config show` prints them.
-    #[arg(long, env = "WAYBILL_CONFIG")]
+    #[arg(long, global = true, env = "WAYBILL_CONFIG")]
     pub config: Option<PathBuf>,
     /// Where a standalone process keeps its log, history and clock [default: waybill-data].
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub data_dir: Option<PathBuf>,
     /// A folder of carriers that adds to the built-in ones or replaces them by name; may be repeated.
-    #[arg(long = "adapters", value_name = "DIR")]
+    #[arg(long = "adapters", global = true, value_name = "DIR")]
     pub adapters: Vec<PathBuf>,
 }
 
@@ -71,6 +71,9 @@ pub(crate) enum Command {
     /// Run a cluster's HTTP interface (Kafka, `clickhouse.url`).
     Api(Common),
     /// Look one number up, once, within the carrier's politeness budget.
+    ///
+    /// A process that holds the data directory is asked instead, and keeps the number registered for seven days. Where none
+    /// does, and there is no folder `waybill-data`, what was spent is remembered in the cache folder.
     Track(Track),
     /// Say whose a number may be, and on what evidence.
     Detect(Detect),
@@ -101,7 +104,8 @@ pub(crate) enum Command {
 pub(crate) struct Standalone {
     #[command(flatten)]
     pub common: Common,
-    /// Track simulated parcels of simulated carriers, on a clock that runs fast.
+    /// Track simulated parcels of simulated carriers, on a clock that runs fast; in a data directory of its own
+    /// [default: waybill-data-demo].
     #[arg(long)]
     pub demo: bool,
     /// End after this long, e.g. `120s` or `5m`.
@@ -164,7 +168,7 @@ pub(crate) struct Detect {
 /// `waybill adapter …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Adapter {
-    /// List the carriers.
+    /// List the carriers: which are on, their sources, and where the secrets of these are read.
     List {
         /// Print JSON.
         #[arg(long, conflicts_with = "markdown")]
@@ -177,7 +181,7 @@ pub(crate) enum Adapter {
     },
     /// Check adapter files, run their examples, and warn of what looks like personal data in them.
     Check(Check),
-    /// Read saved answers of a carrier, without the network.
+    /// Read saved answers of a carrier, without the network; the exit code tells whether they could be read.
     Parse(Parse),
     /// Draft a carrier's folder from a saved answer, with comments on what to check.
     New(New),
@@ -411,4 +415,30 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 fn parse_pair(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or_else(|| "write name=value".to_owned())?;
     Ok((name.to_owned(), value.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::path::Path;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_every_command_understands_may_stand_behind_a_question_about_carriers() {
+        let line = ["waybill", "carriers", "show", "ups", "--data-dir", "x", "--adapters", "a", "--adapters", "b"];
+        let Command::Carriers(order) = Cli::try_parse_from(line).unwrap().command else { panic!("another command") };
+        assert_eq!(order.common.data_dir.as_deref(), Some(Path::new("x")));
+        assert_eq!(order.common.adapters, [Path::new("a"), Path::new("b")]);
+        let before = ["waybill", "carriers", "--data-dir", "x", "plan"];
+        let Command::Carriers(order) = Cli::try_parse_from(before).unwrap().command else { panic!("another command") };
+        assert_eq!(order.common.data_dir.as_deref(), Some(Path::new("x")));
+    }
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context, Result, bail};
 use waybill_adapters::Catalog;
 use waybill_log::{EmbeddedLog, Log, LogError, ReadFrom, Record, SharedLog, TopicPartition};
-use waybill_runtime::{Clocks, JourneyScale};
+use waybill_runtime::Clocks;
 use waybill_schemas::topics::TopicPrefix;
 
 use crate::{config::Config, datadir::DataDir, parts};
@@ -44,7 +44,7 @@ impl CommandLog {
         let dir = DataDir::take(&config.data_dir).context(
             "records of a running process are read through its API (/v1/shipments) or SQL; the topics are its own",
         )?;
-        let clocks = Clocks::scaled(dir.journey(JourneyScale::REAL)?);
+        let clocks = Clocks::scaled(dir.any_journey()?);
         let catalog = Catalog::load(&config.adapters)?;
         let (embedded, opened) = parts::open_embedded(config, &dir, clocks, &catalog).await?;
         Ok(Self { log: opened.log, topics, embedded: Some((embedded, dir)) })

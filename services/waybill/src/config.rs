@@ -223,6 +223,11 @@ impl Config {
         Ok(())
     }
 
+    /// Which log lines are written where the configuration does not say.
+    pub(crate) fn log_lines(&mut self, otherwise: &str) {
+        self.telemetry.filter.get_or_insert_with(|| otherwise.to_owned());
+    }
+
     /// This process's name in its groups.
     pub(crate) fn member(&self) -> String {
         let host = || {

@@ -28,7 +28,7 @@ use waybill_schemas::{
 
 use crate::{
     config::{Config, DemoConfig},
-    datadir::DataDir,
+    datadir::{DataDir, Parcels},
     directory::Directory,
     parts::Known,
     standalone::{Setup, Standalone},
@@ -52,12 +52,10 @@ pub(crate) async fn run(mut config: Config, own_dir: bool, run_for: Option<Durat
         // Simulated and real parcels must never share a history.
         config.data_dir = "waybill-data-demo".into();
     }
-    if config.telemetry.filter == "info" {
-        "warn".clone_into(&mut config.telemetry.filter);
-    }
+    config.log_lines("warn");
     telemetry::init_logs(&config.telemetry)?;
     let dir = DataDir::take(&config.data_dir)?;
-    let journey = dir.journey(first_journey(&config.demo))?;
+    let journey = dir.journey(Parcels::Simulated(first_journey(&config.demo)))?;
     let simulator = start_simulator(&config.demo, &dir, journey)?;
     let carriers = route_to(&simulator, &mut config)?;
     let known = Known::load(&config)?;

@@ -45,7 +45,7 @@ fn bad(what: &'static str, said: impl Into<String>) -> Finding {
 /// When the configuration or the adapters cannot be read at all.
 pub(crate) async fn run(common: Common) -> Result<ExitCode> {
     let mut config = Config::load(&common)?;
-    "off".clone_into(&mut config.telemetry.filter);
+    config.telemetry.filter = Some("off".to_owned());
     telemetry::init_logs(&config.telemetry)?;
     let catalog = Catalog::load(&config.adapters)?;
     let mut findings = log(&config).await;

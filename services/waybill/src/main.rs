@@ -38,16 +38,20 @@ use std::{
 use anyhow::{Context, Result};
 use clap::Parser;
 use waybill_adapters::Catalog;
-use waybill_clickhouse::embedded::{ChildArgs, serve_child};
-use waybill_runtime::{JourneyScale, telemetry};
+use waybill_clickhouse::embedded::{ChildArgs, ChildError, serve_child};
+use waybill_runtime::telemetry;
 
 use crate::{
     cli::{Adapter, Cli, Command, Common, ConfigCommand, DeadLetters, Service, Topics},
     config::Config,
-    datadir::DataDir,
+    datadir::{DataDir, Parcels},
     parts::{CLICKHOUSE_CHILD, Known},
     standalone::{Setup, Standalone},
 };
+
+/// Log lines of a standalone process where the configuration names none: warnings, and what is an event for a person: a
+/// carrier that is well again, an adapter exchanged, a policy that somebody changed.
+const EVENTS: &str = "warn,waybill_scheduler::observe=info,waybill::reload=info,waybill_api::server=info";
 
 fn main() -> ExitCode {
     panic_places();
@@ -70,8 +74,13 @@ fn panic_places() {
 
 /// The process that holds ClickHouse's engine; started by this program, not by people.
 fn clickhouse_child(args: Vec<OsString>) -> Result<ExitCode> {
-    serve_child(&ChildArgs::parse(args.into_iter().skip(2))?)?;
-    Ok(ExitCode::SUCCESS)
+    match serve_child(&ChildArgs::parse(args.into_iter().skip(2))?) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // The parent has given up listening by now.
+        Err(error @ ChildError::Served(_)) => Err(error.into()),
+        // Told to the parent, which says it.
+        Err(_) => Ok(ExitCode::FAILURE),
+    }
 }
 
 /// One sentence for an error, without repeating what its causes say again.
@@ -126,7 +135,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Adapter(Adapter::Parse(order)) => {
             let config = Config::load(&order.common)?;
-            adapter_cmd::parse(&Catalog::load(&config.adapters)?, &order, &mut out)
+            return adapter_cmd::parse(&Catalog::load(&config.adapters)?, &order, &mut out);
         }
         Command::Carriers(order) => {
             drop(out);
@@ -174,12 +183,10 @@ fn block_on(work: impl Future<Output = Result<ExitCode>>) -> Result<ExitCode> {
     result
 }
 
-/// A command's configuration; of log lines only warnings are shown beside its answer, unless more was asked for.
+/// A command's configuration; of log lines only warnings are shown beside its answer, unless the configuration says which.
 fn quiet(common: &Common) -> Result<Config> {
     let mut config = Config::load(common)?;
-    if config.telemetry.filter == "info" {
-        "warn".clone_into(&mut config.telemetry.filter);
-    }
+    config.log_lines("warn");
     telemetry::init_logs(&config.telemetry)?;
     Ok(config)
 }
@@ -239,11 +246,12 @@ async fn run_standalone(order: cli::Standalone) -> Result<ExitCode> {
     if order.demo {
         return demo::run(config, order.common.data_dir.is_none(), order.run_for).await;
     }
+    config.log_lines(EVENTS);
     let telemetry = telemetry::init(&config.telemetry, "waybill-standalone", &config.member())?;
     standalone::check(&config)?;
     let known = Known::load(&config)?;
     let dir = DataDir::take(&config.data_dir)?;
-    let journey = dir.journey(JourneyScale::REAL)?;
+    let journey = dir.journey(Parcels::Real)?;
     let running = Standalone::start(config, Setup { dir, known, journey, simulator: None }).await?;
     let mut out = stdout();
     writeln!(

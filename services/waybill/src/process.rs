@@ -71,7 +71,7 @@ pub(crate) struct Process {
     /// Drain delay and drain together.
     drain: Duration,
     tasks: JoinSet<Result<&'static str>>,
-    listener: JoinSet<std::io::Result<()>>,
+    listener: JoinSet<()>,
 }
 
 impl Process {
@@ -123,8 +123,7 @@ impl Process {
             () = until => None,
             ended = self.tasks.join_next() => ended.map(reason_of),
             ended = self.listener.join_next() => ended.map(|ended| match ended {
-                Ok(Ok(())) => anyhow!("the admin listener ended by itself"),
-                Ok(Err(error)) => anyhow!("the admin listener failed: {error}"),
+                Ok(()) => anyhow!("the admin listener ended by itself"),
                 Err(error) => anyhow!("the admin listener broke down: {error}"),
             }),
         };

@@ -54,7 +54,7 @@ pub(crate) struct Standalone {
     clickhouse: Option<EmbeddedClickHouse>,
 }
 
-/// Refuses a configuration that was made for a cluster.
+/// Refuses a configuration that was made for a cluster, or that would open the embedded ClickHouse to other machines.
 ///
 /// # Errors
 /// One sentence that says what to run instead.
@@ -63,6 +63,13 @@ pub(crate) fn check(config: &Config) -> Result<()> {
         bail!(
             "log.kafka is set, and `waybill standalone` runs on a log of its own: start `waybill scheduler`, `fetcher`, \
              `normalizer`, `store` and `api` instead, or leave log.kafka out"
+        );
+    }
+    // SEC-1; refused here, before anything is left behind.
+    let listen = config.clickhouse.listen.filter(|listen| !listen.ip().is_loopback());
+    if let (Some(listen), None) = (listen, &config.clickhouse.url) {
+        bail!(
+            "clickhouse.listen is {listen}, and the embedded ClickHouse listens on loopback only; set 127.0.0.1 there"
         );
     }
     Ok(())

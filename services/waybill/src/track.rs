@@ -17,9 +17,10 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use waybill_adapters::{Adapter, Catalog, ReadOutcome, assess};
+use waybill_clickhouse::library::cache_directory;
 use waybill_fetcher::{NoPolicies, OnceDeps, RecordError, Recorder, SeenAnswer, look_at, look_up_once_seeing};
 use waybill_log::{SharedLog, TopicPartition, claims, json_record};
-use waybill_runtime::{Clocks, JourneyScale, telemetry};
+use waybill_runtime::{Clocks, telemetry};
 use waybill_schemas::{
     CarrierSlug, Memories, OutcomeClass, TrackingNumber,
     command::Registration,
@@ -32,9 +33,9 @@ use waybill_schemas::{
 use crate::{
     adapter_cmd::print_view,
     answer,
-    cli::Track,
+    cli::{Common, Track},
     config::Config,
-    datadir::{DataDir, Holder},
+    datadir::{DataDir, Holder, Parcels},
     directory::enabled,
     parts::{Opened, open_embedded},
 };
@@ -48,9 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// One sentence that names what is wrong with the number, the carrier or the data directory.
 pub(crate) async fn run(order: Track) -> Result<ExitCode> {
     let mut config = Config::load(&order.common)?;
-    if config.telemetry.filter == "info" {
-        "warn".clone_into(&mut config.telemetry.filter);
-    }
+    config.log_lines("warn");
     telemetry::init_logs(&config.telemetry)?;
     if config.log.kafka.is_some() {
         bail!(
@@ -61,6 +60,9 @@ pub(crate) async fn run(order: Track) -> Result<ExitCode> {
     let catalog = Catalog::load(&config.adapters)?;
     let adapter = adapter_of(&config, &catalog, &order)?;
     let number = TrackingNumber::canonical(&order.number, adapter.hyphens)?;
+    keep_budget_elsewhere(&mut config, &order.common);
+    // A demo's process is not asked either: the number would join its simulated parcels.
+    DataDir::check(&config.data_dir, Parcels::Real)?;
     match DataDir::try_take(&config.data_dir)? {
         Some(dir) => alone(&config, catalog, &adapter, number, &order, dir).await,
         None => {
@@ -69,6 +71,15 @@ pub(crate) async fn run(order: Track) -> Result<ExitCode> {
             )?;
             ask(&holder, &adapter, &number, &order).await
         }
+    }
+}
+
+/// Where nobody named a data directory and none is there, the budget's record is kept in the cache folder: one look-up leaves
+/// no folder behind wherever somebody happens to stand, and the next one still knows what it spent (POL-1).
+pub(crate) fn keep_budget_elsewhere(config: &mut Config, common: &Common) {
+    let unnamed = common.data_dir.is_none() && config.data_dir == Config::default().data_dir;
+    if unnamed && !config.data_dir.exists() {
+        config.data_dir = cache_directory().join("track");
     }
 }
 
@@ -152,7 +163,7 @@ pub(crate) async fn look(
     params: BTreeMap<String, String>,
     dir: DataDir,
 ) -> Result<(FetchResult, Vec<SeenAnswer>)> {
-    let clocks = Clocks::scaled(dir.journey(JourneyScale::REAL)?);
+    let clocks = Clocks::scaled(dir.journey(Parcels::Real)?);
     let (embedded, opened) = open_embedded(config, &dir, clocks, &catalog).await?;
     let Opened { log, topics: prefix, layout, .. } = opened;
     let budget = layout.budget_of(&adapter.slug);

@@ -28,7 +28,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
-use waybill_carrier_sim::{Config as SimConfig, JourneyMap, PlanConfig, Simulator, wall_now_ms};
+use waybill_carrier_sim::{Beginnings, Config as SimConfig, JourneyMap, PlanConfig, Simulator, wall_now_ms};
 use waybill_clickhouse::embedded::{EmbeddedClickHouse, EmbeddedConfig, StoreState};
 use waybill_log::kafka::testing::TestBroker;
 
@@ -63,8 +63,10 @@ pub struct Plan {
     pub rate_per_second: f64,
     /// Longest time between two looks at a number, in seconds.
     pub max_interval_s: u32,
-    /// Wall seconds in which the parcels' lives pass.
+    /// Wall seconds within which the parcels' lives begin and end.
     pub lives_s: u32,
+    /// How the parcels' lives are spread over that time.
+    pub lives: Lives,
     /// A carrier with a daily quota, and how many requests it allows.
     pub quota: Option<(&'static str, u32)>,
     /// Requests per second that the sandbox allows, where not its own.
@@ -82,9 +84,29 @@ impl Default for Plan {
             rate_per_second: 30.0,
             max_interval_s: 3,
             lives_s: 60,
+            lives: Lives::Together,
             quota: None,
             sandbox_per_second: None,
             filter: "info",
+        }
+    }
+}
+
+/// How parcels' lives are spread; a life takes at most twelve journey days.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lives {
+    /// Most begin soon: all are under way together, and later none is.
+    Together,
+    /// They begin one after the other, so that there is always one that goes on.
+    InTurn,
+}
+
+impl Lives {
+    /// When lives begin, and the journey days that pass in all.
+    fn spread(self) -> (Beginnings, i64) {
+        match self {
+            Self::Together => (Beginnings::Soon, 45),
+            Self::InTurn => (Beginnings::Evenly(51), 64),
         }
     }
 }
@@ -185,14 +207,15 @@ impl Cluster {
         let clickhouse =
             EmbeddedClickHouse::start(clickhouse_config(dir.path(), clickhouse_at)).await.expect("ClickHouse starts");
         let now = wall_now_ms();
-        let ago = 45 * 86_400_000_i64;
+        let (beginnings, days) = plan.lives.spread();
+        let ago = days * 86_400_000;
         let clock = JourneyMap {
             anchor_ms: now - ago,
             start_ms: now,
             scale: 1.0 + ago as f64 / (f64::from(plan.lives_s) * 1_000.0),
         };
-        let simulator = Simulator::start(SimConfig::new(PlanConfig::new(plan.seed, plan.parcels, clock)))
-            .expect("the simulated carriers start");
+        let parcels = PlanConfig { beginnings, ..PlanConfig::new(plan.seed, plan.parcels, clock) };
+        let simulator = Simulator::start(SimConfig::new(parcels)).expect("the simulated carriers start");
 
         let writer = clickhouse.writer();
         let url = format!("http://{clickhouse_at}");
@@ -284,6 +307,18 @@ impl Cluster {
     pub async fn stop_all(&mut self) -> Duration {
         let began = Instant::now();
         self.services.iter().for_each(Service::terminate);
+        // Whoever is being replaced says so first, and has not ended yet.
+        for service in &self.services {
+            let ready = format!("http://{}/health/ready", service.admin);
+            let status = loop {
+                let answer = self.http.get(&ready).send().await.expect("a service that drains still answers");
+                if !answer.status().is_success() || began.elapsed() > Duration::from_secs(2) {
+                    break answer.status();
+                }
+                sleep(Duration::from_millis(20)).await;
+            };
+            assert_eq!(status, 503, "{}: readiness turns first", service.name());
+        }
         for service in &mut self.services {
             let (status, _) = service.stopped().await;
             let (name, took) = (service.name(), began.elapsed());

@@ -27,6 +27,8 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use waybill_runtime::serve::{self, Limits};
 
 /// How long a new child waits for the folder's lock: the one before it may still be closing.
 const LOCK_PATIENCE: Duration = Duration::from_secs(10);
@@ -35,6 +37,8 @@ const DRAIN: Duration = Duration::from_secs(4);
 /// Most bytes of a result that cannot be streamed.
 const MAX_COLLECTED: u64 = 256 << 20;
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// Most connections at once: the pools of a few processes and people's tools. Statements are bounded by `concurrency`.
+const MAX_CONNECTIONS: usize = 256;
 
 /// Why the embedded store cannot run. Each message is one sentence with a remedy.
 #[derive(Debug, thiserror::Error)]
@@ -69,7 +73,9 @@ pub enum ChildError {
     #[error(transparent)]
     Library(#[from] LibraryError),
     /// The library is not what it should be.
-    #[error("the ClickHouse library {path} cannot be loaded: {reason} (fetch it again with `scripts/fetch-chdb.sh`)")]
+    #[error(
+        "the ClickHouse library {path} cannot be loaded: {reason} (fetch it again with `make setup` or `scripts/fetch-chdb.sh`)"
+    )]
     Load {
         /// The library.
         path: PathBuf,
@@ -87,6 +93,9 @@ pub enum ChildError {
     /// The system refused something ordinary.
     #[error("the store's child process cannot run: {0}")]
     System(#[from] io::Error),
+    /// It ran, and its listener failed.
+    #[error("the store's child process can serve no longer: {0}")]
+    Served(#[source] io::Error),
 }
 
 /// What the child says to its parent, once.
@@ -100,7 +109,8 @@ pub(super) enum Handshake {
 }
 
 /// Runs the embedded store until standard input ends or a SIGTERM comes. Call it before starting a runtime: it brings
-/// its own. An error has already been told to the parent; the caller ends the process with a non-zero code.
+/// its own. An error has already been told to the parent, which says it to people ([`ChildError::Served`] alone comes when it
+/// no longer listens); the caller ends the process with a non-zero code.
 pub fn serve_child(args: &ChildArgs) -> Result<(), ChildError> {
     let outcome = serve(args);
     if let Err(error) = &outcome {
@@ -186,7 +196,7 @@ fn serve(args: &ChildArgs) -> Result<(), ChildError> {
     let _ = kill_thread.join();
     drop(keeper);
     engine.shutdown();
-    served.map_err(ChildError::System)
+    served.map_err(ChildError::Served)
 }
 
 async fn serve_http(listener: std::net::TcpListener, app: Arc<App>, address: SocketAddr) -> io::Result<()> {
@@ -196,24 +206,22 @@ async fn serve_http(listener: std::net::TcpListener, app: Arc<App>, address: Soc
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     // An interrupt from the keyboard is the parent's to answer: it will close the life line in its own time.
     let mut _interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
-    let (draining_sender, draining) = tokio::sync::oneshot::channel::<()>();
-    let ended = async move {
+    let stopping = CancellationToken::new();
+    let serving = serve::serve(listener, router(app), Limits::of(MAX_CONNECTIONS), stopping.clone());
+    say(&Handshake::Ready(address));
+    let bound = async {
         tokio::select! {
             () = stop.notified() => {}
             _ = terminate.recv() => {}
         }
-        let _ = draining_sender.send(());
-    };
-    let serving = axum::serve(listener, router(app)).with_graceful_shutdown(ended);
-    say(&Handshake::Ready(address));
-    let bound = async {
-        let _ = draining.await;
+        stopping.cancel();
         tokio::time::sleep(DRAIN).await;
     };
     tokio::select! {
-        served = serving => served,
-        () = bound => Ok(()),
+        () = serving => {}
+        () = bound => {}
     }
+    Ok(())
 }
 
 /// A thread that waits for standard input's end.

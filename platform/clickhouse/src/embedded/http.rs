@@ -1,5 +1,8 @@
 //! ClickHouse's HTTP interface: `GET|POST /`, `/ping`.
 //!
+//! Whoever does not address this machine itself is turned away before anything else (SEC-1): reading needs no password,
+//! and a web page could otherwise read every number through DNS rebinding.
+//!
 //! Each statement gets a place among a few (waiting for one is bounded in time: 503 afterwards), a thread that may
 //! block, and a guard that kills it when the client goes away or its time is over.
 
@@ -13,6 +16,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, header};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, get};
 use futures::Stream;
@@ -20,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use waybill_runtime::local;
 
 /// Pieces of an answer that may wait for the client.
 const ANSWER_SLOTS: usize = 4;
@@ -47,7 +52,18 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .route("/ping", get(async || "Ok.\n"))
         .route("/replicas_status", get(async || "Ok.\n"))
         .route("/", any(handle))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), only_from_here))
         .with_state(app)
+}
+
+async fn only_from_here(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if local::is_from_here(request.headers()) {
+        return next.run(request).await;
+    }
+    let why =
+        "only calls addressed to this machine itself (127.0.0.1, localhost) are answered, and no page from elsewhere";
+    let common = Common { query_id: String::new(), timezone: app.timezone.clone() };
+    answer::failure(&Failure::refused(why), &common)
 }
 
 async fn handle(State(app): State<Arc<App>>, request: Request) -> Response {

@@ -196,9 +196,10 @@ impl Service {
     }
 }
 
-/// Runs a task of ours; should it panic, the loop learns of it and ends the fetcher with its name.
-async fn told(name: String, task: impl Future<Output = ()>, broken: mpsc::UnboundedSender<String>) {
+/// Runs a task of ours; should it panic, the loop learns of it and ends the fetcher with its name. Of several the first is
+/// enough, so nobody waits for a place.
+async fn told(name: String, task: impl Future<Output = ()>, broken: mpsc::Sender<String>) {
     if AssertUnwindSafe(task).catch_unwind().await.is_err() {
-        let _ = broken.send(name);
+        let _ = broken.try_send(name);
     }
 }

@@ -117,7 +117,7 @@ fn job(attempt: i64) -> Job {
 
 /// The one result of one job.
 async fn one_result(task: &Task, attempt: i64, chosen: &Chosen) -> (FetchResult, Option<Payload>) {
-    let CameTo::Results(mut results) = task.run(vec![(job(attempt), FetcherMemory::default())], chosen).await else {
+    let CameTo::Results(mut results, _) = task.run(vec![(job(attempt), FetcherMemory::default())], chosen).await else {
         panic!("it ends in a result")
     };
     assert_eq!(results.len(), 1);

@@ -76,6 +76,7 @@ impl Disk {
 
     fn write(&self, log: &Inner, mut ops: Vec<Op>) {
         if let Err(error) = self.ensure_open(log) {
+            let error = self.reason(error);
             ops.into_iter().for_each(|op| op.fail(&error));
             return;
         }
@@ -93,6 +94,7 @@ impl Disk {
         match written {
             Ok(stage) => self.publish(stage, ops),
             Err(error) => {
+                let error = self.reason(error);
                 tracing::error!(%error, "log.write_failed");
                 // The engine takes no more writes after a failure; it is opened again at the next one.
                 drop(self.engine.write().unwrap_or_else(PoisonError::into_inner).take());
@@ -134,11 +136,23 @@ impl Disk {
         Ok(())
     }
 
+    /// Why the engine failed: on a full disk it fails in many ways, and room is the one remedy for all of them.
+    fn reason(&self, error: LogError) -> LogError {
+        match error {
+            LogError::Closed => error,
+            other => self.room().err().unwrap_or(other),
+        }
+    }
+
     /// Refuses before the disk does: an engine that meets a full disk half-way has to be opened again.
     fn check_room(&self, log: &Inner) -> Result<(), LogError> {
         if log.faults.write_fails() {
             return Err(LogError::Full("a failure was asked for".to_owned()));
         }
+        self.room()
+    }
+
+    fn room(&self) -> Result<(), LogError> {
         let space = rustix::fs::statvfs(&self.dir).map_err(|error| io_error(&self.dir, &error.into()))?;
         let free = space.f_bavail.saturating_mul(space.f_frsize);
         if free >= self.min_free_bytes {
