@@ -38,7 +38,7 @@ async fn three_of_each_service_track_every_parcel_to_its_end_and_stop_in_time() 
     cluster.register_all().await;
     let half = cluster.plan().parcels as usize * 4;
     eventually("half of the events are known", || async { (cluster.shown_events() > half).then_some(()) }).await;
-    consumers.kill_and_restart();
+    consumers.kill_and_restart().await;
     // Under load: SIGTERM drains and ends with 0 within 20 s, readiness turned first; who comes after them goes on.
     println!("e2e: all ended {:.1} s after SIGTERM under load", cluster.stop_all().await.as_secs_f64());
     cluster.services.iter_mut().for_each(Service::start);
@@ -46,6 +46,7 @@ async fn three_of_each_service_track_every_parcel_to_its_end_and_stop_in_time() 
     println!("e2e: {}", cluster.check_whole().await);
     let published = cluster.published_events().await;
     println!("e2e: of {} events the examples printed: {}", published.len(), consumers.have_seen(&published).await);
+    consumers.drop_what_they_should().await;
     let said = cluster.smoke();
     assert!(said.contains("waybill.tracking-events holds it as well"), "{said}");
     let rate = cluster.rate_between(started_us, wall_now_ms() * 1_000);

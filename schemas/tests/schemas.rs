@@ -48,7 +48,7 @@ fn type_of(topic: &str, example: &str) -> Through {
         ("waybill.forgotten", _) => through::<Forgotten>,
         ("waybill.schedule", "position") => through::<Position>,
         ("waybill.schedule", _) => through::<ScheduleRecord>,
-        ("waybill.carriers", "scheduler") => through::<SchedulerBudgetRecord>,
+        ("waybill.carriers", name) if name.starts_with("scheduler") => through::<SchedulerBudgetRecord>,
         ("waybill.carriers", _) => through::<FetcherBudgetRecord>,
         ("waybill.policies", "layout") => through::<Layout>,
         ("waybill.policies", _) => through::<CarrierPolicy>,
@@ -61,14 +61,14 @@ fn type_of(topic: &str, example: &str) -> Through {
 /// made anew whenever the record is.
 fn kept_places(topic: &str, example: &str) -> &'static [&'static str] {
     match (topic, example) {
-        ("waybill.schedule", "tracked" | "first-look") => &["", "/registration", "/memories"],
-        ("waybill.schedule", "position") | ("waybill.carriers", "fetcher" | "fetcher-idle") => &[""],
+        (_, "claim") => &[],
+        ("waybill.schedule", "position") => &[""],
+        ("waybill.carriers", name) if name.starts_with("fetcher") => &[""],
+        ("waybill.schedule", _) => &["", "/registration", "/memories"],
         ("waybill.policies", "layout") => &[],
         ("waybill.policies", _) => &["", "/budget", "/budget/daily_quota"],
         // Not rewritten, but what travels in them comes back to a record that is.
-        ("waybill.fetch-requests" | "waybill.fetch-results", name) if name != "claim" => {
-            &["/registration", "/memories"]
-        }
+        ("waybill.fetch-requests" | "waybill.fetch-results", _) => &["/registration", "/memories"],
         ("waybill.outcomes", _) => &["/memories"],
         _ => &[],
     }
@@ -168,13 +168,91 @@ fn every_example_goes_through_its_type_unchanged() {
     }
 }
 
+/// Every record that a released version wrote: topic, name, value. Tombstones have none and are left out.
+fn frozen() -> Vec<(&'static TopicSpec, String, Value)> {
+    let mut found = Vec::new();
+    for version in fs::read_dir(folder("frozen")).unwrap().map(|entry| entry.unwrap().path()) {
+        for file in fs::read_dir(&version).into_iter().flatten().map(|entry| entry.unwrap().path()) {
+            let topic = format!("waybill.{}", file.file_stem().unwrap().to_str().unwrap());
+            let spec = topics::find(&topic).unwrap_or_else(|| panic!("{}: no such topic any more", file.display()));
+            let Value::Array(records) = read(&file) else { panic!("{}: no list", file.display()) };
+            for mut record in records {
+                let value = record["value"].take();
+                if spec.schema.is_some() && !value.is_null() {
+                    found.push((spec, record["name"].as_str().unwrap().to_owned(), value));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The first place where something of `old` is gone or has changed; what is new beside it is fine.
+fn lost(old: &Value, new: &Value, place: &str) -> Option<String> {
+    match (old, new) {
+        (Value::Object(old), Value::Object(new)) => old.iter().find_map(|(name, old)| {
+            let place = format!("{place}/{name}");
+            new.get(name).map_or(Some(place.clone()), |new| lost(old, new, &place))
+        }),
+        (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
+            old.iter().zip(new).enumerate().find_map(|(at, (old, new))| lost(old, new, &format!("{place}/{at}")))
+        }
+        _ => (old != new).then(|| place.to_owned()),
+    }
+}
+
+#[test]
+fn records_of_earlier_versions_are_read_keep_what_they_say_and_fit_todays_schemas() {
+    let mut seen = BTreeSet::new();
+    for (spec, name, value) in frozen() {
+        let written =
+            type_of(&spec.name, &name)(value.clone()).unwrap_or_else(|error| panic!("{}/{name}: {error}", spec.name));
+        assert_eq!(lost(&value, &written, ""), None, "{}/{name}", spec.name);
+        let validator = jsonschema::draft202012::new(&schema_of(spec).unwrap()).unwrap();
+        let errors: Vec<String> =
+            validator.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(errors.is_empty(), "{}/{name}: {errors:#?}", spec.name);
+        seen.insert(spec.name.as_str());
+    }
+    let wanted: BTreeSet<&str> =
+        topics::all().iter().filter(|spec| spec.schema.is_some()).map(|spec| spec.name.as_str()).collect();
+    assert_eq!(seen, wanted, "each topic has records of earlier versions");
+}
+
+#[test]
+fn records_of_earlier_versions_with_fields_of_later_ones_give_them_back_where_state_is_rewritten() {
+    for (spec, name, value) in frozen() {
+        let later = with_unknown_fields(&value, "");
+        let written =
+            type_of(&spec.name, &name)(later.clone()).unwrap_or_else(|error| panic!("{}/{name}: {error}", spec.name));
+        assert_eq!(lost(&value, &written, ""), None, "{}/{name}", spec.name);
+        for place in kept_places(&spec.name, &name) {
+            let of_tomorrow = |value: &Value| value.pointer(&format!("{place}/of_tomorrow")).cloned();
+            assert_eq!(of_tomorrow(&written), of_tomorrow(&later), "{}/{name}{place}", spec.name);
+        }
+    }
+}
+
 /// A field of tomorrow in every object whose names are fixed; the names of maps are data.
 fn with_unknown_fields(value: &Value, name: &str) -> Value {
     match value {
         Value::Object(map) => {
             let mut out: Map<String, Value> =
                 map.iter().map(|(key, value)| (key.clone(), with_unknown_fields(value, key))).collect();
-            if !["params", "milestones", "budgets"].contains(&name) {
+            if ![
+                "params",
+                "milestones",
+                "budgets",
+                "private",
+                "robots",
+                "carriers",
+                "shares",
+                "windows",
+                "control",
+                "control_shares",
+            ]
+            .contains(&name)
+            {
                 out.insert("of_tomorrow".to_owned(), json!({ "deep": [1, null] }));
             }
             Value::Object(out)

@@ -1,4 +1,5 @@
 // Reads a public topic: each value checked by its schema, repeats dropped by ce_id, resumed where the group stopped.
+import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.*;
 import com.networknt.schema.*;
 import java.nio.file.*;
@@ -20,10 +21,15 @@ class Consume {
                 for (var record : consumer.poll(Duration.ofSeconds(1))) {
                     var id = new String(record.headers().lastHeader("ce_id").value());
                     if (!seen.add(id)) continue;
-                    var value = record.value() == null ? null : json.readTree(record.value()); // no value: forgotten
-                    var wrong = value == null ? Set.of() : schema.validate(value);
-                    if (!wrong.isEmpty()) throw new IllegalStateException(wrong.toString());
-                    System.out.println(json.writeValueAsString(json.createObjectNode().put("ce_id", id).set("value", value))); // your work goes here
+                    JsonNode value = null; // stays so where there is none: forgotten
+                    Set<?> wrong = Set.of();
+                    try {
+                        if (record.value() != null) wrong = schema.validate(value = json.readTree(record.value()));
+                    } catch (JsonProcessingException e) {
+                        wrong = Set.of("it is no JSON");
+                    }
+                    if (!wrong.isEmpty()) System.err.println("passed over " + id + ": " + wrong); // it will not get better
+                    else System.out.println(json.writeValueAsString(json.createObjectNode().put("ce_id", id).set("value", value))); // your work goes here
                     if (seen.size() > 100_000) seen.remove(seen.iterator().next());
                 }
             }

@@ -2,7 +2,7 @@
 import json
 import sys
 from confluent_kafka import Consumer, KafkaException
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 
 brokers, topic, schema, group = sys.argv[1:5]
 check = Draft202012Validator(json.load(open(schema, encoding="utf-8")))
@@ -17,10 +17,14 @@ while True:
         raise KafkaException(record.error())
     ce_id = dict(record.headers())["ce_id"].decode()
     if ce_id not in seen:
-        value = record.value() and json.loads(record.value())  # no value: forgotten
-        if value:
-            check.validate(value)
-        print(json.dumps({"ce_id": ce_id, "value": value}), flush=True)  # your work goes here
+        try:
+            value = None if record.value() is None else json.loads(record.value())  # no value: forgotten
+            if value is not None:
+                check.validate(value)
+        except (ValueError, ValidationError) as wrong:  # said aloud, and passed over: it will not get better
+            print(f"passed over {ce_id}: {getattr(wrong, 'json_path', wrong)}", file=sys.stderr, flush=True)
+        else:
+            print(json.dumps({"ce_id": ce_id, "value": value}), flush=True)  # your work goes here
         seen[ce_id] = None
         if len(seen) > 100_000:
             del seen[next(iter(seen))]

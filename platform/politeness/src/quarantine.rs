@@ -211,7 +211,7 @@ impl Ward {
         if ill.len() >= self.limits.budgets as usize {
             return Finding::Stop(format!(
                 "records of several budgets at once cannot be processed ({}): this program or its adapters are at fault; \
-                 go back to the version before, or see the dead letters",
+                 go back to the version before, or see the log and the dead letters",
                 ill.join(", ")
             ));
         }

@@ -154,6 +154,30 @@ mod tests {
         assert_eq!(FetcherMemory::decode(&Memory::default()).unwrap(), FetcherMemory::default());
     }
 
+    /// What stands in people's logs: see schemas/frozen/README.md.
+    #[test]
+    fn a_memory_of_version_0_1_is_read_and_written_back() {
+        let records = include_str!("../../../schemas/frozen/v0.1/schedule.json");
+        let records: Vec<serde_json::Value> = serde_json::from_str(records).unwrap();
+        let tracked = records.iter().find(|record| record["name"] == "tracked").unwrap();
+        let memory: Memory = serde_json::from_value(tracked["value"]["memories"]["fetcher"].clone()).unwrap();
+        let known = FetcherMemory::decode(&memory).unwrap();
+        let wanted = FetcherMemory::default()
+            .advanced(
+                Validators { last_modified: Some("Sun, 22 Nov 2026 04:00:00 GMT".to_owned()), ..etag("W/\"5\"") },
+                Some(0x1122_3344_5566_7788),
+                Some("9f86d081884c7d659a2feaa0c55ad015".to_owned()),
+            )
+            .by("5f3a90c1d2e4b678", "page");
+        assert_eq!(known, wanted);
+        assert_eq!(FetcherMemory::decode(&known.encode()).unwrap(), wanted);
+        let mut later = memory;
+        later.0.extend_from_slice(&[200, 1, 0, 7]);
+        let later = FetcherMemory::decode(&later).unwrap();
+        assert_eq!(later.digest, wanted.digest);
+        assert!(later.encode().0.ends_with(&[200, 1, 0, 7]));
+    }
+
     #[test]
     fn an_unreadable_memory_is_never_taken_as_empty() {
         assert_eq!(FetcherMemory::decode(&Memory(vec![9])), Err(MemoryError::Format(9)));

@@ -12,10 +12,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use support::{Arrival, Door, Reply, TRACKED, World, budget, json, one_step};
+use support::{Arrival, Door, Reply, TRACKED, World, budget, json, one_step, zombie::a_zombies_requests_are_expired};
 use tokio::time::Instant;
 use waybill_fetcher::{NoPolicies, OnceDeps, RecordError, Recorder, look_up_once};
-use waybill_log::{Headers, TopicPartition, claims};
+use waybill_log::{Headers, TopicPartition};
 use waybill_schemas::{OutcomeClass, politeness::FetcherBudgetRecord, topics::names};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -135,24 +135,7 @@ async fn fet_1_a_request_that_was_produced_twice_is_answered_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sch_2_a_zombie_schedulers_requests_are_expired() {
     let door = Door::open(|_| Reply::Raw(json(200, TRACKED))).await;
-    let world = World::quick(&door).await;
-    let at = TopicPartition::new(world.deps.topics.of(names::FETCH_REQUESTS), 0);
-    let old = claims::claim(&*world.log, &at, "scheduler-1").await.unwrap();
-    world.send(&[world.poll("acme", "ACME0001", 1)], claims::epoch_headers(old)).await;
-    let new = claims::claim(&*world.log, &at, "scheduler-2").await.unwrap();
-    world.send(&[world.poll("acme", "ACME0001", 2)], claims::epoch_headers(old)).await;
-    world.send(&[world.poll("acme", "ACME0001", 3)], claims::epoch_headers(new)).await;
-    let running = world.start();
-    let mut results = world.results(3).await;
-    running.stop().await;
-    results.sort_by_key(|result| result.request.attempt);
-    let classes: Vec<OutcomeClass> = results.iter().map(|result| result.class).collect();
-    assert_eq!(classes, [OutcomeClass::Tracked, OutcomeClass::Expired, OutcomeClass::Tracked]);
-    // A later life knows the claim although it begins behind it.
-    let running = world.start();
-    world.send(&[world.poll("acme", "ACME0001", 4)], claims::epoch_headers(old)).await;
-    assert_eq!(world.results(4).await[3].class, OutcomeClass::Expired);
-    running.stop().await;
+    a_zombies_requests_are_expired(&World::quick(&door).await, &door).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -210,10 +210,7 @@ impl Desk {
         let fate = if named.is_some() { "its attempt ended as `unreadable`" } else { "nothing names its attempt" };
         let reason = format!("it is no outcome, at line {line} column {column}; {fate}");
         tracing::error!(partition, offset, %reason, "scheduler.outcome_unreadable");
-        match record.key_str().and_then(ShipmentKey::from_record_key) {
-            Some(key) => self.context.poison.poison(self.context.layout.budget_of(&key.carrier).as_str()),
-            None => self.context.poison.envelope(),
-        }
+        self.count_poison(record);
         let from = self.context.places.outcomes.clone();
         self.bury(&from, record, &Refusal { code: "outcome_unreadable", reason });
         let (request_offset, NamedAttempt { key, attempt, .. }) = named?;
@@ -257,7 +254,12 @@ impl Desk {
                 self.traces.keep(key, trail.context());
                 self.book.order(command, Place { offset: record.offset, at }, now)
             }
-            Err(refusal) => Ordered::Refused(refusal),
+            Err(refusal) => {
+                if refusal.code == UNREADABLE_COMMAND {
+                    self.count_poison(record);
+                }
+                Ordered::Refused(refusal)
+            }
         };
         self.counts.ordered += 1;
         if let Ordered::Refused(refusal) = ordered {
@@ -265,6 +267,14 @@ impl Desk {
             tracing::warn!(partition = self.context.partition, offset = record.offset, %code, %reason, "scheduler.command_refused");
             let from = self.context.places.commands.clone();
             self.bury(&from, record, &refusal);
+        }
+    }
+
+    /// A record that cannot be read, by whose it is.
+    fn count_poison(&self, record: &Record) {
+        match record.key_str().and_then(ShipmentKey::from_record_key) {
+            Some(key) => self.context.poison.poison(self.context.layout.budget_of(&key.carrier).as_str()),
+            None => self.context.poison.envelope(),
         }
     }
 
@@ -276,6 +286,10 @@ impl Desk {
 
     /// Writes what has changed, and the position of what was durable before.
     pub(crate) async fn flush(&mut self, position: WritePosition) -> Result<(), End> {
+        // What has tripped it is not passed over: otherwise each life turns a little more of a topic into dead letters.
+        if let Some(why) = self.context.poison.must_stop() {
+            return Err(End::Poison(why));
+        }
         let reached = Position {
             outcomes: self.outcomes_next,
             commands: self.commands_next,
@@ -425,6 +439,9 @@ pub(crate) enum WritePosition {
 }
 
 /// A command, or its refusal with the API's code.
+/// Code of a command that is none.
+const UNREADABLE_COMMAND: &str = "command_unreadable";
+
 fn read_command(record: &Record) -> Result<Command, Refusal> {
     let bytes = record.value.as_deref().unwrap_or_default();
     serde_json::from_slice::<Command>(bytes).map_err(|error| {
@@ -441,7 +458,7 @@ fn read_command(record: &Record) -> Result<Command, Refusal> {
             (_, true) => Refusal { code: "carrier_unknown", reason: "its carrier is no carrier's name".into() },
             // Where it broke, not what it said: a command holds personal data.
             _ => Refusal {
-                code: "command_unreadable",
+                code: UNREADABLE_COMMAND,
                 reason: format!("it is no command, at line {} column {}", error.line(), error.column()),
             },
         }

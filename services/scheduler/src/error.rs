@@ -49,6 +49,9 @@ pub(crate) enum End {
     /// Its state cannot be read: nothing is done with it until somebody looks.
     #[error("{0}")]
     Refused(String),
+    /// Too much cannot be read: the process stops, and what has tripped it stays where it is.
+    #[error("{0}")]
+    Poison(String),
     /// The process must end.
     #[error("{0}")]
     Fatal(LogError),

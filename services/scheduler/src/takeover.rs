@@ -107,7 +107,10 @@ impl Restored<'_> {
             self.position = value.map(serde_json::from_slice).transpose().map_err(|error| error.to_string())?;
             return Ok(());
         }
-        let shipment = ShipmentKey::from_record_key(key).ok_or("its key is no carrier and number")?;
+        let Some(shipment) = ShipmentKey::from_record_key(key) else {
+            // Taken back, it says nothing of any number.
+            return if value.is_none() { Ok(()) } else { Err("its key is no carrier and number".to_owned()) };
+        };
         match value {
             None => self.book.restore_gone(&shipment),
             Some(bytes) => {
@@ -161,7 +164,8 @@ impl From<ClaimError> for End {
             ClaimError::Superseded { .. } => Self::Superseded,
             // Never passed over: a number whose record is skipped would be forgotten in silence (SCH-1).
             ClaimError::Unreadable { .. } => Self::Refused(format!(
-                "{error}: run a version of waybill that can read it, or replace that record after saving it"
+                "{error}: run a version of waybill that can read it, or save that record and append another one of its key under \
+                 the newest claim's epoch"
             )),
         }
     }

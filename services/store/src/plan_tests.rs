@@ -96,6 +96,16 @@ fn sto_1_metadata_brings_the_same_plan_back() {
     assert!(plan.metadata().len() < 4_096);
 }
 
+/// As it stands in the commits of a running version 0.1: a rolling upgrade goes on from it.
+#[test]
+fn sto_1_metadata_of_version_0_1_is_read() {
+    let metadata = r#"{"v":1,"last":99,"cuts":{"deliveries":{"next":41,"to":60}}}"#;
+    let plan = Plan::of_commit(10, metadata).unwrap().unwrap();
+    assert_eq!(plan.span("deliveries"), Some(Span { from: 41, to: 60 }));
+    assert_eq!(plan.span("shipments"), Some(Span { from: 10, to: 99 }));
+    assert_eq!(Plan::of_commit(10, r#"{"v":1,"last":99}"#), Ok(Some(Plan::new(10, 99))));
+}
+
 #[test]
 fn metadata_of_a_later_version_is_not_taken_for_nothing() {
     assert_eq!(Plan::of_commit(5, ""), Ok(None));

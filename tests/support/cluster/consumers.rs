@@ -11,6 +11,11 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
+use waybill_log::{
+    KafkaLog, KafkaOptions, Log as _, NewRecord, ReadFrom, Record, TopicPartition,
+    records::{header, produce_all},
+};
+use waybill_schemas::headers;
 
 use crate::{chart::root, support::PATIENCE};
 
@@ -25,6 +30,8 @@ struct Consumer {
 /// All three, on one topic.
 pub struct Consumers {
     folder: PathBuf,
+    brokers: String,
+    topic: String,
     all: Vec<Consumer>,
 }
 
@@ -48,7 +55,8 @@ impl Consumers {
         });
         let folder = folder.join("consumers");
         fs::create_dir_all(&folder).expect("a folder");
-        let mut consumers = Self { all: all.collect(), folder };
+        let (all, brokers, topic) = (all.collect(), brokers.to_owned(), topic.to_owned());
+        let mut consumers = Self { all, folder, brokers, topic };
         assert_eq!(consumers.all.len(), 3, "Python, Node and Java");
         consumers.launch();
         consumers
@@ -66,8 +74,23 @@ impl Consumers {
         }
     }
 
-    /// kill -9 of all, and starts them again in the same groups.
-    pub fn kill_and_restart(&mut self) {
+    /// kill -9 of all once each has printed something, and starts them again in the same groups.
+    ///
+    /// # Panics
+    /// When one prints nothing.
+    pub async fn kill_and_restart(&mut self) {
+        let began = Instant::now();
+        for consumer in &self.all {
+            while self.seen(consumer).iter().all(Vec::is_empty) {
+                assert!(
+                    began.elapsed() < PATIENCE,
+                    "the {} example prints nothing:\n{}",
+                    consumer.language,
+                    self.said(consumer)
+                );
+                sleep(Duration::from_millis(200)).await;
+            }
+        }
         self.end(Signal::KILL);
         self.launch();
     }
@@ -95,12 +118,18 @@ impl Consumers {
         runs.collect()
     }
 
+    /// What the last run of one said on standard error.
+    fn said(&self, consumer: &Consumer) -> String {
+        let log = self.folder.join(format!("{}.{}.log", consumer.language, consumer.runs - 1));
+        fs::read_to_string(log).unwrap_or_default()
+    }
+
     /// Waits until each has seen all of `wanted` (values of `ce_id`) and nothing else, and checks that none printed one twice
-    /// in a run and that a restart began where the last run stopped. Ends them.
+    /// in a run and that a restart began where the last run stopped.
     ///
     /// # Panics
     /// When one does not.
-    pub async fn have_seen(mut self, wanted: &BTreeSet<String>) -> String {
+    pub async fn have_seen(&self, wanted: &BTreeSet<String>) -> String {
         let began = Instant::now();
         let mut said = Vec::new();
         for consumer in &self.all {
@@ -111,14 +140,13 @@ impl Consumers {
                     break runs;
                 }
                 if began.elapsed() > PATIENCE {
-                    let log = self.folder.join(format!("{}.{}.log", consumer.language, consumer.runs - 1));
                     panic!(
                         "the {} example has seen {} of {}, {} unknown:\n{}",
                         consumer.language,
                         all.intersection(wanted).count(),
                         wanted.len(),
                         all.difference(wanted).count(),
-                        fs::read_to_string(log).unwrap_or_default()
+                        self.said(consumer)
                     );
                 }
                 sleep(Duration::from_millis(200)).await;
@@ -129,8 +157,9 @@ impl Consumers {
                 assert_eq!(unique.len(), run.len(), "the {} example printed one twice in a run", consumer.language);
             }
             if runs.len() > 1 {
+                assert!(!runs[0].is_empty(), "the {} example had nothing to go on from", consumer.language);
                 assert!(
-                    runs[0].is_empty() || runs[1].len() < wanted.len(),
+                    runs[1].len() < wanted.len(),
                     "the {} example began anew: {} of {}",
                     consumer.language,
                     runs[1].len(),
@@ -139,8 +168,69 @@ impl Consumers {
             }
             said.push(format!("{} {printed}", consumer.language));
         }
-        self.end(Signal::TERM);
         said.join(", ")
+    }
+
+    /// Appends a record under a new `ce_id` twice, and behind it one that its schema refuses; checks that each example prints
+    /// the first once, says that it passed the second over, and goes on. Ends them.
+    ///
+    /// # Panics
+    /// When one does not.
+    pub async fn drop_what_they_should(mut self) {
+        let options = KafkaOptions { brokers: self.brokers.clone(), ..KafkaOptions::default() };
+        let log = KafkaLog::connect(options).await.expect("the broker answers");
+        let (at, first) = self.any_record(&log).await;
+        let named = |id: &str, value: &Value| {
+            let others = first.headers.iter().filter(|(name, _)| name != headers::CE_ID).cloned();
+            let headers = others.chain([header(headers::CE_ID, id)]).collect();
+            let value = Some(value.to_string().into());
+            NewRecord { at: at.clone(), key: first.key.clone(), value, headers }
+        };
+        let value: Value = serde_json::from_slice(first.value.as_deref().unwrap_or_default()).expect("JSON");
+        let mut broken = value.clone();
+        broken["status"] = Value::from("Teleported");
+        // The last one tells that the examples live on, and all before it was read: it is one partition.
+        let records =
+            [("repeat", &value), ("repeat", &value), ("broken", &broken), ("broken", &broken), ("last", &value)];
+        let records = records.map(|(id, value)| named(id, value)).into();
+        produce_all(&log, records).await.expect("they are appended");
+        let began = Instant::now();
+        for consumer in &self.all {
+            let printed = loop {
+                let printed = self.seen(consumer).pop().unwrap_or_default();
+                if printed.iter().any(|(id, _)| id == "last") {
+                    break printed;
+                }
+                assert!(
+                    began.elapsed() < PATIENCE,
+                    "the {} example stands:\n{}",
+                    consumer.language,
+                    self.said(consumer)
+                );
+                sleep(Duration::from_millis(200)).await;
+            };
+            let count = |wanted: &str| printed.iter().filter(|(id, _)| id == wanted).count();
+            let (language, said) = (&consumer.language, self.said(consumer));
+            assert_eq!(count("repeat"), 1, "the {language} example does not drop repeats");
+            assert_eq!(count("broken"), 0, "the {language} example took what its schema refuses");
+            assert_eq!(said.matches("passed over broken").count(), 1, "the {language} example says:\n{said}");
+        }
+        self.end(Signal::TERM);
+    }
+
+    /// Any record of the topic, and its partition.
+    async fn any_record(&self, log: &KafkaLog) -> (TopicPartition, Record) {
+        let partitions = log.describe(&self.topic).await.expect("the topic is there").partitions;
+        for partition in 0..partitions {
+            let at = TopicPartition::new(self.topic.as_str(), partition);
+            let offset = log.bounds(&at).await.expect("the broker answers").first;
+            let read =
+                ReadFrom { at: at.clone(), offset, max_records: 1, max_bytes: 1 << 20, wait: Duration::from_secs(1) };
+            if let Some(record) = log.read(read).await.expect("the broker answers").records.pop() {
+                return (at, record);
+            }
+        }
+        panic!("{} holds nothing", self.topic)
     }
 }
 

@@ -11,8 +11,9 @@
 
 mod core;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
+use bytes::Bytes;
 use tokio::time::timeout;
 
 pub use self::core::{
@@ -23,6 +24,8 @@ use crate::seam::{Batch, Log, LogError, ReadFrom, Record, TopicPartition};
 
 /// Most records of one read.
 const STEP: usize = 2_000;
+/// Most keys whose unreadable record may still be replaced by a later one.
+const MOST_BROKEN: usize = 1_000;
 /// Most bytes of one read.
 const STEP_BYTES: usize = 4 * 1024 * 1024;
 /// Longest wait for a log that should answer at once.
@@ -116,7 +119,7 @@ pub struct Restored {
 /// Reads a partition's state up to the own claim `epoch`, from `from` on (`None`: from the first kept record).
 ///
 /// `apply` is called with each record that becomes the state of its key, replacing what was applied for that key before;
-/// a value of `None` removes the key. An error from it refuses the partition.
+/// a value of `None` removes the key. An error from it refuses the partition, unless a later record of that key is applied.
 ///
 /// # Errors
 /// [`ClaimError::Unreadable`] when a record cannot be understood, [`ClaimError::Superseded`] when the own claim is gone,
@@ -134,6 +137,8 @@ pub async fn restore(
     };
     let mut core = Restore::default();
     let (mut read_count, mut applied, mut own_seen) = (0, 0, false);
+    // By key, what its last applied record could not be read for: what has been replaced since is nobody's state.
+    let mut broken: BTreeMap<Option<Bytes>, (u64, ClaimError)> = BTreeMap::new();
     while position <= epoch {
         let batch = read(log, at, position, Duration::ZERO).await?;
         if batch.records.is_empty() && batch.next_offset <= position {
@@ -147,8 +152,18 @@ pub async fn restore(
                 Verdict::Ignore => {}
                 Verdict::Apply { epoch } => {
                     applied += 1;
-                    apply(StateRecord { record, epoch })
-                        .map_err(|reason| unreadable(at, record, Unreadable::Value(reason)))?;
+                    match apply(StateRecord { record, epoch }) {
+                        Ok(()) if broken.is_empty() => {}
+                        Ok(()) => drop(broken.remove(&record.key)),
+                        // As many as this are no slip: nothing replaces them all.
+                        Err(reason) if broken.len() >= MOST_BROKEN => {
+                            return Err(unreadable(at, record, Unreadable::Value(reason)));
+                        }
+                        Err(reason) => {
+                            let why = unreadable(at, record, Unreadable::Value(reason));
+                            broken.insert(record.key.clone(), (record.offset, why));
+                        }
+                    }
                 }
             }
         }
@@ -157,6 +172,9 @@ pub async fn restore(
     if !own_seen {
         // Only a newer claim lets compaction take ours away.
         return Err(ClaimError::Superseded { topic: at.topic.to_string(), partition: at.partition });
+    }
+    if let Some((_, why)) = broken.into_values().min_by_key(|(offset, _)| *offset) {
+        return Err(why);
     }
     let watch = Watch { at: at.clone(), epoch, next_offset: epoch + 1 };
     Ok(Restored { read: read_count, applied, watch })

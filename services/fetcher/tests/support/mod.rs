@@ -3,6 +3,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub mod zombie;
+
 use std::{
     fmt::Write as _,
     fs,
@@ -184,7 +186,7 @@ readers:
       - when: {text: $.error, matches: unknown}
 "#;
 
-/// A fetcher's world: a log in memory, carriers whose doors are on loopback.
+/// A fetcher's world: a log, in memory unless told otherwise, and carriers whose doors are on loopback.
 pub struct World {
     pub log: SharedLog,
     pub deps: Deps,
@@ -224,6 +226,17 @@ pub fn one_step(kind: &str, url: &str) -> String {
 impl World {
     /// A world with carriers: slug, budget, sources (with their own readers, if any).
     pub async fn new(carriers: &[(&str, String, String)], change: impl FnOnce(&mut FetcherConfig)) -> Self {
+        let clocks = Clocks::real();
+        let log = EmbeddedLog::in_memory(EmbeddedOptions::new(Arc::new(move || clocks.wall())));
+        Self::on(Arc::new(log), carriers, change).await
+    }
+
+    /// A world on a log that has no topics yet.
+    pub async fn on(
+        log: SharedLog,
+        carriers: &[(&str, String, String)],
+        change: impl FnOnce(&mut FetcherConfig),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (slug, budget, sources) in carriers {
             let place = folder.path().join(slug);
@@ -238,7 +251,6 @@ impl World {
         }
         let catalog = Catalog::of_folder(folder.path()).unwrap().into();
         let clocks = Clocks::real();
-        let log: SharedLog = Arc::new(EmbeddedLog::in_memory(EmbeddedOptions::new(Arc::new(move || clocks.wall()))));
         let topics = TopicPrefix::default();
         let new = |spec: &topics::TopicSpec| NewTopic {
             name: topics.of(&spec.name),
@@ -272,8 +284,17 @@ impl World {
 
     /// A world with the carrier `acme`, quick, with one step behind `door`.
     pub async fn quick(door: &Door) -> Self {
+        Self::new(&[Self::acme(door)], |_| {}).await
+    }
+
+    /// The same on another log.
+    pub async fn quick_on(log: SharedLog, door: &Door) -> Self {
+        Self::on(log, &[Self::acme(door)], |_| {}).await
+    }
+
+    fn acme(door: &Door) -> (&'static str, String, String) {
         let sources = one_step("api", &format!("http://127.0.0.1:{}/t/{{number}}", door.port));
-        Self::new(&[("acme", budget(100.0, 20, 8), sources)], |_| {}).await
+        ("acme", budget(100.0, 20, 8), sources)
     }
 
     /// Where the carriers' files are.

@@ -195,3 +195,82 @@ fn twelve_events_and_150_fit_with_all_that_is_shown() {
         assert_eq!(memory.shown.weight.as_deref(), Some("1.2 kg"));
     }
 }
+
+/// A memory with everything in it.
+fn whole() -> ShipmentMemory {
+    let known =
+        |hash: u64, time: Option<KnownTime>| KnownEvent { hash, published: None, version: 1, time, sub_status: None };
+    let time = |local_s: i64, offset_min: Option<i32>, precision| Some(KnownTime { local_s, offset_min, precision });
+    let moment = Moment {
+        time: Some("2026-03-03T14:05+01:00".to_owned()),
+        time_utc: Some(UtcMs::new(1_772_543_100_000)),
+        seen_at: JourneyMs::new(1_772_550_000_250),
+    };
+    ShipmentMemory {
+        instance: 2,
+        events: vec![
+            known(0x0102_0304_0506_0708, None),
+            known(11, time(1_772_460_000, None, TimePrecision::Date)),
+            known(12, time(1_772_470_000, Some(60), TimePrecision::HalfDay)),
+            KnownEvent {
+                published: Some(77),
+                version: 3,
+                sub_status: Some(SubStatus::OutForDeliveryOther),
+                ..known(13, time(1_772_546_700, Some(60), TimePrecision::Minute))
+            },
+            known(14, time(1_772_546_705, Some(-330), TimePrecision::Second)),
+        ],
+        folded: Folded {
+            count: 9,
+            until: time(1_772_400_000, Some(0), TimePrecision::Minute),
+            before: Before { sub_status: Some(SubStatus::InTransitOther), attempted: true, delivered: true },
+        },
+        milestones: Milestone::ALL.into_iter().map(|milestone| (milestone, moment.clone())).collect(),
+        latches: Latches { read: true, scanned: true, delivered: true },
+        status: Some(SubStatus::OutForDeliveryOther),
+        since: Some(moment),
+        shown: Shown {
+            latest: Some(Latest {
+                event: 13,
+                time_raw: "03.03.2026 14:05 Uhr".to_owned(),
+                time: Some("2026-03-03T14:05+01:00".to_owned()),
+                time_utc: Some(UtcMs::new(1_772_543_100_000)),
+                text: "In das Zustellfahrzeug geladen".to_owned(),
+                location: Some("Graz".to_owned()),
+                sub_status: Some(SubStatus::OutForDeliveryOther),
+            }),
+            estimated_delivery: Some(EstimatedDelivery {
+                from: "2026-03-03".to_owned(),
+                to: "2026-03-04".to_owned(),
+                source: "carrier".to_owned(),
+            }),
+            legs: vec![Leg { carrier: "austrian-post".to_owned(), number: "1000123456789".to_owned() }],
+            origin: Some("DE".to_owned()),
+            destination: Some("AT".to_owned()),
+            service: Some("Paket".to_owned()),
+            weight: Some("1,2 kg".to_owned()),
+            private: [("signed_by".to_owned(), "M".to_owned())].into(),
+            last_outcome: Some(LastOutcome {
+                class: OutcomeClass::NeedsData,
+                at: JourneyMs::new(1_772_550_000_250),
+                detail: Some("the carrier asks for the postal code".to_owned()),
+            }),
+        },
+        published: Some(Published { record: 0x1122_3344_5566_7788, rebuilt: 5 }),
+        foreign: Vec::new(),
+    }
+}
+
+/// What stands in people's logs: see schemas/frozen/README.md.
+#[test]
+fn nrm_3_a_memory_of_version_0_1_is_read_and_written_back_with_what_a_later_build_added() {
+    eprintln!("TEMP {}", serde_json::to_string(&whole().encode()).unwrap());
+    let records = include_str!("../../../../schemas/frozen/v0.1/schedule.json");
+    let records: Vec<serde_json::Value> = serde_json::from_str(records).unwrap();
+    let tracked = records.iter().find(|record| record["name"] == "tracked").unwrap();
+    let memory: Memory = serde_json::from_value(tracked["value"]["memories"]["normalizer"].clone()).unwrap();
+    let mut known = ShipmentMemory::decode(&memory).unwrap();
+    assert_eq!(known, whole());
+    known.foreign.push((200, vec![7, 9]));
+    assert_eq!(ShipmentMemory::decode(&known.encode()).unwrap(), known);
+}

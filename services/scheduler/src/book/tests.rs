@@ -21,6 +21,7 @@ use super::{
 };
 use crate::terms::{CarrierTerms, Switch};
 
+mod frozen;
 mod health;
 mod pacing;
 mod settling;

@@ -111,6 +111,21 @@ fn sto_1_every_example_of_the_schemas_becomes_rows_and_always_the_same() {
     }
 }
 
+/// What stands in people's logs: see schemas/frozen/README.md.
+#[test]
+fn sto_1_every_record_of_version_0_1_becomes_rows() {
+    for source in SOURCES.iter().filter(|source| source.topic != names::PAYLOADS) {
+        let file = format!("../../schemas/frozen/v0.1/{}.json", source.topic.trim_start_matches("waybill."));
+        let records: Vec<Value> = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        assert!(!records.is_empty(), "{file}");
+        for one in records {
+            let value = Some(one["value"].clone()).filter(|value| !value.is_null());
+            let sealed = read(source.topic, one["key"].as_str().unwrap(), value);
+            assert!(sealed.dead.is_empty(), "{file}, {}: {:?}", one["name"], sealed.dead);
+        }
+    }
+}
+
 fn shipment(status: &str, sub_status: &str, milestones: Value) -> Value {
     let moment = json!({ "time": "2026-09-01T10:00", "time_utc": null, "seen_at": "2026-09-01T12:00:00.000Z" });
     json!({

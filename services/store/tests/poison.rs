@@ -1,0 +1,72 @@
+//! Records that cannot be read: a few go to the dead letters, too many end the store. Nothing here needs a ClickHouse: what
+//! cannot be read has no rows.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may stop at the first surprise")]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use support::{Running, dead_letters, log, put_bytes, records, until_true};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use waybill_clickhouse::client::{ClientOptions, build};
+use waybill_log::SharedLog;
+use waybill_runtime::{Clocks, Health, poison::PoisonLimits};
+use waybill_schemas::topics::{TopicPrefix, names};
+use waybill_store::{Deps, StoreConfig, StoreError};
+
+/// A store whose ClickHouse is away for good.
+fn start(log: &SharedLog, linger_ms: u64) -> Running {
+    let poison = PoisonLimits { envelopes: 4, ..PoisonLimits::default() };
+    let shutdown = CancellationToken::new();
+    let deps = Deps {
+        log: Arc::clone(log),
+        topics: TopicPrefix::default(),
+        clickhouse: build(&ClientOptions::new("http://127.0.0.1:1", "waybill", "")).unwrap(),
+        clocks: Clocks::real(),
+        member: "store-0".to_owned(),
+        health: Health::default(),
+        config: StoreConfig { linger_ms, poison, ..StoreConfig::default() },
+    };
+    Running { task: tokio::spawn(waybill_store::run(deps, shutdown.clone())), shutdown }
+}
+
+async fn put_text(log: &SharedLog, topic: &str, text: &'static str) {
+    put_bytes(log, topic, &records::key(1), Some(Bytes::from_static(text.as_bytes()))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sto_1_records_that_are_no_json_end_the_store_with_a_clear_error_and_none_of_them_is_passed_over() {
+    // Counted over all topics: whatever writes them is no part of Waybill.
+    for topics in [[names::OUTCOMES; 4], [names::OUTCOMES, names::SCHEDULE, names::SHIPMENTS, names::TRACKING_EVENTS]] {
+        let log = log().await;
+        for topic in topics {
+            put_text(&log, topic, "{ no json").await;
+        }
+        // Longer than reading takes: what has tripped it is not acknowledged before it is noticed.
+        for life in 1..=2 {
+            let ended = timeout(Duration::from_secs(60), start(&log, 5_000).task).await.expect("it ends");
+            let error = ended.unwrap().unwrap_err();
+            assert!(matches!(error, StoreError::Poison(_)), "life {life}: {error}");
+            let said = error.to_string();
+            assert!(said.contains("4 records") && said.contains("no JSON"), "life {life}: {said}");
+        }
+        assert!(dead_letters(&log).await.is_empty());
+    }
+}
+
+/// JSON that is not the topic's, and payloads, which are no JSON, say nothing against whatever writes the topics.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_that_are_json_but_not_the_topics_are_dead_letters_however_many_and_end_nothing() {
+    let log = log().await;
+    for _ in 0..10 {
+        put_text(&log, names::OUTCOMES, r#"{"class":"unheard_of"}"#).await;
+    }
+    put_text(&log, names::SHIPMENTS, "{ no json").await;
+    let running = start(&log, 20);
+    until_true("the dead letters", async || dead_letters(&log).await.len() == 11).await;
+    running.stop().await;
+    let reasons: Vec<_> = dead_letters(&log).await.iter().filter_map(waybill_log::letters::Letter::of).collect();
+    assert!(reasons.iter().all(|letter| letter.reason == "unreadable" && letter.service == "store"), "{reasons:?}");
+}
