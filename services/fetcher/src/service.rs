@@ -269,10 +269,12 @@ impl Service {
             State::Refused(why) => Some(why.clone()),
             State::Booting | State::Serving(_) => None,
         });
-        match trouble.or(refused) {
-            Some(why) => self.component.not_ready(&why),
-            None if booting => self.component.not_ready("restoring budgets"),
-            None => self.component.ready(),
+        match (trouble, refused) {
+            (Some(why), _) => self.component.not_ready(&why),
+            (None, Some(why)) if booting => self.component.not_ready(&why),
+            (None, Some(why)) => self.component.hindered(&why),
+            (None, None) if booting => self.component.not_ready("restoring budgets"),
+            (None, None) => self.component.ready(),
         }
         Ok(())
     }

@@ -88,7 +88,7 @@ impl Seat {
                 }
                 End::Refused(why) => {
                     tracing::error!(partition, %why, "scheduler.partition_refused");
-                    health.not_ready(why);
+                    health.hindered(why);
                     // Held and shown, so that nobody else breaks on it in turn, until the group takes it away.
                     self.hold_refused(&health).await;
                     return end;
