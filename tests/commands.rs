@@ -6,6 +6,7 @@ mod support;
 
 use std::{
     fs::{self, File},
+    io::{BufRead as _, BufReader},
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -16,10 +17,10 @@ use serde_json::{Value, json};
 use support::{PATIENCE, PROGRAM, eventually, http_client};
 use tokio::time::{Instant, sleep};
 use waybill_log::{
-    Headers, KafkaLog, Log, NewRecord, TopicPartition,
+    Headers, KafkaLog, Log, NewRecord, NewTopic, TopicPartition,
     kafka::testing::{TestBroker, free_port, signal_process},
 };
-use waybill_schemas::{CarrierSlug, layout::Layout};
+use waybill_schemas::{CarrierSlug, layout::Layout, topics::Cleanup};
 
 const PARTITIONS: u32 = 4;
 
@@ -172,15 +173,101 @@ async fn topics_are_created_once_compared_and_never_shrunk() {
     let said = cluster.says(&["topics", "apply"]);
     assert!(said.contains("internal ones with 4 partitions; 0 differences are left"), "{said}");
     assert!(cluster.says(&["topics", "diff"]).contains("as they should be"));
-    let smaller = cluster.command(&["topics", "apply", "--yes"]).env("WAYBILL__LOG__PARTITIONS", "2").output().unwrap();
-    assert!(!smaller.status.success());
-    let described = cluster.log.describe("cmd-topics.schedule").await.unwrap();
-    assert_eq!(described.partitions, PARTITIONS, "nothing was shrunk");
+    // Another number of partitions is another layout: refused before anything is touched, public topics as well.
+    let public = "waybill.tracking-events";
+    for (partitions, args) in [("2", &["--yes"][..]), ("8", &["--yes"]), ("8", &["--yes", "--grow", public])] {
+        let mut command = cluster.command(&[&["topics", "apply"], args].concat());
+        let answer = command.env("WAYBILL__LOG__PARTITIONS", partitions).output().unwrap();
+        let said = String::from_utf8_lossy(&answer.stderr).into_owned();
+        assert!(!answer.status.success() && said.contains("set log.partitions to 4"), "{partitions} {args:?}: {said}");
+        for topic in ["cmd-topics.schedule", "cmd-topics.tracking-events"] {
+            assert_eq!(cluster.log.describe(topic).await.unwrap().partitions, PARTITIONS, "{partitions}: {topic}");
+        }
+    }
     let said = cluster.refuses(&["doctor"]);
     for good in ["ok       kafka", "ok       topics", "ok       clock", "ok       api"] {
         assert!(said.contains(good), "{good}: {said}");
     }
     assert!(said.contains("MISSING  clickhouse"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_public_topic_grows_only_by_its_name_and_settings_change_only_with_yes() {
+    let cluster = Cluster::new("cmd-grow").await;
+    let of_hour = |topic: &str, partitions| NewTopic {
+        name: format!("cmd-grow.{topic}"),
+        partitions,
+        cleanup: Cleanup::Delete,
+        retention: Duration::from_secs(3_600),
+        min_compaction_lag: Duration::ZERO,
+    };
+    // Somebody made them by hand.
+    let by_hand = [of_hour("tracking-events", 2), of_hour("status-changes", 2), of_hour("policies", 1)];
+    cluster.log.create_topics(&by_hand).await.unwrap();
+    let partitions = async |topic: &str| cluster.log.describe(&format!("cmd-grow.{topic}")).await.unwrap().partitions;
+    let diff = cluster.refuses(&["topics", "diff"]);
+    for wanted in [
+        "cmd-grow.tracking-events has 2 partitions, 4 are wanted",
+        "cmd-grow.tracking-events: retention.ms is 3600000",
+        "cmd-grow.policies: cleanup.policy is delete, compact is wanted",
+        "cmd-grow.schedule is missing",
+    ] {
+        assert!(diff.contains(wanted), "{wanted}: {diff}");
+    }
+
+    let said = cluster.says(&["topics", "apply"]);
+    assert!(said.contains("retention.ms") && said.contains("; --yes changes it"), "{said}");
+    assert!(said.contains("--yes --grow waybill.tracking-events adds them"), "{said}");
+    let said = cluster.says(&["topics", "apply", "--yes"]);
+    assert!(said.contains("done: cmd-grow.policies: cleanup.policy"), "{said}");
+    assert!(said.contains("2 differences are left"), "{said}");
+    assert_eq!((partitions("tracking-events").await, partitions("status-changes").await), (2, 2));
+
+    for (topic, wanted) in [
+        ("waybill.schedule", "internal topics are the layout"),
+        ("waybill.policies", "one partition, always"),
+        ("waybill.nothing", "waybill topics list"),
+    ] {
+        let said = cluster.refuses(&["topics", "apply", "--yes", "--grow", topic]);
+        assert!(said.contains(wanted), "{topic}: {said}");
+    }
+    assert!(cluster.refuses(&["topics", "apply", "--grow", "waybill.tracking-events"]).contains("--yes"));
+    let said = cluster.says(&["topics", "apply", "--yes", "--grow", "waybill.tracking-events"]);
+    assert!(said.contains("1 differences are left"), "{said}");
+    eventually("it has grown", async || (partitions("tracking-events").await == PARTITIONS).then_some(())).await;
+    assert_eq!(partitions("status-changes").await, 2, "nobody named it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tail_follows_what_is_appended_until_it_is_stopped() {
+    let cluster = Cluster::new("cmd-tail").await;
+    cluster.says(&["topics", "apply"]);
+    cluster.order("sandbox:FIRST0001", b"{\"first\": true}".to_vec()).await;
+    let mut child = cluster
+        .command(&["topics", "tail", "waybill.commands", "--follow"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let (sender, lines) = std::sync::mpsc::channel();
+    let out = child.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        BufReader::new(out).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+    });
+    let next = || -> Value { serde_json::from_str(&lines.recv_timeout(PATIENCE).expect("a line")).unwrap() };
+    assert_eq!(next()["value"]["first"], true, "what is there comes first");
+    // It reads on behind the end that it saw: nothing is printed twice, and nothing appended since is left out.
+    for number in 2..5 {
+        cluster.order("sandbox:NEXT0001", json!({ "number": number }).to_string().into_bytes()).await;
+        let line = next();
+        assert_eq!((&line["value"]["number"], &line["key"]), (&json!(number), &json!("sandbox:NEXT0001")));
+    }
+    assert!(child.try_wait().unwrap().is_none(), "it follows until it is stopped");
+    signal_process(child.id(), rustix::process::Signal::TERM);
+    let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
+    let ended = tokio::time::timeout(PATIENCE, ended).await.expect("it ends").unwrap();
+    assert!(ended.success(), "{ended}");
+    reader.join().unwrap();
+    assert!(lines.try_recv().is_err(), "and says no more");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,6 +278,7 @@ async fn three_processes_walk_a_number_a_letter_is_written_back_and_sigterm_drai
     for service in &mut services {
         service.ready().await;
         assert_eq!(service.answers("/health/live").await, 200);
+        eventually("the start is over", async || (service.answers("/health/started").await == 200).then_some(())).await;
     }
     let number = "SANDBOX-DELIVERED-0001";
     let command = json!({ "id": "1", "kind": "register", "carrier": "sandbox", "number": number });

@@ -1,4 +1,5 @@
-//! The release, packed from this build's program: unpacked anywhere, it works, and the same program packs to the same bytes.
+//! The release, packed from this build's program as `make dist` packs it: unpacked anywhere, it works, and the same program
+//! packs to the same bytes. Only the recipe's first line, cargo's build, is not run again: this test's own build made it.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::{
@@ -20,9 +21,34 @@ fn answer(command: &mut Command) -> String {
     String::from_utf8(answer.stdout).unwrap()
 }
 
+/// What `make dist` runs for a profile, line by line, with this build's target folder.
+fn recipe(profile: &str, out: &Path) -> Vec<String> {
+    let target = Path::new(PROGRAM).parent().unwrap().parent().unwrap();
+    let mut make = Command::new("make");
+    make.args(["--dry-run", "--no-print-directory", "dist"]).arg(format!("PROFILE={profile}"));
+    make.arg(format!("DIST={}", out.display())).env("CARGO_TARGET_DIR", target).current_dir(root());
+    // A make around this test has nothing to say in it.
+    let said = answer(make.env_remove("MAKEFLAGS").env_remove("MAKELEVEL").env_remove("DIST").env_remove("PROFILE"));
+    said.lines().map(str::to_owned).collect()
+}
+
 fn pack(out: &Path) -> PathBuf {
-    let said = answer(Command::new(root().join("scripts/dist.sh")).arg(PROGRAM).arg(out));
+    let folder = Path::new(PROGRAM).parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
+    let profile = if folder == "debug" { "dev" } else { &folder };
+    let lines = recipe(profile, out);
+    let [build, packing] = &lines[..] else { panic!("the recipe has other lines: {lines:?}") };
+    assert_eq!(*build, format!("cargo build --locked --profile {profile} -p waybill"));
+    assert!(packing.contains(PROGRAM), "{packing}: it packs what was built");
+    let said = answer(Command::new("bash").args(["-euo", "pipefail", "-c", packing]).current_dir(root()));
     PathBuf::from(said.trim())
+}
+
+#[test]
+fn without_a_word_a_release_is_built_for_speed() {
+    let lines = recipe("release", Path::new("dist"));
+    assert_eq!(lines[0], "cargo build --locked --profile release -p waybill");
+    assert!(lines[1].ends_with("/release/waybill dist"), "{lines:?}");
+    assert!(fs::read_to_string(root().join("Makefile")).unwrap().contains("\nPROFILE ?= release\n"));
 }
 
 #[test]

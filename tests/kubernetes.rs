@@ -62,16 +62,25 @@ kafka:
   brokers: b1.kafka.example:9093,b2.kafka.example:9093
   config: {replication: 3, min_insync_replicas: 2, settings: {security.protocol: SASL_SSL, linger.ms: 2}}
   secretSettings: {sasl.password: {value: kafka-s3cret}}
-  files: {ca.crt: {secret: kafka-ca, key: ca.crt}}
+  files:
+    ca.crt: {secret: kafka-ca, key: ca.crt}
+    token: {serviceAccountToken: {audience: kafka.example, expirationSeconds: 1800}}
 clickhouse: {url: "https://clickhouse.example", user: waybill, password: {value: clickhouse-s3cret}}
 apiKeys: {value: "shop apikey-s3cret-0123456789abcdef"}
 carriers:
   usps: {enabled: true, secrets: {client_id: {value: usps-s3cret}, client_secret: {secret: usps, key: secret}}}
-  acme: {enabled: true, budget: {rate_per_second: 0.25, daily_quota: {requests: 3000000}}}
+  acme:
+    enabled: true
+    budget: {rate_per_second: 0.25, burst: 2, concurrency: 3, min_interval_s: 60, max_interval_s: 86400, daily_quota: {requests: 3000000}}
+    private: [signed_by]
+    drift: {unreadable: 0.25, least: 50}
+    canary: {adapters: /etc/waybill/adapters/volume-next, share: 0.2, mode: live}
 adapters:
   inline: {acme: {adapter: "format: 1\n", mapping: "format: 1\n"}}
-  configMaps: [{name: more-carriers, carriers: [bolt, nut]}]
-  volumes: [{name: shared, source: {persistentVolumeClaim: {claimName: carriers}}}]
+  configMaps: [{name: more-carriers, carriers: [bolt, nut]}, {name: maybe, candidates: true, carriers: [bolt]}]
+  volumes:
+    - {name: shared, source: {persistentVolumeClaim: {claimName: carriers}}}
+    - {name: next, candidates: true, source: {persistentVolumeClaim: {claimName: candidates}}}
 scheduler: {priorityClassName: high, config: {expiry_days: 45}, env: {RUST_BACKTRACE: 1}}
 fetcher:
   autoscaling: {kind: keda, maxReplicas: 16}

@@ -214,6 +214,9 @@ async fn everything(cluster: &Cluster) {
     let data: BTreeMap<&str, &str> = keys.into_iter().map(|key| (key, "format: 1")).collect();
     let body = json!({ "metadata": { "name": "more-carriers" }, "data": data });
     cluster.create(&format!("/api/v1/namespaces/{ns}/configmaps"), &body).await.unwrap();
+    let data = json!({ "bolt.adapter.yaml": "format: 1", "bolt.mapping.yaml": "format: 1" });
+    let body = json!({ "metadata": { "name": "maybe" }, "data": data });
+    cluster.create(&format!("/api/v1/namespaces/{ns}/configmaps"), &body).await.unwrap();
     let class = json!({ "metadata": { "name": "high" }, "value": 1_000 });
     cluster.create("/apis/scheduling.k8s.io/v1/priorityclasses", &class).await.unwrap();
     let values = ValuesFile::new(EVERYTHING);

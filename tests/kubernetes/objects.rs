@@ -82,15 +82,15 @@ fn every_probe_asks_a_port_that_exists_and_nothing_is_killed_while_state_is_rebu
         for name in SERVICES {
             let pod = &pods[name];
             let container = &pod.spec["containers"][0];
-            for (probe, path) in
-                [("startupProbe", ""), ("livenessProbe", "/health/live"), ("readinessProbe", "/health/ready")]
-            {
+            // Not readiness for the start: a partition that is refused would have the pod killed for ever.
+            for (probe, path) in [
+                ("startupProbe", "/health/started"),
+                ("livenessProbe", "/health/live"),
+                ("readinessProbe", "/health/ready"),
+            ] {
                 let asked = &container[probe]["httpGet"];
                 assert!(pod.ports.contains_key(text(&asked["port"])), "{values}: {name}: {probe}: {asked}");
-                assert!(
-                    text(&asked["path"]).starts_with(path) && text(&asked["path"]).starts_with("/health/"),
-                    "{asked}"
-                );
+                assert_eq!(asked["path"], path, "{values}: {name}: {probe}");
             }
             assert_eq!(
                 pod.env["WAYBILL__ADMIN__LISTEN"],
@@ -110,6 +110,53 @@ fn every_probe_asks_a_port_that_exists_and_nothing_is_killed_while_state_is_rebu
         let Env::Text(keys) = &api.env["WAYBILL__API__KEYS_FILE"] else { panic!("a path") };
         assert!(api.files.contains_key(keys), "{values}: {keys} is mounted");
     }
+}
+
+#[test]
+fn a_token_of_the_account_lies_where_the_settings_look_for_it_and_in_every_pod() {
+    if no_helm() {
+        return;
+    }
+    let values = ValuesFile::new(
+        "kafka: {config: {oauth_token_file: /etc/waybill/kafka/token, settings: {sasl.mechanisms: OAUTHBEARER}}, \
+         files: {token: {serviceAccountToken: {audience: kafka, expirationSeconds: 1200}}}}",
+    );
+    let chart = render(&[values.path()], &[]).unwrap();
+    for name in SERVICES.iter().chain(&["topics", "migrations", "smoke"]) {
+        let pod = &chart.pods()[*name];
+        let wanted = File::Token { audience: "kafka".to_owned() };
+        assert_eq!(pod.files.get("/etc/waybill/kafka/token"), Some(&wanted), "{name}");
+        let volume = list(&pod.spec["volumes"]).find(|volume| volume["name"] == "kafka").unwrap();
+        let token = &volume["projected"]["sources"][0]["serviceAccountToken"];
+        assert_eq!(*token, json!({ "audience": "kafka", "expirationSeconds": 1_200, "path": "token" }), "{name}");
+        // The account's usual token, for the Kubernetes API, is still not there.
+        assert_eq!(pod.spec["automountServiceAccountToken"], false, "{name}");
+    }
+}
+
+#[test]
+fn candidates_are_there_and_not_in_force() {
+    if no_helm() {
+        return;
+    }
+    let everything = ValuesFile::new(EVERYTHING);
+    let chart = render(&[everything.path()], &[]).unwrap();
+    let pod = &chart.pods()["fetcher"];
+    let File::Text(config) = &pod.files["/etc/waybill/config/waybill.json"] else { panic!("a text") };
+    let config: Value = serde_json::from_str(config).unwrap();
+    let folders = ["inline", "map-more-carriers", "volume-shared"].map(|name| format!("/etc/waybill/adapters/{name}"));
+    assert_eq!(config["adapters"], json!(folders));
+    let mounted: BTreeSet<&str> =
+        list(&pod.spec["containers"][0]["volumeMounts"]).map(|mount| text(&mount["mountPath"])).collect();
+    for candidate in ["/etc/waybill/adapters/map-maybe", "/etc/waybill/adapters/volume-next"] {
+        assert!(mounted.contains(candidate), "{candidate} is not among {mounted:?}");
+    }
+    let acme = &config["carriers"]["acme"];
+    assert_eq!(
+        acme["canary"],
+        json!({ "adapters": "/etc/waybill/adapters/volume-next", "share": 0.2, "mode": "live" })
+    );
+    assert_eq!((&acme["private"], &acme["drift"]["least"]), (&json!(["signed_by"]), &json!(50)));
 }
 
 #[test]

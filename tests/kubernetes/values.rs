@@ -1,8 +1,16 @@
 //! What may be written into values: right ones pass, wrong ones are refused with a sentence that names the place.
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    process::Command,
+};
 
 use serde_json::Value;
+use waybill_schemas::{
+    drift::{DriftOverride, TrialMode},
+    politeness::{BudgetOverride, DailyQuota},
+};
 
 use crate::{EVERYTHING, ValuesFile, chart, example, no_helm, render};
 
@@ -43,6 +51,8 @@ fn right_values_pass() {
         EVERYTHING,
         "networkPolicy: {enabled: false}\nkafka: {brokers: 'kafka.example.org:9094'}",
         "carriers: {gls: {}}",
+        "carriers: {gls: {private: [], drift: {}, canary: {adapters: /opt/next}}}",
+        "kafka: {files: {token: {serviceAccountToken: {audience: kafka}}}}",
         "scheduler: {podDisruptionBudget: {maxUnavailable: 25%}}",
         "clickhouse: {url: 'https://clickhouse.infra.svc:8443', password: {secret: ch, key: pw}}",
     ] {
@@ -78,7 +88,26 @@ fn wrong_values_are_refused_with_a_sentence_that_names_the_place() {
         ("apiKeys: {value: a, secret: b, key: c}", &["apiKeys: give either `value` or `secret` and `key`"]),
         ("clickhouse: {password: {key: b}}", &["clickhouse.password: a reference needs both"]),
         ("kafka: {secretSettings: {sasl.password: {}}}", &["kafka.secretSettings.sasl.password: give `value`"]),
-        ("kafka: {files: {ca.crt: {key: ca.crt}}}", &["kafka.files.ca.crt: give either `secret` or `configMap`"]),
+        ("kafka: {files: {ca.crt: {key: ca.crt}}}", &["kafka.files.ca.crt: give `secret` and `key`, `configMap`"]),
+        ("kafka: {files: {ca.crt: {secret: ca}}}", &["kafka.files.ca.crt: give `secret` and `key`, `configMap`"]),
+        ("kafka: {files: {token: {serviceAccountToken: {}}}}", &["/kafka/files/token", "missing property 'audience'"]),
+        (
+            "kafka: {files: {token: {key: a, serviceAccountToken: {audience: kafka}}}}",
+            &["kafka.files.token: give `secret` and `key`, `configMap` and `key`, or `serviceAccountToken`"],
+        ),
+        (
+            "kafka: {files: {token: {serviceAccountToken: {audience: kafka, expirationSeconds: 60}}}}",
+            &["/kafka/files/token/serviceAccountToken/expirationSeconds", "want 600"],
+        ),
+        ("kafka: {brokers: null}", &["/kafka", "missing property 'brokers'"]),
+        ("telemetry: null", &["missing property 'telemetry'"]),
+        ("scheduler: {startupProbe: null}", &["/scheduler", "missing property 'startupProbe'"]),
+        ("clickhouse: {password: null}", &["/clickhouse", "missing property 'password'"]),
+        ("carriers: {usps: {private: signed_by}}", &["/carriers/usps/private", "got string, want array"]),
+        ("carriers: {usps: {canary: {share: 0.1}}}", &["/carriers/usps/canary", "missing property 'adapters'"]),
+        ("carriers: {usps: {canary: {adapters: /a, share: 2}}}", &["/carriers/usps/canary/share", "want 1"]),
+        ("carriers: {usps: {canary: {adapters: /a, mode: loud}}}", &["/canary/mode", "'shadow', 'live'"]),
+        ("carriers: {usps: {drift: {unreadible: 0.1}}}", &["/carriers/usps/drift", "'unreadible' not allowed"]),
         ("telemetry: {otlp: {sample_ratio: 0.5}}", &["/telemetry/otlp", "endpoint"]),
         ("otlpHeaders: {authorization: {}}", &["otlpHeaders.authorization: give `value`"]),
         (
@@ -127,6 +156,48 @@ fn wrong_values_are_refused_with_a_sentence_that_names_the_place() {
         for part in *parts {
             assert!(said.contains(part), "{values}: the refusal lacks {part:?}:\n{said}");
         }
+    }
+}
+
+/// What has a value in values.yaml is not taken away by `null`: the schema says what is missing. What is empty there may be
+/// `null`: it means the same.
+#[test]
+fn null_means_empty_or_is_refused_in_a_sentence() {
+    fn walk(at: &str, node: &Value, value: &Value, empty: &mut Vec<String>) {
+        let required: Vec<&str> = crate::list(&node["required"]).map(crate::text).collect();
+        for (key, value) in value.as_object().into_iter().flatten() {
+            let path = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
+            let inner = &node["properties"][key];
+            let hollow = value.as_object().is_some_and(serde_json::Map::is_empty)
+                || value.as_array().is_some_and(Vec::is_empty)
+                || value == "";
+            if hollow && !required.contains(&key.as_str()) {
+                empty.push(path);
+                continue;
+            }
+            // Kubernetes's own objects, and the user's own keys, end the walk.
+            let ours = node["properties"].is_object() && node["$ref"].is_null();
+            assert!(!ours || required.contains(&key.as_str()), "the schema does not require {path}");
+            if inner["$ref"].is_null() {
+                walk(&path, inner, value, empty);
+            }
+        }
+    }
+    let mut empty = Vec::new();
+    let values = chart::documents(&values_text()).unwrap().remove(0);
+    walk("", &schema(), &values, &mut empty);
+    assert!(empty.len() > 50 && empty.contains(&"kafka.config".to_owned()), "{empty:?}");
+    if no_helm() {
+        return;
+    }
+    let nothing: Vec<String> = empty.iter().map(|path| format!("{path}=null")).collect();
+    let nothing: Vec<&str> = nothing.iter().map(String::as_str).collect();
+    let one = ["kafka.config=null"];
+    for set in [&nothing[..], &one] {
+        let without = render(&[], set).unwrap_or_else(|said| panic!("{set:?}: {said}"));
+        let pods =
+            |chart: &chart::Chart| chart.pods().into_iter().map(|(name, pod)| (name, pod.spec)).collect::<Vec<_>>();
+        assert_eq!(pods(&without), pods(&render(&[], &[]).unwrap()), "{set:?}");
     }
 }
 
@@ -264,6 +335,41 @@ fn sections_of_the_configuration_are_the_programs_own() {
     assert_eq!(of_program("/telemetry/otlp", &["header_files"]), of_chart("/properties/telemetry/properties/otlp"));
     assert_eq!(of_program("/admin", &["listen"]), of_chart("/properties/admin"));
     assert_eq!(of_program("/poison", &[]), of_chart("/properties/poison"));
+    // A carrier's section; what the program leaves out while nothing is set is named here, and the compiler sees to it that
+    // nothing is forgotten.
+    let carrier = waybill_fetcher::CarrierConfig {
+        enabled: None,
+        source: None,
+        budget: BudgetOverride {
+            rate_per_second: Some(1.0),
+            burst: Some(1),
+            concurrency: Some(1),
+            daily_quota: Some(DailyQuota {
+                requests: 1,
+                resets_at: "00:00".to_owned(),
+                zone: "UTC".to_owned(),
+                spread: true,
+                extra: serde_json::Map::new(),
+            }),
+            min_interval_s: Some(1),
+            max_interval_s: Some(1),
+            extra: serde_json::Map::new(),
+        },
+        secrets: BTreeMap::new(),
+        canary: Some(waybill_fetcher::CanaryConfig { adapters: "/a".into(), share: 0.1, mode: TrialMode::Live }),
+        drift: DriftOverride::default(),
+        private: Vec::new(),
+    };
+    let carrier = serde_json::to_value(carrier).unwrap();
+    let slug = keys(&schema["properties"]["carriers"]["patternProperties"]).into_iter().next().unwrap();
+    let chart = &schema["properties"]["carriers"]["patternProperties"][slug];
+    for pointer in ["", "/budget", "/budget/daily_quota", "/canary", "/drift"] {
+        let node = chart.pointer(&pointer.replace('/', "/properties/")).unwrap_or_else(|| panic!("no {pointer}"));
+        let known = keys(&resolve(&schema, node)["properties"]);
+        let program = keys(carrier.pointer(pointer).unwrap());
+        assert_eq!(program, known, "carriers.<slug>{pointer}: the program left, the chart right");
+    }
+    assert_eq!(of_program("/fetcher/drift", &[]), of_chart("/definitions/drift"));
     let kafka = of_chart("/properties/kafka/properties/config");
     assert_eq!(of_program("/log/kafka", &["brokers", "setting_files", "setting_env", "clock_topic"]), kafka);
     // Everything else the chart sets itself, or it has no meaning in a cluster.

@@ -7,7 +7,7 @@
 //! - `command` and `args`, as the container has them;
 //! - `env`: each a [`Env::Text`], the pod's own name ([`Env::PodName`]) or a key of a Secret ([`Env::Secret`]);
 //! - `files`: what is mounted, by path; content of the chart's own ConfigMap and Secret is there as [`File::Text`], of
-//!   others as a reference ([`File::Secret`], [`File::ConfigMap`]);
+//!   others as a reference ([`File::Secret`], [`File::ConfigMap`], [`File::Token`]);
 //! - `ports` by name, `replicas`, `grace` (from SIGTERM to SIGKILL), `workload` (kind and name).
 //!
 //! [`Pod::process`] makes a process of it on this machine: it writes the files below a folder, puts that folder before every
@@ -100,6 +100,11 @@ pub enum File {
         name: String,
         /// Its key.
         key: String,
+    },
+    /// A token of the pod's account, which the kubelet keeps fresh.
+    Token {
+        /// Whom it is for.
+        audience: String,
     },
 }
 
@@ -265,6 +270,11 @@ impl Chart {
             let mut sources: Vec<&Value> = volume["projected"]["sources"].as_array().into_iter().flatten().collect();
             sources.push(volume);
             for source in sources {
+                let token = &source["serviceAccountToken"];
+                if token.is_object() {
+                    let path = format!("{}/{}", text(&mount["mountPath"]), text(&token["path"]));
+                    files.insert(path, File::Token { audience: text(&token["audience"]) });
+                }
                 for (kind, map) in [("Secret", &source["secret"]), ("ConfigMap", &source["configMap"])] {
                     let name = if map["secretName"].is_string() { &map["secretName"] } else { &map["name"] };
                     for item in map["items"].as_array().into_iter().flatten() {
@@ -311,6 +321,7 @@ impl Pod {
                 File::Text(text) => here(text),
                 File::Secret { name, key } => look_up("Secret", name, key),
                 File::ConfigMap { name, key } => look_up("ConfigMap", name, key),
+                File::Token { audience } => look_up("ServiceAccount", "token", audience),
             };
             let path = PathBuf::from(here(path));
             fs::create_dir_all(path.parent().expect("a folder")).expect("a folder can be made");

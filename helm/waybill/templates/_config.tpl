@@ -4,7 +4,7 @@ YAML. Nothing in it is secret.
 */}}
 {{- define "waybill.config" -}}
 {{- $values := .Values -}}
-{{- $kafka := deepCopy $values.kafka.config -}}
+{{- $kafka := deepCopy ($values.kafka.config | default dict) -}}
 {{- $_ := set $kafka "brokers" $values.kafka.brokers -}}
 {{- $files := dict -}}
 {{- range $name, $_ := $values.kafka.secretSettings }}{{- $_ := set $files $name (printf "/etc/waybill/kafka/%s" $name) -}}{{- end -}}
@@ -36,8 +36,8 @@ YAML. Nothing in it is secret.
 {{- define "waybill.adapterFolders" -}}
 {{- $folders := list -}}
 {{- if .Values.adapters.inline }}{{- $folders = append $folders "/etc/waybill/adapters/inline" -}}{{- end -}}
-{{- range .Values.adapters.configMaps }}{{- $folders = append $folders (printf "/etc/waybill/adapters/map-%s" .name) -}}{{- end -}}
-{{- range .Values.adapters.volumes }}{{- $folders = append $folders (printf "/etc/waybill/adapters/volume-%s" .name) -}}{{- end -}}
+{{- range .Values.adapters.configMaps }}{{- if not .candidates }}{{- $folders = append $folders (printf "/etc/waybill/adapters/map-%s" .name) -}}{{- end -}}{{- end -}}
+{{- range .Values.adapters.volumes }}{{- if not .candidates }}{{- $folders = append $folders (printf "/etc/waybill/adapters/volume-%s" .name) -}}{{- end -}}{{- end -}}
 {{- toJson $folders -}}
 {{- end -}}
 

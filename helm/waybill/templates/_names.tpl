@@ -50,13 +50,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/*
 What a component is. `clickhouse`: it talks to ClickHouse. `secrets`: the carriers' secrets themselves (`values`), or only
 the fact that they are there (`presence`): scheduler and API must know which carriers are on, but never hold their keys.
-`startup`: what the startup probe asks. Where only Kafka is waited for, until everything is restored; where ClickHouse is
-waited for as well, only whether the process lives, because ClickHouse may be away for as long as it likes.
 */}}
 {{- define "waybill.components" -}}
-scheduler: {kind: StatefulSet, clickhouse: false, secrets: presence, startup: /health/ready}
-fetcher: {kind: StatefulSet, clickhouse: false, secrets: values, startup: /health/ready}
-normalizer: {kind: Deployment, clickhouse: false, secrets: none, startup: /health/ready}
-store: {kind: Deployment, clickhouse: true, secrets: none, startup: /health/live}
-api: {kind: Deployment, clickhouse: true, secrets: presence, startup: /health/live}
+scheduler: {kind: StatefulSet, clickhouse: false, secrets: presence}
+fetcher: {kind: StatefulSet, clickhouse: false, secrets: values}
+normalizer: {kind: Deployment, clickhouse: false, secrets: none}
+store: {kind: Deployment, clickhouse: true, secrets: none}
+api: {kind: Deployment, clickhouse: true, secrets: presence}
 {{- end -}}

@@ -34,11 +34,15 @@ Answers JSON {volumes, mounts}.
 {{- $kafka = append $kafka (dict "secret" (dict "name" $ref.name "items" (list (dict "key" $ref.key "path" $name)))) -}}
 {{- end -}}
 {{- range $name, $source := $values.kafka.files -}}
-{{- if eq (empty $source.secret) (empty $source.configMap) -}}
-{{- fail (printf "kafka.files.%s: give either `secret` or `configMap`, and `key`" $name) -}}
+{{- $kinds := list -}}
+{{- range list "secret" "configMap" "serviceAccountToken" }}{{- if get ($source | default dict) . }}{{- $kinds = append $kinds . -}}{{- end -}}{{- end -}}
+{{- if or (ne (len $kinds) 1) (ne (empty $source.key) (not (empty $source.serviceAccountToken))) -}}
+{{- fail (printf "kafka.files.%s: give `secret` and `key`, `configMap` and `key`, or `serviceAccountToken`" $name) -}}
 {{- end -}}
 {{- $items := list (dict "key" $source.key "path" $name) -}}
-{{- if $source.secret -}}
+{{- if $source.serviceAccountToken -}}
+{{- $kafka = append $kafka (dict "serviceAccountToken" (merge (dict "path" $name) (deepCopy $source.serviceAccountToken))) -}}
+{{- else if $source.secret -}}
 {{- $kafka = append $kafka (dict "secret" (dict "name" $source.secret "items" $items)) -}}
 {{- else -}}
 {{- $kafka = append $kafka (dict "configMap" (dict "name" $source.configMap "items" $items)) -}}
@@ -229,8 +233,10 @@ spec:
         - {name: http, containerPort: 8080}
         {{- end }}
         - {name: admin, containerPort: 9090}
+      # Over once everything is restored or refused: what is refused would be refused again by the next start. ClickHouse
+      # may be away for as long as it likes.
       startupProbe:
-        httpGet: {path: {{ $facts.startup }}, port: admin}
+        httpGet: {path: /health/started, port: admin}
         {{- toYaml $block.startupProbe | nindent 8 }}
       livenessProbe:
         httpGet: {path: /health/live, port: admin}

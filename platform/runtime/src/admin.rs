@@ -1,4 +1,5 @@
-//! The admin listener: `/health/live`, `/health/ready`, `/metrics`. It carries no data of users and needs no key.
+//! The admin listener: `/health/started`, `/health/live`, `/health/ready`, `/metrics`. It carries no data of users and needs
+//! no key.
 
 use std::net::SocketAddr;
 
@@ -54,11 +55,18 @@ pub async fn serve(
     closed: CancellationToken,
 ) {
     let router = Router::new()
+        .route("/health/started", get(started))
         .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/metrics", get(render))
         .with_state(Shared { health, metrics, shutdown });
     serve_http(listener, router, Limits::of(MAX_CONNECTIONS), closed).await;
+}
+
+/// Whether the start is over, well or not: a partition that is refused is no reason to begin again.
+async fn started(State(shared): State<Shared>) -> impl IntoResponse {
+    let started = shared.health.has_started();
+    (status(started), Json(json!({ "started": started, "components": shared.health.report() })))
 }
 
 async fn live(State(shared): State<Shared>) -> impl IntoResponse {
@@ -80,4 +88,40 @@ async fn render(State(shared): State<Shared>) -> impl IntoResponse {
 
 const fn status(good: bool) -> StatusCode {
     if good { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    #![allow(clippy::disallowed_methods, reason = "reads what its own listener answers")]
+    use super::*;
+
+    #[tokio::test]
+    async fn a_refused_partition_ends_the_start_and_a_shutdown_only_readiness() {
+        let listener = bind("a test", SocketAddr::from(([127, 0, 0, 1], 0)), "admin.listen").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let (health, shutdown, closed) = (Health::default(), CancellationToken::new(), CancellationToken::new());
+        let serving = tokio::spawn(serve(listener, health.clone(), None, shutdown.clone(), closed.clone()));
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let ask = async |path: &str| {
+            let answer = client.get(format!("http://{at}/health/{path}")).send().await.unwrap();
+            (answer.status().as_u16(), answer.text().await.unwrap())
+        };
+        let all = async || (ask("started").await.0, ask("live").await.0, ask("ready").await.0);
+
+        let partition = health.component("scheduler-3");
+        partition.not_ready("restoring");
+        assert_eq!(all().await, (503, 200, 503), "still restoring");
+        partition.hindered("waybill.schedule/3: the record at offset 7 cannot be read");
+        assert_eq!(all().await, (200, 200, 503), "refused: the process stays, and says so");
+        assert!(ask("ready").await.1.contains("offset 7"), "with the reason");
+        partition.ready();
+        assert_eq!(all().await, (200, 200, 200));
+        shutdown.cancel();
+        assert_eq!(all().await, (200, 200, 503), "stopping");
+        closed.cancel();
+        drop(client);
+        serving.await.unwrap().unwrap();
+    }
 }

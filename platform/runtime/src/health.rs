@@ -1,18 +1,28 @@
-//! Liveness and readiness of a process, told by its working loops.
+//! Liveness, readiness and the end of the start of a process, told by its working loops.
 //!
 //! A loop that stops beating makes the process not live; a component that is not ready, or a shutdown under way, makes it
-//! not ready. Nobody asks a loop; loops tell. A component with several loops gives each a [`Pulse`]: it is live while all
+//! not ready. A process has *started* once every component has come up, be it to say that it cannot do its work: whoever
+//! restarts what does not start must not restart what started again would be no better. That stays so until it ends.
+//!
+//! Nobody asks a loop; loops tell. A component with several loops gives each a [`Pulse`]: it is live while all
 //! of them beat. A loop beats while it waits for something outside (a broker, ClickHouse) as well: waiting is no reason to
 //! kill it.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use serde::Serialize;
 use tokio::time::Instant;
+
+/// How long a member of a group that was given no work waits before that counts as its share of it: longer than a group
+/// takes to share out what a dead member held.
+pub const FIRST_SHARE: Duration = Duration::from_secs(30);
 
 /// A loop that has not beaten for this long is taken for stuck.
 pub const BEAT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -20,6 +30,10 @@ pub const BEAT_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 struct State {
     ready: bool,
+    /// It has been ready once, or has said that it cannot be.
+    up: bool,
+    /// It has not spoken yet: nobody beats for it.
+    awaited: bool,
     beat: Instant,
     note: String,
     pulses: BTreeMap<u64, Pulsing>,
@@ -33,9 +47,21 @@ struct Pulsing {
 }
 
 impl State {
+    fn new() -> Self {
+        Self {
+            ready: false,
+            up: false,
+            awaited: false,
+            beat: Instant::now(),
+            note: "starting".to_owned(),
+            pulses: BTreeMap::new(),
+            next_pulse: 0,
+        }
+    }
+
     /// The loop that has not beaten for too long, if there is one: the component's own has no name.
     fn stuck(&self) -> Option<&str> {
-        if self.beat.elapsed() >= BEAT_TIMEOUT {
+        if !self.awaited && self.beat.elapsed() >= BEAT_TIMEOUT {
             return Some("");
         }
         self.pulses.values().find(|pulse| pulse.beat.elapsed() >= BEAT_TIMEOUT).map(|pulse| pulse.of.as_str())
@@ -46,6 +72,7 @@ impl State {
 #[derive(Debug, Clone, Default)]
 pub struct Health {
     components: Arc<Mutex<BTreeMap<String, State>>>,
+    started: Arc<AtomicBool>,
 }
 
 /// One component's voice. Dropping it withdraws the component.
@@ -63,11 +90,13 @@ pub struct Pulse {
     health: Health,
 }
 
-/// What `/health/ready` and `/health/live` show of a component.
+/// What `/health/started`, `/health/ready` and `/health/live` show of a component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ComponentReport {
     /// Its name.
     pub name: String,
+    /// Whether it has come up: it has been ready once, or has said that it cannot be.
+    pub up: bool,
     /// Whether it does its work.
     pub ready: bool,
     /// Whether its loop still turns.
@@ -79,15 +108,20 @@ pub struct ComponentReport {
 impl Health {
     /// Adds a component, not ready yet.
     pub fn component(&self, name: &str) -> Component {
-        let state = State {
-            ready: false,
-            beat: Instant::now(),
-            note: "starting".to_owned(),
-            pulses: BTreeMap::new(),
-            next_pulse: 0,
-        };
-        self.with(|all| all.insert(name.to_owned(), state));
+        self.with(|all| all.insert(name.to_owned(), State::new()));
         Component { name: name.to_owned(), health: self.clone() }
+    }
+
+    /// A component of this name is on its way: until it is there, the process is neither ready nor started.
+    pub fn expect(&self, name: &str) {
+        self.with(|all| {
+            all.entry(name.to_owned()).or_insert(State { awaited: true, ..State::new() });
+        });
+    }
+
+    /// Whether every component has come up, once.
+    pub fn has_started(&self) -> bool {
+        self.started.load(Ordering::Relaxed)
     }
 
     /// All components, by name.
@@ -99,10 +133,17 @@ impl Health {
                     Some(of) => format!("its loop {of} has not turned for {} s", BEAT_TIMEOUT.as_secs()),
                     None => state.note.clone(),
                 };
-                ComponentReport { name: name.clone(), ready: state.ready, live: stuck.is_none(), note }
+                ComponentReport { name: name.clone(), up: state.up, ready: state.ready, live: stuck.is_none(), note }
             };
             all.iter().map(one).collect()
         })
+    }
+
+    /// The start is over the moment everything has come up, whether somebody asks just then or not.
+    fn note_start(&self, all: &BTreeMap<String, State>) {
+        if !self.has_started() && !all.is_empty() && all.values().all(|state| state.up) {
+            self.started.store(true, Ordering::Relaxed);
+        }
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut BTreeMap<String, State>) -> T) -> T {
@@ -130,7 +171,7 @@ impl Component {
     /// It does its work.
     pub fn ready(&self) {
         self.update(|state| {
-            state.ready = true;
+            (state.up, state.ready) = (true, true);
             state.beat = Instant::now();
             state.note.clear();
         });
@@ -145,11 +186,32 @@ impl Component {
         });
     }
 
+    /// It would do its work and has been given none yet: it is ready, and has not come up before it has been given some, or
+    /// has waited for [`FIRST_SHARE`].
+    pub fn ready_for_work(&self) {
+        self.update(|state| {
+            state.ready = true;
+            state.beat = Instant::now();
+            state.note.clear();
+        });
+    }
+
+    /// It has come up and does not do its work, for the reason given, which a restart would not mend: something outside is
+    /// away, or what it found is refused.
+    pub fn hindered(&self, why: &str) {
+        self.update(|state| {
+            (state.up, state.ready) = (true, false);
+            state.beat = Instant::now();
+            why.clone_into(&mut state.note);
+        });
+    }
+
     fn update(&self, change: impl FnOnce(&mut State)) {
         self.health.with(|all| {
             if let Some(state) = all.get_mut(&self.name) {
                 change(state);
             }
+            self.health.note_start(all);
         });
     }
 }
@@ -196,7 +258,10 @@ impl Drop for Pulse {
 
 impl Drop for Component {
     fn drop(&mut self) {
-        self.health.with(|all| all.remove(&self.name));
+        self.health.with(|all| {
+            all.remove(&self.name);
+            self.health.note_start(all);
+        });
     }
 }
 
@@ -242,6 +307,45 @@ mod tests {
         assert!(!report[0].1 && report[0].2.contains("writer 3"), "{report:?}");
         drop(writer);
         assert!(live(&health)[0].1, "a loop that has ended is no longer waited for");
+    }
+
+    #[tokio::test]
+    async fn a_process_has_started_once_every_component_has_come_up_or_said_that_it_cannot() {
+        let health = Health::default();
+        assert!(!health.has_started(), "nobody has spoken");
+        let start = health.component("start");
+        health.expect("scheduler");
+        start.ready();
+        drop(start);
+        assert!(!health.has_started(), "the scheduler is on its way");
+        let scheduler = health.component("scheduler");
+        scheduler.ready_for_work();
+        assert!(health.report()[0].ready && !health.has_started(), "the group has not shared out yet");
+        let partition = health.component("scheduler-0");
+        scheduler.ready();
+        partition.not_ready("restoring");
+        assert!(!health.has_started(), "it still restores");
+        partition.hindered("the changelog cannot be read");
+        assert!(health.has_started(), "a refused partition is no reason to start the process again");
+        let report = health.report();
+        assert!(report.iter().any(|one| one.up && !one.ready && one.note.contains("cannot be read")), "{report:?}");
+        let late = health.component("scheduler-1");
+        late.not_ready("restoring");
+        assert!(health.has_started(), "what has started once has started");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_component_that_is_awaited_is_neither_ready_nor_stuck() {
+        let health = Health::default();
+        health.expect("fetcher");
+        tokio::time::advance(2 * BEAT_TIMEOUT).await;
+        assert!(health.report().iter().all(|one| one.live && !one.ready && !one.up), "{:?}", health.report());
+        let fetcher = health.component("fetcher");
+        health.expect("fetcher");
+        fetcher.ready();
+        assert!(health.report()[0].ready && health.has_started());
+        tokio::time::advance(2 * BEAT_TIMEOUT).await;
+        assert!(!health.report()[0].live, "from its first word on it must beat");
     }
 
     #[tokio::test(start_paused = true)]

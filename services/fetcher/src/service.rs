@@ -30,7 +30,9 @@ use waybill_log::{
     Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, JoinGroup, LogError, OffsetTracker, OutOfRange,
     Ownership, SharedLog, claims::ClaimTracker, offset_tracker::Ticket,
 };
-use waybill_runtime::{ClockGate, Clocks, Component, Health, PoisonWatch, telemetry::watch_promises};
+use waybill_runtime::{
+    ClockGate, Clocks, Component, Health, PoisonWatch, health::FIRST_SHARE, telemetry::watch_promises,
+};
 use waybill_schemas::{
     BudgetName,
     layout::Layout,
@@ -141,6 +143,7 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), FetcherE
         wanted: BTreeSet::new(),
         dead,
         component,
+        joined: Instant::now(),
         committed_at: Instant::now(),
     };
     service.run(shutdown).await
@@ -166,6 +169,7 @@ struct Service {
     wanted: BTreeSet<u32>,
     dead: DeadLetters,
     component: Component,
+    joined: Instant,
     committed_at: Instant,
 }
 
@@ -268,10 +272,16 @@ impl Service {
             State::Refused(why) => Some(why.clone()),
             State::Booting | State::Serving(_) => None,
         });
-        match trouble.or(refused) {
-            Some(why) => self.component.not_ready(&why),
-            None if booting => self.component.not_ready("restoring budgets"),
-            None => self.component.ready(),
+        match (trouble, refused) {
+            (Some(why), _) => self.component.not_ready(&why),
+            (None, Some(why)) if booting => self.component.not_ready(&why),
+            (None, Some(why)) => self.component.hindered(&why),
+            (None, None) if booting => self.component.not_ready("restoring budgets"),
+            // Not the end of the start before the group has shared out, or has been given time enough to.
+            (None, None) if self.partitions.is_empty() && self.joined.elapsed() < FIRST_SHARE => {
+                self.component.ready_for_work();
+            }
+            (None, None) => self.component.ready(),
         }
         Ok(())
     }

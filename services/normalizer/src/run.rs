@@ -21,7 +21,7 @@ use waybill_log::{
     Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, JoinGroup, LogError, OffsetTracker, OutOfRange, ReadFrom,
     Record, SharedLog, TopicPartition, offset_tracker::Dispatch,
 };
-use waybill_runtime::{Clocks, Component, Health, PoisonWatch, telemetry::watch_promises};
+use waybill_runtime::{Clocks, Component, Health, PoisonWatch, health::FIRST_SHARE, telemetry::watch_promises};
 use waybill_schemas::{
     ShipmentKey,
     layout::Layout,
@@ -118,6 +118,7 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), Normaliz
         from_workers,
         failed: None,
         committed_at: Instant::now(),
+        joined: Instant::now(),
         health,
     };
     shell.run(member, shutdown).await
@@ -179,6 +180,7 @@ struct Shell {
     /// The first reason to end that a worker told.
     failed: Option<NormalizerError>,
     committed_at: Instant,
+    joined: Instant,
     health: Component,
 }
 
@@ -188,7 +190,7 @@ impl Shell {
         mut member: Box<dyn GroupMember>,
         shutdown: CancellationToken,
     ) -> Result<(), NormalizerError> {
-        self.health.ready();
+        self.healthy();
         let ended = self.turns(member.as_mut(), &shutdown).await;
         self.health.not_ready("ending");
         let all: Vec<u32> = self.hands.keys().copied().collect();
@@ -246,8 +248,17 @@ impl Shell {
                 Err(error) => return Err(error),
             }
         }
-        self.health.ready();
+        self.healthy();
         Ok(())
+    }
+
+    /// The start is not over before the group has shared out, or has been given time enough to.
+    fn healthy(&self) {
+        if self.hands.is_empty() && self.joined.elapsed() < FIRST_SHARE {
+            self.health.ready_for_work();
+        } else {
+            self.health.ready();
+        }
     }
 
     /// Begins work on assigned partitions, each behind its last stretch.

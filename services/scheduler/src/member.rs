@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use waybill_log::{Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, LogError, Record};
-use waybill_runtime::{Component, PoisonWatch};
+use waybill_runtime::{Component, PoisonWatch, health::FIRST_SHARE};
 
 use crate::{
     Deps, SchedulerError,
@@ -54,18 +54,19 @@ pub(crate) struct Membership<'a> {
     health: Component,
     poison: PoisonWatch,
     failures: u32,
+    joined: Instant,
 }
 
 impl<'a> Membership<'a> {
     pub(crate) fn new(deps: &'a Deps, member: Box<dyn GroupMember>) -> Self {
         let health = deps.health.component("scheduler");
         let poison = PoisonWatch::new("scheduler", deps.config.poison.clone(), deps.clocks);
-        Self { deps, member, slots: BTreeMap::new(), health, poison, failures: 0 }
+        Self { deps, member, slots: BTreeMap::new(), health, poison, failures: 0, joined: Instant::now() }
     }
 
     /// Works until asked to stop or broken; leaves the group either way.
     pub(crate) async fn run(mut self, shutdown: CancellationToken) -> Result<(), SchedulerError> {
-        self.health.ready();
+        self.healthy();
         let ended = self.work(&shutdown).await;
         self.health.not_ready("stopping");
         let all: Vec<u32> = self.slots.keys().copied().collect();
@@ -94,16 +95,23 @@ impl<'a> Membership<'a> {
             let next = self.next().await;
             match next {
                 Ok(event) => {
-                    if self.failures > 0 {
-                        self.failures = 0;
-                        self.health.ready();
-                    }
+                    self.failures = 0;
                     self.take(event).await?;
+                    self.healthy();
                 }
                 Err(error) => self.bear(Err(error)).await?,
             }
         }
         Ok(())
+    }
+
+    /// The start is not over before the group has shared out, or has been given time enough to.
+    fn healthy(&self) {
+        if self.slots.is_empty() && self.joined.elapsed() < FIRST_SHARE {
+            self.health.ready_for_work();
+        } else {
+            self.health.ready();
+        }
     }
 
     async fn next(&mut self) -> Result<GroupEvent, LogError> {
@@ -171,14 +179,14 @@ impl<'a> Membership<'a> {
             config: deps.config.clone(),
             carriers: Arc::clone(&deps.carriers),
             member: deps.member.clone(),
-            health: deps.health.clone(),
             ownership: self.member.ownership(),
             outcomes,
             progress,
             asked: asked.clone(),
         };
         tracing::info!(partition, "scheduler.partition_assigned");
-        let task = AbortOnDropHandle::new(tokio::spawn(seat.run()));
+        let health = deps.health.component(&format!("scheduler-{partition}"));
+        let task = AbortOnDropHandle::new(tokio::spawn(seat.run(health)));
         let slot = Slot { outcomes: sender, progress: watched, asked, task, delivery: Delivery::NotStarted };
         self.slots.insert(partition, slot);
     }

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use waybill_log::{LogError, Ownership, ReadFrom, Record};
-use waybill_runtime::Health;
+use waybill_runtime::Component;
 
 use crate::{
     book::Book,
@@ -50,7 +50,6 @@ pub(crate) struct Seat {
     pub(crate) config: SchedulerConfig,
     pub(crate) carriers: Arc<dyn Carriers>,
     pub(crate) member: String,
-    pub(crate) health: Health,
     pub(crate) ownership: Ownership,
     pub(crate) outcomes: mpsc::Receiver<Vec<Record>>,
     pub(crate) progress: watch::Sender<Progress>,
@@ -59,9 +58,8 @@ pub(crate) struct Seat {
 
 impl Seat {
     /// Works until asked to stop, lost, refused or broken; takes over anew after what a new claim settles.
-    pub(crate) async fn run(mut self) -> End {
+    pub(crate) async fn run(mut self, health: Component) -> End {
         let partition = self.context.partition;
-        let health = self.health.component(&format!("scheduler-{partition}"));
         let mut failures = 0_u32;
         loop {
             let began = Instant::now();
@@ -88,7 +86,7 @@ impl Seat {
                 }
                 End::Refused(why) => {
                     tracing::error!(partition, %why, "scheduler.partition_refused");
-                    health.not_ready(why);
+                    health.hindered(why);
                     // Held and shown, so that nobody else breaks on it in turn, until the group takes it away.
                     self.hold_refused(&health).await;
                     return end;
@@ -98,7 +96,7 @@ impl Seat {
         }
     }
 
-    async fn hold_refused(&mut self, health: &waybill_runtime::Component) {
+    async fn hold_refused(&mut self, health: &Component) {
         loop {
             tokio::select! {
                 () = self.asked.cancelled() => return,
@@ -108,7 +106,7 @@ impl Seat {
     }
 
     /// One epoch, from its claim to its end.
-    async fn epoch(&mut self, health: &waybill_runtime::Component) -> End {
+    async fn epoch(&mut self, health: &Component) -> End {
         let book = Book::new(self.context.layout.clone(), self.config.rules(), Arc::clone(&self.carriers));
         let mut desk = match take_over(self.context.clone(), book, &self.member, health).await {
             Ok(desk) => desk,
@@ -141,7 +139,7 @@ impl Seat {
         });
     }
 
-    async fn work(&mut self, desk: &mut Desk, health: &waybill_runtime::Component) -> Result<(), End> {
+    async fn work(&mut self, desk: &mut Desk, health: &Component) -> Result<(), End> {
         let mut feeds = JoinSet::new();
         let mut commands = self.feed_commands(desk.commands_next(), &mut feeds);
         let mut observer = Observer::new(self.context.partition);

@@ -126,7 +126,7 @@ async fn join(deps: &Deps, shared: Shared, source: &'static Source) -> Result<Co
     Ok(Consumer::new(shared, source, topic.into(), member, component))
 }
 
-/// Tells readiness: ClickHouse answers and no insert waits for it.
+/// Tells readiness: ClickHouse answers and no insert waits for it. It may be away for as long as it likes.
 async fn watch(
     inserter: Inserter,
     trouble: Trouble,
@@ -136,7 +136,7 @@ async fn watch(
     loop {
         match (inserter.ping().await, trouble.oldest()) {
             (Ok(()), None) => component.ready(),
-            (Ok(()), Some(why)) | (Err(why), _) => component.not_ready(&why),
+            (Ok(()), Some(why)) | (Err(why), _) => component.hindered(&why),
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(()),

@@ -320,10 +320,17 @@ pub(crate) enum CarriersCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Topics {
     /// Create the topics that are missing on Kafka and record the layout; existing ones are changed only with --yes.
+    ///
+    /// Nothing is changed before the recorded layout has been compared: a number of partitions that is not the layout's is
+    /// refused.
     Apply {
-        /// Change settings of topics that exist and add partitions where that is harmless; never fewer.
+        /// Change settings of topics that exist; never their number of partitions.
         #[arg(long)]
         yes: bool,
+        /// Give this public topic, e.g. `waybill.tracking-events`, as many partitions as the layout has; with --yes. Records
+        /// of a key may then lie in two partitions. May be given several times.
+        #[arg(long, value_name = "TOPIC", requires = "yes")]
+        grow: Vec<String>,
         #[command(flatten)]
         common: Common,
     },

@@ -141,7 +141,7 @@ async fn compare(log: &SharedLog, clocks: Clocks, gate: &ClockGate, component: &
                 component.ready();
             } else {
                 tracing::error!(off_ms, "process.clock_off");
-                component.not_ready(&format!(
+                component.hindered(&format!(
                     "this machine's clock is {off_ms} ms off the log's; nothing is sent until it agrees"
                 ));
             }

@@ -161,6 +161,30 @@ async fn a_process_whose_clock_is_off_is_not_ready_and_sends_nothing() {
     scheduler.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scheduler_with_an_unreadable_changelog_has_started_and_works_on_its_other_partitions() {
+    let cluster = Cluster::new(0).await;
+    cluster.create_topics().await;
+    let at = TopicPartition::new(TopicPrefix::default().of(names::SCHEDULE), 0);
+    let key = Some("sandbox:BROKEN0001".into());
+    let broken = NewRecord { at, key, value: Some("{".into()), headers: Headers::new() };
+    produce_all(cluster.log.as_ref(), vec![broken]).await.unwrap();
+    let scheduler = cluster.start(Service::Scheduler).await;
+    until("the other partition is worked on, this one refused", async || {
+        let report = scheduler.health.report();
+        let of = |name: &str| report.iter().find(|component| component.name == name).cloned();
+        of("scheduler-1").is_some_and(|one| one.ready) && of("scheduler-0").is_some_and(|one| one.up && !one.ready)
+    })
+    .await;
+    // A probe that restarts what does not start leaves it alone; whoever looks sees why it is not ready.
+    assert!(scheduler.health.has_started() && !scheduler.is_ready());
+    let report = scheduler.health.report();
+    let refused = report.iter().find(|component| component.name == "scheduler-0").unwrap();
+    assert!(refused.live && refused.note.contains("waybill.schedule/0"), "{refused:?}");
+    assert!(!scheduler.process.is_finished());
+    scheduler.stop().await;
+}
+
 #[tokio::test]
 async fn missing_topics_and_another_layout_are_sentences_with_their_remedy() {
     let cluster = Cluster::new(0).await;

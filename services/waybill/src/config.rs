@@ -130,7 +130,7 @@ pub(crate) struct ClickHouseConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct AdminConfig {
-    /// Where `/health/live`, `/health/ready` and `/metrics` answer.
+    /// Where `/health/started`, `/health/live`, `/health/ready` and `/metrics` answer.
     pub listen: SocketAddr,
     /// At the end of a process: how long readiness says 503 before anything else stops, in milliseconds, so that whoever
     /// balances load has seen it; at most 5000.

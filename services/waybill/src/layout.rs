@@ -27,6 +27,15 @@ pub(crate) async fn settle(log: &SharedLog, topics: &TopicPrefix, policies: &Tab
     Ok(recorded)
 }
 
+/// Checks the layout of this process against the recorded one, where there is one.
+///
+/// # Errors
+/// When they differ.
+pub(crate) fn agrees(policies: &Table, ours: &Layout) -> Result<()> {
+    let Some(recorded) = policies.get(LAYOUT_KEY) else { return Ok(()) };
+    check(&serde_json::from_value(recorded).context("the recorded layout cannot be read")?, ours)
+}
+
 fn check(recorded: &Layout, ours: &Layout) -> Result<()> {
     if recorded.partitions != ours.partitions {
         bail!(

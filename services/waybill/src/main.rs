@@ -195,7 +195,10 @@ async fn topics_command(order: Topics) -> Result<ExitCode> {
     let mut out = stdout();
     match order {
         Topics::List => topics_cmd::list(&mut out)?,
-        Topics::Apply { yes, common } => return topics_cmd::apply(&quiet(&common)?, yes, &mut out).await,
+        Topics::Apply { yes, grow, common } => {
+            let changes = if yes { topics_cmd::Changes::Asked { grow } } else { topics_cmd::Changes::NotAsked };
+            topics_cmd::apply(&quiet(&common)?, &changes, &mut out).await?;
+        }
         Topics::Diff { common } => return topics_cmd::diff(&quiet(&common)?, &mut out).await,
         Topics::Tail { topic, last, follow, common } => {
             let until = if follow { topics_cmd::Until::Stopped } else { topics_cmd::Until::End };

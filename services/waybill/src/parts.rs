@@ -78,8 +78,34 @@ pub(crate) async fn settle(log: SharedLog, config: &Config, catalog: &Catalog) -
     Ok(Opened { log, topics, layout, policies, policy_place })
 }
 
+/// Whether the layout of this process is the recorded one and that of the topics that are there, as far as there are any: to
+/// be asked before topics are changed.
+///
+/// # Errors
+/// When it differs.
+pub(crate) async fn agrees(log: &SharedLog, config: &Config, catalog: &Catalog) -> Result<()> {
+    let topics: TopicPrefix = config.log.prefix.parse().context("log.prefix")?;
+    let missing = missing(log, &topics, config.log.partitions()).await?;
+    let policies = topics.of(names::POLICIES);
+    if missing.contains(&policies) {
+        return Ok(());
+    }
+    let (policies, _) = Table::read(log, &policies, 1).await?;
+    layout::agrees(&policies, &layout_of(catalog, config.log.partitions()))
+}
+
 /// Every topic is there, with the partitions of the layout.
 async fn present(log: &SharedLog, prefix: &TopicPrefix, partitions: u32) -> Result<()> {
+    let missing = missing(log, prefix, partitions).await?;
+    match missing.len() {
+        0 => Ok(()),
+        1 => bail!("the topic {} is missing; run `waybill topics apply`", missing[0]),
+        count => bail!("{count} topics are missing, {} among them; run `waybill topics apply`", missing[0]),
+    }
+}
+
+/// The topics that are not there. Those that are have the partitions of the layout.
+async fn missing(log: &SharedLog, prefix: &TopicPrefix, partitions: u32) -> Result<Vec<String>> {
     let mut missing = Vec::new();
     for spec in topics::all() {
         let name = prefix.of(&spec.name);
@@ -94,11 +120,7 @@ async fn present(log: &SharedLog, prefix: &TopicPrefix, partitions: u32) -> Resu
             Err(error) => return Err(error.into()),
         }
     }
-    match missing.len() {
-        0 => Ok(()),
-        1 => bail!("the topic {} is missing; run `waybill topics apply`", missing[0]),
-        count => bail!("{count} topics are missing, {} among them; run `waybill topics apply`", missing[0]),
-    }
+    Ok(missing)
 }
 
 /// Opens the log of a data directory with its topics and its settled layout.
@@ -326,6 +348,7 @@ impl Parts {
             health: process.health.clone(),
             config: self.config.scheduler.clone(),
         };
+        process.health.expect("scheduler");
         process.spawn("scheduler", waybill_scheduler::run(deps, process.stop()));
     }
 
@@ -343,6 +366,7 @@ impl Parts {
             clock: self.clock.clone(),
             config: self.config.fetcher.clone(),
         };
+        process.health.expect("fetcher");
         process.spawn("fetcher", waybill_fetcher::run(deps, process.stop()));
     }
 
@@ -358,6 +382,7 @@ impl Parts {
             health: process.health.clone(),
             config: self.config.normalizer.clone(),
         };
+        process.health.expect("normalizer");
         process.spawn("normalizer", waybill_normalizer::run(deps, process.stop()));
     }
 
@@ -372,6 +397,7 @@ impl Parts {
             health: process.health.clone(),
             config: self.config.store.clone(),
         };
+        process.health.expect("store.clickhouse");
         process.spawn("store", waybill_store::run(deps, process.stop()));
     }
 
@@ -387,6 +413,7 @@ impl Parts {
             health: process.health.clone(),
             config: self.config.api.clone(),
         };
+        process.health.expect("api");
         process.spawn("api", waybill_api::run(deps, listener, process.stop()));
     }
 }

@@ -1,13 +1,13 @@
 //! `waybill topics …`: what topics are for, what they should be on Kafka, and what is on them.
 
-use std::{collections::BTreeSet, io::Write, process::ExitCode, sync::Arc, time::Duration};
+use std::{io::Write, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use waybill_adapters::Catalog;
 use waybill_log::{
     ErrorClass, KafkaLog, LogError, ReadFrom, Record, SharedLog, TopicPartition,
-    kafka::{Allow, Applied},
+    kafka::{Allow, Applied, Difference},
 };
 use waybill_schemas::topics::{self, Partitioning, TopicPrefix};
 
@@ -53,44 +53,71 @@ pub(crate) async fn diff(config: &Config, out: &mut dyn Write) -> Result<ExitCod
     Ok(ExitCode::FAILURE)
 }
 
-/// `waybill topics apply`: creates what is missing, changes what exists only with `yes`, records the layout.
-///
-/// # Errors
-/// When the broker does not answer or the layout differs from the recorded one.
-pub(crate) async fn apply(config: &Config, yes: bool, out: &mut dyn Write) -> Result<ExitCode> {
-    let (log, prefix) = kafka(config, "`waybill topics apply`").await?;
-    let wanted = parts::new_topics(&prefix, config.log.partitions());
-    // The number of partitions of internal topics is the layout. Public topics may grow, which moves keys: only where
-    // somebody has agreed to changes.
-    let may_grow = |spec: &&topics::TopicSpec| spec.partitioning == Partitioning::Murmur2;
-    let grow: BTreeSet<String> =
-        topics::all().iter().filter(may_grow).filter(|_| yes).map(|spec| prefix.of(&spec.name)).collect();
-    let allow = Allow { create: true, settings: yes, grow };
-    let (mut left, mut refused) = (0, 0);
-    let outcomes = log.topics_apply(&wanted, &allow).await?;
-    for (drift, applied) in &outcomes {
-        match applied {
-            Applied::Done => writeln!(out, "done: {drift}")?,
-            Applied::NotAsked => {
-                left += 1;
-                writeln!(out, "left as it is: {drift}; --yes changes it")?;
-            }
-            Applied::Refused(why) => {
-                (left, refused) = (left + 1, refused + 1);
-                writeln!(out, "refused: {drift}; {why}")?;
+/// What may be done to topics that exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Changes {
+    /// Nothing.
+    NotAsked,
+    /// Their settings, and the partitions of the topics that are named.
+    Asked {
+        /// As `waybill topics list` names them.
+        grow: Vec<String>,
+    },
+}
+
+impl Changes {
+    /// What may be done, in the log's words. Internal topics never grow: their number of partitions is the layout.
+    fn allowed(&self, prefix: &TopicPrefix) -> Result<Allow> {
+        let Self::Asked { grow } = self else {
+            return Ok(Allow { create: true, ..Allow::default() });
+        };
+        for name in grow {
+            match topics::find(name).map(|spec| spec.partitioning) {
+                Some(Partitioning::Murmur2) => {}
+                Some(Partitioning::Budget) => bail!(
+                    "--grow {name}: the partitions of internal topics are the layout, in which every number has its \
+                     place; only public topics may grow"
+                ),
+                Some(Partitioning::Single) => bail!("--grow {name}: this topic has one partition, always"),
+                None => bail!("--grow {name}: there is no such topic; `waybill topics list` shows them all"),
             }
         }
+        Ok(Allow { create: true, settings: true, grow: grow.iter().map(|name| prefix.of(name)).collect() })
     }
-    let log: SharedLog = Arc::new(log);
+}
+
+/// `waybill topics apply`: creates what is missing, changes what exists only as far as is asked, records the layout.
+///
+/// # Errors
+/// When the broker does not answer, or the layout differs from the recorded one: then nothing is changed.
+pub(crate) async fn apply(config: &Config, changes: &Changes, out: &mut dyn Write) -> Result<()> {
+    let allow = changes.allowed(&config.log.prefix.parse()?)?;
     let catalog = Catalog::load(&config.adapters)?;
-    let opened = parts::settle(log, config, &catalog).await?;
+    let (log, prefix) = kafka(config, "`waybill topics apply`").await?;
+    let shared: SharedLog = Arc::new(log.clone());
+    parts::agrees(&shared, config, &catalog).await?;
+    let wanted = parts::new_topics(&prefix, config.log.partitions());
+    let mut left = 0;
+    for (drift, applied) in &log.topics_apply(&wanted, &allow).await? {
+        left += usize::from(*applied != Applied::Done);
+        match (applied, &drift.difference) {
+            (Applied::Done, _) => writeln!(out, "done: {drift}")?,
+            (Applied::NotAsked, Difference::Partitions { .. }) => {
+                let spec = topics::all().iter().find(|spec| prefix.of(&spec.name) == drift.topic);
+                let name = spec.map_or(drift.topic.as_str(), |spec| spec.name.as_str());
+                writeln!(out, "left as it is: {drift}; --yes --grow {name} adds them, which moves keys")?;
+            }
+            (Applied::NotAsked, _) => writeln!(out, "left as it is: {drift}; --yes changes it")?,
+            (Applied::Refused(why), _) => writeln!(out, "left as it is: {drift}; {why}")?,
+        }
+    }
+    let opened = parts::settle(shared, config, &catalog).await?;
     let (topics, partitions) = (topics::all().len(), opened.layout.partitions);
     writeln!(
         out,
         "{topics} topics are there, internal ones with {partitions} partitions; {left} differences are left"
     )?;
-    // Without --yes nobody asked for more than what is there now.
-    Ok(if yes && refused > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(())
 }
 
 /// How far a topic is printed.

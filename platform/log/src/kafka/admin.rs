@@ -67,8 +67,8 @@ pub struct Allow {
     pub create: bool,
     /// Change settings that differ.
     pub settings: bool,
-    /// Topics (full names) that may get more partitions. Never those that are partitioned by budget: their number is the
-    /// layout. Growing a topic partitioned by key moves keys to other partitions.
+    /// Topics (full names) that may get more partitions, each by somebody's wish: keys move to other partitions. Never those
+    /// that are partitioned by budget: their number is the layout.
     pub grow: BTreeSet<String>,
 }
 
@@ -141,15 +141,13 @@ impl KafkaLog {
                     "{} cannot be made smaller: its records would be lost; create a new topic instead",
                     topic.name
                 )),
-                Difference::Partitions { .. } if !allow.grow.contains(&topic.name) => Applied::Refused(format!(
-                    "the partitions of {} are part of the layout: `waybill reshard` changes them",
-                    topic.name
-                )),
-                Difference::Partitions { wanted, .. } => {
+                Difference::Partitions { wanted, .. } if allow.grow.contains(&topic.name) => {
                     self.grow(&topic.name, *wanted).await?;
                     Applied::Done
                 }
-                Difference::Missing { .. } | Difference::Setting { .. } => Applied::NotAsked,
+                Difference::Missing { .. } | Difference::Setting { .. } | Difference::Partitions { .. } => {
+                    Applied::NotAsked
+                }
             };
             outcomes.push((drift, applied));
         }

@@ -34,6 +34,7 @@ use super::{
     context::Context,
     error::{from_error, gone},
     native::{Fetched, PartitionQueue, known_end},
+    unless_given,
 };
 use crate::seam::{Bounds, LogError, Record, TopicPartition};
 
@@ -73,7 +74,6 @@ impl FetchClient {
         hold: Duration,
         request_timeout: Duration,
     ) -> Result<Arc<Self>, LogError> {
-        // What an operator has given stands.
         for (name, value) in [
             ("fetch.wait.max.ms", hold.as_millis().to_string()),
             ("fetch.min.bytes", "1".to_owned()),
@@ -84,9 +84,7 @@ impl FetchClient {
             ("fetch.message.max.bytes", PARTITION_BYTES.to_string()),
             ("fetch.max.bytes", ANSWER_BYTES.to_string()),
         ] {
-            if config.get(name).is_none() {
-                config.set(name, value);
-            }
+            unless_given(&mut config, name, &value);
         }
         config.set("enable.partition.eof", "true").set("auto.offset.reset", "error");
         let native: Native =

@@ -100,6 +100,21 @@ fn base(options: &KafkaOptions, common: &BTreeMap<String, String>) -> ClientConf
     config
 }
 
+/// Settings that have a second name at librdkafka. Where both were set, chance would choose.
+const ALIASES: [(&str, &str); 3] = [
+    ("linger.ms", "queue.buffering.max.ms"),
+    ("compression.type", "compression.codec"),
+    ("fetch.message.max.bytes", "max.partition.fetch.bytes"),
+];
+
+/// Sets what an operator has not given, under either name.
+fn unless_given(config: &mut ClientConfig, name: &str, value: &str) {
+    let alias = ALIASES.iter().find(|(one, _)| *one == name).map(|(_, other)| *other);
+    if config.get(name).is_none() && alias.is_none_or(|alias| config.get(alias).is_none()) {
+        config.set(name, value);
+    }
+}
+
 fn consumer(options: &KafkaOptions, common: &BTreeMap<String, String>, group: &str) -> ClientConfig {
     let mut config = base(options, common);
     for (name, value) in &options.consumer_settings.0 {
@@ -186,19 +201,16 @@ impl KafkaLog {
             .set("acks", "all")
             .set("message.timeout.ms", options.delivery_timeout_ms.to_string())
             .set("message.max.bytes", MAX_MESSAGE_BYTES.to_string());
-        // What an operator has given stands.
+        for (name, value) in &options.producer_settings.0 {
+            config.set(name, value);
+        }
         for (name, value) in [
             ("linger.ms", "2"),
             ("compression.type", "lz4"),
             ("queue.buffering.max.kbytes", "65536"),
             ("topic.metadata.propagation.max.ms", "5000"),
         ] {
-            if config.get(name).is_none() {
-                config.set(name, value);
-            }
-        }
-        for (name, value) in &options.producer_settings.0 {
-            config.set(name, value);
+            unless_given(&mut config, name, value);
         }
         let producing = Context { role: "producer", ..context.clone() };
         let producer = Producer::new(config, producing, options.delivery_timeout())?;
@@ -324,5 +336,23 @@ impl Log for KafkaLog {
         let tick = NewRecord { at, key: Some(CLOCK_KEY.into()), value: None, headers: Vec::new() };
         let appended = self.produce(vec![tick]).await.pop().unwrap_or(Err(LogError::Closed))?;
         Ok(self.inner.producer.time().unwrap_or(appended.append_time))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_operator_gives_stands_under_either_name() {
+        for (given, name) in [("compression.codec", "compression.type"), ("linger.ms", "linger.ms")] {
+            let mut config = ClientConfig::new();
+            config.set(given, "theirs");
+            unless_given(&mut config, name, "ours");
+            assert_eq!((config.get(given), config.config_map().len()), (Some("theirs"), 1), "{name}");
+        }
+        let mut config = ClientConfig::new();
+        unless_given(&mut config, "compression.type", "ours");
+        assert_eq!(config.get("compression.type"), Some("ours"));
     }
 }

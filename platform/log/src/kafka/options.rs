@@ -1,4 +1,5 @@
-//! How to reach Kafka. Every librdkafka setting may be given; those on which the seam's promises rest may not be changed.
+//! How to reach Kafka. Every librdkafka setting may be given, but for those on which the seam's promises rest (`OWN`): they
+//! are refused with the reason, never silently overwritten.
 //!
 //! Secrets come from files or from the environment, and are shown nowhere (SEC-1):
 //!
@@ -131,6 +132,10 @@ const OWN: &[(&str, &str)] = &[
     ("request.required.acks", "a record counts when all replicas in sync have it"),
     ("isolation.level", "records of aborted transactions are no records"),
     ("enable.partition.eof", "readers know the end by it"),
+    ("heartbeat.interval.ms", "it follows from `session_timeout_ms`, and is how fast partitions move"),
+    ("max.poll.interval.ms", "it follows from `session_timeout_ms` and from how long a drain may take"),
+    ("allow.auto.create.topics", "topics are made by `waybill topics apply`, with the settings that they need"),
+    ("message.max.bytes", "how large a record may be is the same for every topic and reader"),
 ];
 
 impl KafkaOptions {
@@ -335,6 +340,10 @@ mod tests {
         for (text, wanted) in [
             (r#"{"settings": {"enable.auto.commit": true}}"#, "outputs are durable"),
             (r#"{"producer_settings": {"acks": 1}}"#, "all replicas"),
+            (r#"{"consumer_settings": {"heartbeat.interval.ms": 5}}"#, "how fast partitions move"),
+            (r#"{"consumer_settings": {"max": {"poll.interval.ms": 5}}}"#, "how long a drain may take"),
+            (r#"{"settings": {"allow.auto.create.topics": true}}"#, "waybill topics apply"),
+            (r#"{"producer_settings": {"message.max.bytes": 5}}"#, "the same for every topic"),
             (r#"{"group_protocol": "consumer", "static_members": "static"}"#, "use `auto`"),
             (r#"{"brokers": " "}"#, "host:port"),
             (r#"{"replication": 1, "min_insync_replicas": 2}"#, "only 1 replicas"),
@@ -344,6 +353,16 @@ mod tests {
             assert!(refused.contains(wanted), "{refused}");
         }
         assert!(!read(r#"{"group_protocol": "consumer"}"#).unwrap().is_static());
+    }
+
+    #[test]
+    fn the_readme_names_each_setting_that_is_refused_and_no_other() {
+        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+        let said = readme.lines().find(|line| line.contains("refused with the reason")).unwrap();
+        let list = said.split("refused with the reason").nth(1).unwrap();
+        let named: std::collections::BTreeSet<&str> =
+            list.split('`').skip(1).step_by(2).filter(|name| name.contains('.') || *name == "acks").collect();
+        assert_eq!(named, OWN.iter().map(|(name, _)| *name).collect());
     }
 
     #[test]

@@ -43,7 +43,7 @@ async fn differences_are_shown_and_changed_only_as_far_as_is_allowed() {
 
     let most = Allow { create: true, settings: true, ..Allow::default() };
     let outcomes = log.topics_apply(&new, &most).await.unwrap();
-    assert!(matches!(&outcomes[0].1, Applied::Refused(why) if why.contains("waybill reshard")), "{outcomes:?}");
+    assert_eq!(outcomes[0].1, Applied::NotAsked, "partitions only where the topic is named: {outcomes:?}");
     assert!(outcomes[1..].iter().all(|(_, applied)| *applied == Applied::Done), "{outcomes:?}");
     let left: Vec<String> = log.topics_diff(&new).await.unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(left, ["drift-a has 2 partitions, 4 are wanted"]);
@@ -59,4 +59,45 @@ async fn differences_are_shown_and_changed_only_as_far_as_is_allowed() {
     let smaller = NewTopic { partitions: 2, ..new[0].clone() };
     let outcomes = log.topics_apply(&[smaller], &grow).await.unwrap();
     assert!(matches!(&outcomes[0].1, Applied::Refused(why) if why.contains("smaller")), "{outcomes:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_cleanup_and_another_least_number_of_replicas_are_shown_and_changed() {
+    let broker = TestBroker::shared().await;
+    let connect = async |least| {
+        let mut options = broker.options();
+        options.min_insync_replicas = Some(least);
+        KafkaLog::connect(options).await.unwrap()
+    };
+    let (before, after) = (connect(1).await, connect(2).await);
+    let old = [tools::topic("drift-d", 1), NewTopic { cleanup: Cleanup::Compact, ..tools::topic("drift-e", 1) }];
+    before.create_topics(&old).await.unwrap();
+    let new = [
+        NewTopic { cleanup: Cleanup::Compact, min_compaction_lag: Duration::from_secs(60), ..old[0].clone() },
+        NewTopic { cleanup: Cleanup::Delete, retention: Duration::from_secs(7_200), ..old[1].clone() },
+    ];
+    let shown: Vec<String> = after.topics_diff(&new).await.unwrap().iter().map(ToString::to_string).collect();
+    for wanted in [
+        "drift-d: cleanup.policy is delete, compact is wanted",
+        "drift-d: min.compaction.lag.ms is 0, 60000 is wanted",
+        "drift-d: min.insync.replicas is 1, 2 is wanted",
+        "drift-e: cleanup.policy is compact, delete is wanted",
+        "drift-e: min.insync.replicas is 1, 2 is wanted",
+    ] {
+        assert!(shown.iter().any(|line| line == wanted), "{wanted:?} is not among {shown:#?}");
+    }
+    assert!(shown.iter().any(|line| line.starts_with("drift-e: retention.ms is ")), "{shown:#?}");
+
+    let settings = Allow { settings: true, ..Allow::default() };
+    let outcomes = after.topics_apply(&new, &settings).await.unwrap();
+    assert!(outcomes.iter().all(|(_, applied)| *applied == Applied::Done), "{outcomes:?}");
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !after.topics_diff(&new).await.unwrap().is_empty() {
+        assert!(tokio::time::Instant::now() < deadline, "{:?}", after.topics_diff(&new).await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Who does not say how many replicas are the least leaves what is there.
+    let mut silent = broker.options();
+    silent.min_insync_replicas = None;
+    assert_eq!(KafkaLog::connect(silent).await.unwrap().topics_diff(&new).await.unwrap(), []);
 }
