@@ -122,6 +122,6 @@ mod tests {
         assert_eq!(all().await, (200, 200, 503), "stopping");
         closed.cancel();
         drop(client);
-        serving.await.unwrap().unwrap();
+        serving.await.unwrap();
     }
 }

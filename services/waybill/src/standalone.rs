@@ -90,7 +90,9 @@ impl Standalone {
         waybill_api::auth::Access::new(api_at, config.api.keys_file.as_deref())?;
 
         let mut process = Process::new(&config.admin, admin_listener);
-        ["scheduler", "fetcher", "normalizer", "store.clickhouse", "api"].map(|name| process.health.expect(name));
+        for name in ["scheduler", "fetcher", "normalizer", "store.clickhouse", "api"] {
+            process.health.expect(name);
+        }
         let (embedded, opened) = open_embedded(&config, &dir, clocks, &setup.known.catalog).await?;
         let upkeep = maintain(embedded, clocks, process.health.component("log"), process.stop());
         process.spawn("log maintenance", upkeep);

@@ -200,7 +200,7 @@ fn find(text: &str) -> Result<Found, DraftError> {
             }
         }
     }
-    best.ok_or_else(|| match (untimed, refused) {
+    best.ok_or(match (untimed, refused) {
         (Some(Untimed { rows, count, column, value }), _) => DraftError::NoTimes { rows, count, column, value },
         (None, Some(refused)) => refused,
         (None, None) => DraftError::NoRows,
