@@ -264,7 +264,6 @@ fn whole() -> ShipmentMemory {
 /// What stands in people's logs: see schemas/frozen/README.md.
 #[test]
 fn nrm_3_a_memory_of_version_0_1_is_read_and_written_back_with_what_a_later_build_added() {
-    eprintln!("TEMP {}", serde_json::to_string(&whole().encode()).unwrap());
     let records = include_str!("../../../../schemas/frozen/v0.1/schedule.json");
     let records: Vec<serde_json::Value> = serde_json::from_str(records).unwrap();
     let tracked = records.iter().find(|record| record["name"] == "tracked").unwrap();
