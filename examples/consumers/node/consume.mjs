@@ -7,7 +7,8 @@ import addFormats from 'ajv-formats'
 const [brokers, topic, schema, groupId] = process.argv.slice(2)
 const ajv = addFormats(new Ajv({ strict: false }))
 const check = ajv.compile(JSON.parse(readFileSync(schema, 'utf8')))
-const consumer = new Consumer({ groupId, clientId: groupId, bootstrapBrokers: brokers.split(','), deserializers: stringDeserializers })
+const waits = { sessionTimeout: 10_000, heartbeatInterval: 3_000, rebalanceTimeout: 20_000 } // below the client's own 30 s a request
+const consumer = new Consumer({ groupId, clientId: groupId, bootstrapBrokers: brokers.split(','), deserializers: stringDeserializers, ...waits })
 const records = await consumer.consume({ topics: [topic], mode: 'committed', fallbackMode: 'earliest', autocommit: false })
 const seen = new Set()
 
