@@ -91,6 +91,8 @@ impl Consumers {
                 sleep(Duration::from_millis(200)).await;
             }
         }
+        // By then they have committed what they printed first.
+        sleep(Duration::from_secs(3)).await;
         self.end(Signal::KILL);
         self.launch();
     }
