@@ -80,7 +80,7 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn join(log: &Arc<Inner>, group: &JoinGroup) -> Result<Self, LogError> {
-        let shared = Arc::new(Shared::new(&group.topic, group.drain_budget));
+        let shared = Arc::new(Shared::new(&group.topic, group.drain_budget, log.options.is_static()));
         let native = begin(log, group, &shared, 0)?;
         let context = Context { role: "group-fetch", ..log.context.clone() };
         let fetch = FetchClient::new(log.reader_config()?, context, HOLD, log.options.request_timeout())?;
@@ -102,10 +102,11 @@ impl Member {
         })
     }
 
-    /// After the broker has said that another holds this member's name: begins anew once nobody does, and answers whether it
-    /// has.
+    /// After the broker has said that another holds this member's name, or this member has slept through its session: begins
+    /// anew once nobody else holds the name, and answers whether it has.
     async fn begin_again(&mut self) -> Result<bool, LogError> {
-        match self.doubt.look(self.native()?, &self.group, &self.log.options).await? {
+        let own = self.shared.state().ids.clone();
+        match self.doubt.look(self.native()?, &self.group, own, &self.log.options).await? {
             Finding::NotYet => Ok(false),
             Finding::Another => Err(LogError::Fenced),
             Finding::Nobody => {

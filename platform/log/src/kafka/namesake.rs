@@ -2,9 +2,10 @@
 //!
 //! When a broker hangs, librdkafka joins again under a new id, and what it still sends under the old one is answered as if
 //! a namesake had taken its place, for good. Then the other is nobody but this member itself, and the group forgets it when
-//! its session ends; a successor's stays. So a member that is told so asks who is in the group before it ends.
+//! its session ends; a successor's stays. So a member that is told so asks who is in the group before it ends. So does one
+//! that has slept through its session, before it joins again: its name may be a successor's by now.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use rdkafka::{
     consumer::Consumer as _,
@@ -30,16 +31,17 @@ pub(super) enum Finding {
     Another,
 }
 
-/// Since when the broker says that another has this member's name.
+/// Since when another may have this member's name.
 #[derive(Debug, Default)]
 pub(super) struct Doubt(Option<Instant>);
 
 impl Doubt {
-    /// Asks once who is in the group.
+    /// Asks once who is in the group. `own` are ids that this member is known to have had.
     pub(super) async fn look(
         &mut self,
         native: Arc<Native>,
         group: &JoinGroup,
+        own: BTreeSet<String>,
         options: &KafkaOptions,
     ) -> Result<Finding, LogError> {
         let since = *self.0.get_or_insert_with(Instant::now);
@@ -47,7 +49,8 @@ impl Doubt {
         let asked = spawn_blocking(move || {
             let groups = native.fetch_group_list(Some(&group), limit)?;
             let members = groups.groups().iter().filter(|found| found.name() == group).flat_map(GroupInfo::members);
-            Ok::<bool, KafkaError>(is_held(&name, members.map(GroupMemberInfo::id)))
+            let others = members.map(GroupMemberInfo::id).filter(|id| !own.contains(*id));
+            Ok::<bool, KafkaError>(is_held(&name, others))
         });
         match asked.await.map_err(|_| gone("asking who is in the group"))? {
             Ok(true) => {

@@ -182,17 +182,17 @@ pub(super) fn known_end<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &
     if answer == c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR { u64::try_from(next).ok() } else { None }
 }
 
-/// Whether a member has an id in its group: it loses it the moment its leave is sent.
-pub(super) fn has_member_id<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> bool {
+/// A member's id in its group: it loses it the moment its leave is sent.
+pub(super) fn member_id<C: ConsumerContext>(consumer: &BaseConsumer<C>) -> Option<String> {
     let client = consumer.client().native_ptr();
     // SAFETY: the client lives; the answer is null or a C string that we must give back.
     unsafe {
         let id = c::rd_kafka_memberid(client);
         if id.is_null() {
-            return false;
+            return None;
         }
-        let named = !CStr::from_ptr(id).to_bytes().is_empty();
+        let text = CStr::from_ptr(id).to_string_lossy().into_owned();
         c::rd_kafka_mem_free(client, id.cast());
-        named
+        Some(text).filter(|text| !text.is_empty())
     }
 }

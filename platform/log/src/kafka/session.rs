@@ -19,7 +19,7 @@ use super::{
     commits::Native,
     error::from_code,
     handover::{Mark, Stored},
-    native::has_member_id,
+    native::member_id,
     options::{GroupProtocol, KafkaOptions},
     shared::{Change, Shared},
 };
@@ -281,7 +281,7 @@ impl Session {
         // consumer is closed, once nothing is assigned any more.
         let there = |native: &Native| {
             if self.classic {
-                has_member_id(native)
+                member_id(native).is_some()
             } else {
                 native.assignment().is_ok_and(|assigned| assigned.count() > 0)
             }

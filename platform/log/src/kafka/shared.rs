@@ -21,6 +21,7 @@ use super::{
     commits::{Commits, Native},
     context::Context,
     fetch::native_partition,
+    native::member_id,
 };
 use crate::{Ownership, seam::LogError};
 
@@ -59,6 +60,8 @@ pub(super) struct State {
     pub waiting: BTreeMap<u32, Waiting>,
     /// Let go by the group, not by the member.
     pub held: BTreeSet<u32>,
+    /// The ids under which this member was given partitions.
+    pub ids: BTreeSet<String>,
 }
 
 /// What thread, callbacks and member share.
@@ -71,10 +74,12 @@ pub(super) struct Shared {
     pub commits: Commits,
     pub topic: Arc<str>,
     drain_budget: Duration,
+    /// The member keeps a name (`group.instance.id`) that a successor may take.
+    is_static: bool,
 }
 
 impl Shared {
-    pub(super) fn new(topic: &str, drain_budget: Duration) -> Self {
+    pub(super) fn new(topic: &str, drain_budget: Duration, is_static: bool) -> Self {
         let topic: Arc<str> = topic.into();
         Self {
             state: Mutex::default(),
@@ -83,6 +88,7 @@ impl Shared {
             commits: Commits::new(Arc::clone(&topic)),
             topic,
             drain_budget,
+            is_static,
         }
     }
 
@@ -138,7 +144,8 @@ impl Shared {
         let mut state = self.state();
         let lost = std::mem::take(&mut state.lost);
         let life = state.life + 1;
-        *state = State { life, leaving: state.leaving, ..State::default() };
+        let ids = std::mem::take(&mut state.ids);
+        *state = State { life, leaving: state.leaving, ids, ..State::default() };
         if !lost.is_empty() {
             self.commits.forget(&lost);
             state.changes.push_back(Change::Revoked(lost));
@@ -170,16 +177,33 @@ impl Shared {
             tracing::warn!(%error, topic = %self.topic, ?partitions, "kafka.assign_failed");
         }
         self.commits.forget(partitions);
+        let id = self.is_static.then(|| member_id(native)).flatten();
         let now = Instant::now();
         let mut state = self.state();
+        state.ids.extend(id);
         for partition in partitions {
             state.waiting.insert(*partition, Waiting { look_at: now, marked_since: None });
         }
     }
 
+    /// A static member's session is over. librdkafka would join again under the name at once, and so end the successor that
+    /// may hold it by now: this life is over, and the name is asked for before another begins.
+    fn forsake(&self, native: &Native, life: u64, partitions: &[u32]) {
+        self.end(life, LogError::Fenced);
+        // In this order: a consumer that is being closed joins no more when what it had is let go.
+        if let Err(error) = native.close_queue() {
+            tracing::warn!(%error, topic = %self.topic, "kafka.close_failed");
+        }
+        self.let_go(native, partitions);
+    }
+
     /// The group takes partitions away.
-    fn revoked(&self, native: &Native, partitions: &[u32]) {
+    fn revoked(&self, native: &Native, life: u64, partitions: &[u32]) {
         let lost = native.assignment_lost();
+        if lost && self.is_static && !self.state().leaving {
+            self.forsake(native, life, partitions);
+            return;
+        }
         // First of all: nobody sends anything for them any more (DESIGN §5, hand-over).
         let mut told: Vec<u32> =
             partitions.iter().filter(|partition| self.ownership.holds(**partition)).copied().collect();
@@ -249,7 +273,7 @@ impl ConsumerContext for GroupContext {
         }
         match kind {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.shared.assigned(native, &partitions),
-            _ => self.shared.revoked(native, &partitions),
+            _ => self.shared.revoked(native, self.life, &partitions),
         }
     }
     fn commit_callback(&self, _result: KafkaResult<()>, _offsets: &TopicPartitionList) {}

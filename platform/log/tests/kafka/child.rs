@@ -105,6 +105,21 @@ impl Running {
         self.child.wait().unwrap();
     }
 
+    /// Freezes it where it stands.
+    pub(crate) fn freeze(&self) {
+        signal_process(self.child.id(), Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        signal_process(self.child.id(), Signal::CONT);
+    }
+
+    /// Whether it has ended, and well.
+    pub(crate) fn ended(&mut self) -> Option<bool> {
+        self.child.try_wait().unwrap().map(|status| status.success())
+    }
+
     /// Asks it to end; it must do so by itself, well.
     pub(crate) fn terminate(&mut self) {
         // Before it listens for the signal, the signal would simply kill it.

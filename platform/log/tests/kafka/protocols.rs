@@ -151,3 +151,50 @@ async fn a_killed_members_partitions_get_an_owner_again() {
     }
     assert_eq!(tools::error_lines(dir.path()), Vec::<String>::new());
 }
+
+/// A member that was frozen for longer than its session, beside a successor of its name: waking, it must not take the name
+/// back. It ends, and the successor goes on as if nothing had been.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sch_2_who_slept_through_its_session_leaves_its_name_to_its_successor() {
+    let broker = TestBroker::shared().await;
+    let log = KafkaLog::connect(broker.options()).await.unwrap();
+    let topic = "overslept".to_owned();
+    log.create_topics(&[tools::topic(&topic, PARTITIONS)]).await.unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let plan = Plan {
+        brokers: broker.brokers(),
+        protocol: GroupProtocol::Classic,
+        group: topic.clone(),
+        member: topic.clone(),
+        topic,
+        dir: dir.path().to_owned(),
+        window: 10,
+        work_ms: 0,
+    };
+    let watched = tokio::task::spawn_blocking(move || {
+        let all = PARTITIONS as usize;
+        let mut sleeper = Running::start(&plan);
+        owned_within(&[&sleeper], &mut BTreeMap::new(), Duration::from_secs(60), all).expect("it owns all");
+        sleeper.freeze();
+        let mut successor = Running::start(&plan);
+        let mut owners = BTreeMap::new();
+        owned_within(&[&successor], &mut owners, Duration::from_secs(60), all).expect("its successor owns all");
+        // Longer than the session, by the sleeper's own clock too.
+        std::thread::sleep(Duration::from_secs(20));
+        sleeper.thaw();
+        let woke = now();
+        let ended = loop {
+            if let Some(well) = sleeper.ended() {
+                break well;
+            }
+            assert_eq!(successor.ended(), None, "the successor goes on");
+            assert!(woke.elapsed() < Duration::from_secs(90), "the sleeper goes on");
+            std::thread::sleep(Duration::from_millis(50));
+        };
+        assert!(!ended, "it says why it ended");
+        println!("overslept: the sleeper ended {:.1} s after it woke", woke.elapsed().as_secs_f64());
+        let lost = successor.said.try_iter().filter(|said| said.starts_with('-')).count();
+        assert_eq!(lost, 0, "nothing was taken from the successor");
+    });
+    watched.await.unwrap();
+}
