@@ -12,7 +12,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -29,6 +29,8 @@ pub const BEAT_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone)]
 struct State {
+    /// Tells two components of one name apart: only its own voice withdraws a component. 0 while it is only expected.
+    id: u64,
     ready: bool,
     /// It has been ready once, or has said that it cannot be.
     up: bool,
@@ -49,6 +51,7 @@ struct Pulsing {
 impl State {
     fn new() -> Self {
         Self {
+            id: 0,
             ready: false,
             up: false,
             awaited: false,
@@ -73,11 +76,13 @@ impl State {
 pub struct Health {
     components: Arc<Mutex<BTreeMap<String, State>>>,
     started: Arc<AtomicBool>,
+    made: Arc<AtomicU64>,
 }
 
-/// One component's voice. Dropping it withdraws the component.
+/// One component's voice. Dropping it withdraws the component, unless another of its name has come since.
 #[derive(Debug)]
 pub struct Component {
+    id: u64,
     name: String,
     health: Health,
 }
@@ -86,6 +91,8 @@ pub struct Component {
 #[derive(Debug)]
 pub struct Pulse {
     id: u64,
+    /// The component's.
+    of: u64,
     name: String,
     health: Health,
 }
@@ -106,10 +113,11 @@ pub struct ComponentReport {
 }
 
 impl Health {
-    /// Adds a component, not ready yet.
+    /// Adds a component, not ready yet. It takes the place of an earlier one of its name, which is heard no more.
     pub fn component(&self, name: &str) -> Component {
-        self.with(|all| all.insert(name.to_owned(), State::new()));
-        Component { name: name.to_owned(), health: self.clone() }
+        let id = self.made.fetch_add(1, Ordering::Relaxed) + 1;
+        self.with(|all| all.insert(name.to_owned(), State { id, ..State::new() }));
+        Component { id, name: name.to_owned(), health: self.clone() }
     }
 
     /// A component of this name is on its way: until it is there, the process is neither ready nor started.
@@ -165,7 +173,7 @@ impl Component {
             state.next_pulse += 1;
             state.pulses.insert(id, Pulsing { of: of.to_owned(), beat: Instant::now() });
         });
-        Pulse { id, name: self.name.clone(), health: self.health.clone() }
+        Pulse { id, of: self.id, name: self.name.clone(), health: self.health.clone() }
     }
 
     /// It does its work.
@@ -208,7 +216,7 @@ impl Component {
 
     fn update(&self, change: impl FnOnce(&mut State)) {
         self.health.with(|all| {
-            if let Some(state) = all.get_mut(&self.name) {
+            if let Some(state) = all.get_mut(&self.name).filter(|state| state.id == self.id) {
                 change(state);
             }
             self.health.note_start(all);
@@ -243,7 +251,7 @@ impl Pulse {
 
     fn with(&self, change: impl FnOnce(&mut BTreeMap<u64, Pulsing>)) {
         self.health.with(|all| {
-            if let Some(state) = all.get_mut(&self.name) {
+            if let Some(state) = all.get_mut(&self.name).filter(|state| state.id == self.of) {
                 change(&mut state.pulses);
             }
         });
@@ -259,7 +267,9 @@ impl Drop for Pulse {
 impl Drop for Component {
     fn drop(&mut self) {
         self.health.with(|all| {
-            all.remove(&self.name);
+            if all.get(&self.name).is_some_and(|state| state.id == self.id) {
+                all.remove(&self.name);
+            }
             self.health.note_start(all);
         });
     }
@@ -307,6 +317,23 @@ mod tests {
         assert!(!report[0].1 && report[0].2.contains("writer 3"), "{report:?}");
         drop(writer);
         assert!(live(&health)[0].1, "a loop that has ended is no longer waited for");
+    }
+
+    #[tokio::test]
+    async fn a_component_that_goes_takes_only_itself_away() {
+        let health = Health::default();
+        let earlier = health.component("scheduler-3");
+        let pulse = earlier.pulse("writer");
+        // The partition is lost and comes back before the earlier owner's last task has ended.
+        let later = health.component("scheduler-3");
+        later.ready();
+        earlier.not_ready("lost");
+        drop(pulse);
+        drop(earlier);
+        let report = health.report();
+        assert!(report.len() == 1 && report[0].ready, "{report:?}");
+        drop(later);
+        assert_eq!(health.report(), []);
     }
 
     #[tokio::test]
