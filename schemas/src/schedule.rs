@@ -21,7 +21,8 @@ pub const POSITION_KEY: &str = "!position";
 /// Why a number is due when it is due; answered to whoever asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Why {
-    /// The rule that decided, e.g. `first_look`, `interval`, `retry`, `needs_data`, `refresh`, `stopped`.
+    /// The rule that decided: `first_look`, `new_status`, `sooner`, `later`, `confirm`, `again_` or `retry_` and an outcome's
+    /// class, `needs_data`, `new_data`, `refresh`, `resumed`, `reopened`, `trying`, `undecided`, `stopped`.
     pub rule: String,
     /// One sentence for people.
     pub text: String,

@@ -99,7 +99,7 @@ pub fn schedule() -> Value {
         "registration": { "tags": ["a"], "origin": "DE" }, "ref": "order", "params": { "postal_code": "SECRET-50667" },
         "registered_at": REGISTERED, "instance": 1, "tracking": "active", "stop_reason": null,
         "attempt": 1_790_000_000_000_i64, "due": "2026-10-02T00:00:00.000Z", "not_before": null,
-        "why": { "rule": "interval", "text": "in six hours", "interval_ms": 21_600_000 }, "status": "InTransit",
+        "why": { "rule": "later", "text": "in six hours", "interval_ms": 21_600_000 }, "status": "InTransit",
         "sub_status": "InTransit_Arrival", "last_change": "2026-10-01T15:00:00.000Z", "interval_ms": 21_600_000
     })
 }
