@@ -53,7 +53,7 @@ async fn stored(waybill: &Waybill) -> Histories {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sch_1_pol_1_sto_1_five_kills_lose_nothing_double_nothing_and_stay_polite() {
+async fn sch_1_pol_1_sto_1_sec_1_five_kills_lose_nothing_double_nothing_and_stay_polite() {
     if !embedded_clickhouse() {
         return;
     }
@@ -61,7 +61,7 @@ async fn sch_1_pol_1_sto_1_five_kills_lose_nothing_double_nothing_and_stay_polit
     let dir = tempfile::tempdir().unwrap();
     let config = json!({
         "demo": { "parcels": parcels, "catch_up_s": 100, "seed": 7 },
-        "telemetry": { "filter": "warn" },
+        "telemetry": { "filter": "debug" },
     });
     let mut waybill = Waybill::start_with(dir.path(), &config, &ARGS).await;
     for pause in [3, 7, 5, 11, 8] {
@@ -119,6 +119,7 @@ async fn sch_1_pol_1_sto_1_five_kills_lose_nothing_double_nothing_and_stay_polit
     let verdict = log.lines().rfind(|line| line.starts_with("politeness:")).unwrap_or_default();
     println!("kills: {verdict}");
     assert!(verdict.contains(" 0 over budget"), "{log}");
+    waybill.sec_1_logs_hold_none_of(parcels_shown.iter().map(|parcel| text(&parcel["number"])));
 }
 
 #[test]

@@ -101,6 +101,18 @@ impl Waybill {
         (0..=self.runs).map(|run| fs::read_to_string(self.dir.join(format!("log-{run}"))).unwrap_or_default()).collect()
     }
 
+    /// SEC-1 for what all runs have written.
+    pub fn sec_1_logs_hold_none_of(&self, private: impl IntoIterator<Item = impl AsRef<str>>) {
+        let log = self.log();
+        assert!(!log.is_empty(), "a log that is empty proves nothing");
+        for text in private {
+            let text = text.as_ref();
+            assert!(text.len() > 5, "`{text}` may stand in a line by chance");
+            let line = log.lines().find(|line| line.contains(text));
+            assert_eq!(line, None, "SEC-1: full numbers and secrets never reach logs, and here is {text}");
+        }
+    }
+
     fn address(&self, of: &str) -> &str {
         self.holder[of].as_str().expect("an address")
     }

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
+use tracing::{Level, Metadata};
 use tracing_subscriber::{
     EnvFilter, Layer as _,
     filter::{FilterExt as _, filter_fn},
@@ -32,7 +33,7 @@ pub struct TelemetryConfig {
     /// Form of log lines, which go to standard error.
     pub format: LogFormat,
     /// Which are written: `info`, or directives such as `info,waybill_fetcher=debug`. Absent: `info`; `waybill standalone` and
-    /// commands choose fewer.
+    /// commands choose fewer. Libraries are never heard below `info`: they would quote addresses and answers.
     pub filter: Option<String>,
     /// Where traces are sent; nowhere by default.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,6 +73,13 @@ impl Telemetry {
     }
 }
 
+/// Whether a line may be written, whatever the filter says. Spans of traces are for the receiver. SEC-1: what a library says
+/// below `info` may quote a number, a secret or a carrier's answer.
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    target != TARGET && (*metadata.level() <= Level::INFO || target.starts_with("waybill") || target == "rdkafka")
+}
+
 /// Starts logging to standard error and, where configured, the export of traces as `service` (such as `waybill-fetcher`)
 /// of the process `instance`. Called within the runtime. A second call in a process changes nothing.
 ///
@@ -80,8 +88,7 @@ impl Telemetry {
 pub fn init(config: &TelemetryConfig, service: &str, instance: &str) -> Result<Telemetry, TelemetryError> {
     let directives = config.filter.as_deref().unwrap_or("info");
     let filter = EnvFilter::builder().parse(directives).map_err(|error| TelemetryError::Filter(error.to_string()))?;
-    // Spans of traces are for the receiver; in log lines they would only be noise.
-    let filter = filter.and(filter_fn(|metadata| metadata.target() != TARGET));
+    let filter = filter.and(filter_fn(is_ours));
     let (exporter, tracer) = match &config.otlp {
         None => (None, None),
         Some(otlp) => {
