@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use waybill_carrier_sim::{FullestWindow, fullest_window};
 
-use super::{BURST, Cluster, Plan};
+use super::{Cluster, Plan, plan::BURST};
 use crate::support::PATIENCE;
 
 /// The events of each number; equal ones are separate events, so they are kept as sorted lists.
