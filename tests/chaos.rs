@@ -172,12 +172,12 @@ async fn short_sch_1_sch_2_pol_1_pol_2_every_fault_in_one_cluster() {
     // The last parcels begin when the faults end, so that there is always something to ask.
     let mut cluster = cluster(seed, 400, 210).await;
     kills(&mut cluster, &mut dice, seconds(3), seconds(20)).await;
+    // Longer than a session.
     let zombies = freeze_zombies(&mut cluster).await;
-    sleep(seconds(8)).await;
-    zombies_end(&mut cluster, zombies).await;
     freeze_sleepers(&mut cluster).await;
     sleep(seconds(20)).await;
     sleepers_wake(&mut cluster);
+    zombies_end(&mut cluster, zombies).await;
     broker_away(&mut cluster, seconds(14)).await;
     clickhouse_away(&mut cluster, seconds(8)).await;
     println!("chaos: {}", cluster.check_whole().await);

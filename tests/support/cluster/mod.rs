@@ -41,7 +41,9 @@ use crate::{
 #[allow(unused_imports, reason = "one test uses it")]
 pub use consumers::Consumers;
 use plan::KEY;
-pub use plan::{Lives, Plan};
+#[allow(unused_imports, reason = "one test uses it")]
+pub use plan::Lives;
+pub use plan::Plan;
 use service::free_address;
 pub use service::{Service, Used, tail};
 

@@ -22,7 +22,7 @@ use super::{
     error::{from_code, from_error, gone},
     fetch::{Cursor, FetchClient},
     handover::MAX_METADATA_BYTES,
-    namesake::{Doubt, Finding},
+    namesake::{Doubt, Finding, Own},
     session::Session,
     shared::{Change, GroupContext, Shared},
 };
@@ -105,7 +105,10 @@ impl Member {
     /// After the broker has said that another holds this member's name, or this member has slept through its session: begins
     /// anew once nobody else holds the name, and answers whether it has.
     async fn begin_again(&mut self) -> Result<bool, LogError> {
-        let own = self.shared.state().ids.clone();
+        let own = {
+            let state = self.shared.state();
+            Own { ids: state.ids.clone(), are_all: state.forsaken }
+        };
         match self.doubt.look(self.native()?, &self.group, own, &self.log.options).await? {
             Finding::NotYet => Ok(false),
             Finding::Another => Err(LogError::Fenced),

@@ -27,8 +27,16 @@ pub(super) enum Finding {
     NotYet,
     /// The name is free.
     Nobody,
-    /// It has been held for too long to be this member's own.
+    /// It is not this member's own, or has been held for too long to be.
     Another,
+}
+
+/// The ids that this member has had in the group.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub ids: BTreeSet<String>,
+    /// There can be no other: it has not joined again since it had the last of them.
+    pub are_all: bool,
 }
 
 /// Since when another may have this member's name.
@@ -36,23 +44,25 @@ pub(super) enum Finding {
 pub(super) struct Doubt(Option<Instant>);
 
 impl Doubt {
-    /// Asks once who is in the group. `own` are ids that this member is known to have had.
+    /// Asks once who is in the group.
     pub(super) async fn look(
         &mut self,
         native: Arc<Native>,
         group: &JoinGroup,
-        own: BTreeSet<String>,
+        own: Own,
         options: &KafkaOptions,
     ) -> Result<Finding, LogError> {
         let since = *self.0.get_or_insert_with(Instant::now);
         let (group, name, limit) = (group.group.clone(), group.member.clone(), options.request_timeout());
+        let Own { ids, are_all } = own;
         let asked = spawn_blocking(move || {
             let groups = native.fetch_group_list(Some(&group), limit)?;
             let members = groups.groups().iter().filter(|found| found.name() == group).flat_map(GroupInfo::members);
-            let others = members.map(GroupMemberInfo::id).filter(|id| !own.contains(*id));
+            let others = members.map(GroupMemberInfo::id).filter(|id| !ids.contains(*id));
             Ok::<bool, KafkaError>(is_held(&name, others))
         });
         match asked.await.map_err(|_| gone("asking who is in the group"))? {
+            Ok(true) if are_all => Ok(Finding::Another),
             Ok(true) => {
                 // Two sessions: the group may be shared out anew first, and that waits for whoever is missing.
                 let sessions = Duration::from_millis(u64::from(options.session_timeout_ms)) * 2;

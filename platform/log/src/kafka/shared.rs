@@ -47,6 +47,8 @@ pub(super) struct State {
     pub life: u64,
     /// Why this life is over.
     pub ended: Option<LogError>,
+    /// It was given up by this member, which has not joined again since.
+    pub forsaken: bool,
     /// What was owned when it ended.
     pub lost: Vec<u32>,
     /// The member wants to go.
@@ -190,6 +192,7 @@ impl Shared {
     /// may hold it by now: this life is over, and the name is asked for before another begins.
     fn forsake(&self, native: &Native, life: u64, partitions: &[u32]) {
         self.end(life, LogError::Fenced);
+        self.state().forsaken = true;
         // In this order: a consumer that is being closed joins no more when what it had is let go.
         if let Err(error) = native.close_queue() {
             tracing::warn!(%error, topic = %self.topic, "kafka.close_failed");
