@@ -2,7 +2,10 @@
 
 use waybill_clickhouse::client::{ClientOptions, build};
 
-use crate::support::{encoded, http, http_as, no_library, start, stop};
+use crate::{
+    insert,
+    support::{encoded, http, http_as, migrated, no_library, start, stop},
+};
 
 /// DNS rebinding: a page under a name of its own that resolves to 127.0.0.1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
