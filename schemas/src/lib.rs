@@ -10,6 +10,7 @@ pub mod detection;
 pub mod drift;
 pub mod event;
 pub mod fetch;
+pub mod files;
 pub mod forgotten;
 pub mod headers;
 pub mod layout;

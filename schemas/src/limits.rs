@@ -22,3 +22,7 @@ pub const MAX_REF_BYTES: usize = 64;
 pub const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 /// Longest text that is looked through for tracking numbers, in bytes.
 pub const MAX_DETECT_TEXT_BYTES: usize = 64 * 1024;
+/// Longest secret that is read from a file, in bytes.
+pub const MAX_SECRET_BYTES: usize = 64 * 1024;
+/// Largest file of keys or certificates that is read, in bytes.
+pub const MAX_KEYS_BYTES: usize = 1024 * 1024;

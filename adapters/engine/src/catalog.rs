@@ -10,11 +10,10 @@ use std::{
 };
 
 use include_dir::{Dir, include_dir};
-use waybill_schemas::CarrierSlug;
+use waybill_schemas::{CarrierSlug, files::read_file};
 
 use crate::{
     adapter::{Adapter, Files, Phrases, parse},
-    capped::read_file,
     detect::{Detector, operators},
     error::AdapterError,
     examples::Example,

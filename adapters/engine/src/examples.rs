@@ -11,13 +11,12 @@ use std::{
 
 use serde::Deserialize;
 use serde_json::Value;
-use waybill_schemas::{event::MatchedBy, limits::MAX_ANSWER_BYTES};
+use waybill_schemas::{event::MatchedBy, files::read_file, limits::MAX_ANSWER_BYTES};
 
 use crate::{
     adapter::Adapter,
     answer::{Answer, Answers},
     assess::{ParsedView, assess},
-    capped::read_file,
     catalog,
     error::AdapterError,
 };

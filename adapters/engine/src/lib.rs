@@ -8,7 +8,6 @@
 mod adapter;
 mod answer;
 mod assess;
-mod capped;
 mod catalog;
 mod charset;
 mod countries;
@@ -51,7 +50,6 @@ mod xmlpath;
 pub use adapter::{Adapter, Source};
 pub use answer::{Answer, Answers, Asked, ReadOutcome, Reading};
 pub use assess::{ParsedEvent, ParsedMoment, ParsedView, assess, not_found};
-pub use capped::read_file;
 pub use catalog::{
     Catalog, folders_in,
     live::{Exchanged, Generation, LiveCatalog, Refused, Reloaded},

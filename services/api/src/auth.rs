@@ -1,11 +1,12 @@
 //! Who may call (SEC-1): beyond loopback only holders of a key; on loopback without keys only callers that address the
 //! machine itself, so that a web page cannot reach the API under a name of its own (DNS rebinding).
 
-use std::{collections::BTreeMap, fs, net::SocketAddr, path::Path, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc};
 
 use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use waybill_runtime::local;
+use waybill_schemas::{files::read_text, limits::MAX_KEYS_BYTES};
 
 /// Why the API does not start.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +55,7 @@ impl Access {
             return if listen.ip().is_loopback() { Ok(Self::Local) } else { Err(AuthError::Open(listen)) };
         };
         let file_error = |why: String| AuthError::File(path.display().to_string(), why);
-        let text = fs::read_to_string(path).map_err(|error| file_error(error.to_string()))?;
+        let text = read_text(path, MAX_KEYS_BYTES).map_err(|error| file_error(error.to_string()))?;
         Self::read(&text).map_err(file_error)
     }
 
@@ -124,6 +125,16 @@ mod tests {
         assert_eq!(access.check(&HeaderMap::new()), Err(Refusal::Key));
         assert!(Access::read("shop short").unwrap_err().contains("line 1"));
         assert!(Access::read("\n").is_err());
+    }
+
+    #[test]
+    fn sec_1_keys_come_from_a_file_and_one_without_an_end_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "shop 0123456789abcdef01234567\n").unwrap();
+        let open: SocketAddr = "0.0.0.0:8080".parse().unwrap();
+        assert!(matches!(Access::new(open, Some(file.path())), Ok(Access::Keys(_))));
+        let refused = Access::new(open, Some(Path::new("/dev/zero"))).unwrap_err().to_string();
+        assert!(refused.contains("/dev/zero") && refused.contains("more than 1048576 bytes"), "{refused}");
     }
 
     #[test]

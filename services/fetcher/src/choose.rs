@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use waybill_adapters::{Adapter, Catalog, Generation, Source, SourceKind, read_file};
-use waybill_schemas::{CarrierSlug, OutcomeClass, drift::TrialMode, politeness::CarrierPolicy};
+use waybill_adapters::{Adapter, Catalog, Generation, Source, SourceKind};
+use waybill_schemas::{CarrierSlug, OutcomeClass, drift::TrialMode, files::read_secret, politeness::CarrierPolicy};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::{
@@ -11,8 +11,6 @@ use crate::{
     config::{CarrierConfig, FetcherConfig, Route, SecretSource},
 };
 
-/// Longest secret that is read, in bytes.
-const MAX_SECRET_BYTES: usize = 64 * 1024;
 /// What a simulator is given instead of a secret.
 const ROUTED_SECRET: &str = "routed";
 
@@ -263,7 +261,7 @@ pub fn has_secret(carrier: &CarrierSlug, name: &str, own: &CarrierConfig) -> boo
 fn secret(carrier: &CarrierSlug, name: &str, own: &CarrierConfig) -> Option<String> {
     let value = match own.secrets.get(name) {
         Some(SecretSource { file: Some(path), .. }) => {
-            let text = String::from_utf8(read_file(path, MAX_SECRET_BYTES).ok()?).ok()?;
+            let text = read_secret(path).ok()?;
             text.trim_end_matches(['\r', '\n']).to_owned()
         }
         Some(SecretSource { env: Some(variable), .. }) => std::env::var(variable).ok()?,

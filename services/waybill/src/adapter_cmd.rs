@@ -4,9 +4,9 @@ use std::{io::Write, path::Path, process::ExitCode};
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use waybill_adapters::{Adapter, Answer, Answers, Catalog, ParsedView, Reading, assess, overview, read_file, schema};
+use waybill_adapters::{Adapter, Answer, Answers, Catalog, ParsedView, Reading, assess, overview, schema};
 use waybill_fetcher::secret_place;
-use waybill_schemas::{CarrierSlug, TrackingNumber, UtcMs, limits::MAX_ANSWER_BYTES};
+use waybill_schemas::{CarrierSlug, TrackingNumber, UtcMs, files::read_file, limits::MAX_ANSWER_BYTES};
 
 use crate::{adapter_explain, cli::Parse, config::Config, directory};
 

@@ -6,9 +6,9 @@ use anyhow::{Context, Result, bail};
 use waybill_adapters::{
     Catalog,
     draft::{Wish, draft},
-    examples, personal, read_file,
+    examples, personal,
 };
-use waybill_schemas::{CarrierSlug, limits::MAX_ANSWER_BYTES};
+use waybill_schemas::{CarrierSlug, files::read_file, limits::MAX_ANSWER_BYTES};
 
 use crate::{adapter_check::counted, cli::New};
 

@@ -16,6 +16,7 @@ use waybill_runtime::{poison::PoisonLimits, telemetry::TelemetryConfig};
 use waybill_scheduler::SchedulerConfig;
 use waybill_schemas::{
     CarrierSlug,
+    files::read_secret,
     topics::{TopicPrefix, names},
 };
 use waybill_store::StoreConfig;
@@ -253,9 +254,24 @@ impl Config {
 /// A password from its file.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// When the file cannot be read or is too large for a password.
 pub(crate) fn password(file: Option<&Path>) -> Result<String> {
     let Some(path) = file else { return Ok(String::new()) };
-    let text = std::fs::read_to_string(path).with_context(|| format!("clickhouse.password_file {}", path.display()))?;
+    let text = read_secret(path).with_context(|| format!("clickhouse.password_file {}", path.display()))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn a_password_ends_before_its_line_end_and_a_file_without_an_end_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), " s3cret\r\n").unwrap();
+        assert_eq!(password(Some(file.path())).unwrap(), " s3cret");
+        let refused = format!("{:#}", password(Some(Path::new("/dev/zero"))).unwrap_err());
+        assert!(refused.contains("clickhouse.password_file") && refused.contains("more than 65536 bytes"), "{refused}");
+    }
 }

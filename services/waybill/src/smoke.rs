@@ -5,7 +5,6 @@
 //! it stops the number. Without `log.kafka` there is no topic that another process could read, and it says so.
 
 use std::{
-    fs,
     io::{Write, stdout},
     path::Path,
     process::ExitCode,
@@ -21,7 +20,9 @@ use waybill_log::{KafkaLog, ReadFrom, SharedLog, TopicPartition};
 use waybill_runtime::{Clocks, telemetry};
 use waybill_schemas::{
     ShipmentKey, TrackingNumber,
+    files::read_text,
     layout::public_partition,
+    limits::MAX_KEYS_BYTES,
     number::Hyphens,
     topics::{TopicPrefix, names},
 };
@@ -173,7 +174,8 @@ impl Api {
 
 /// The token of a keys file's first line `name token`.
 fn first_token(path: &Path) -> Result<String> {
-    let text = fs::read_to_string(path).with_context(|| format!("--keys-file {} cannot be read", path.display()))?;
+    let text =
+        read_text(path, MAX_KEYS_BYTES).with_context(|| format!("--keys-file {} cannot be read", path.display()))?;
     token_of(&text).with_context(|| format!("--keys-file {} holds no line `name token`", path.display()))
 }
 
@@ -222,7 +224,8 @@ impl Topic {
 
 #[cfg(test)]
 mod tests {
-    use super::token_of;
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
 
     #[test]
     fn the_first_key_of_the_file_is_used() {
@@ -230,5 +233,11 @@ mod tests {
         assert_eq!(token_of(text).as_deref(), Some("0123456789abcdef01234567"));
         assert_eq!(token_of("# none\n"), None);
         assert_eq!(token_of("alone"), None);
+    }
+
+    #[test]
+    fn a_keys_file_without_an_end_is_refused() {
+        let refused = format!("{:#}", first_token(Path::new("/dev/zero")).unwrap_err());
+        assert!(refused.contains("--keys-file") && refused.contains("more than 1048576 bytes"), "{refused}");
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
+use waybill_schemas::files::read_secret;
 
 /// The file's name in the store's folder.
 pub const PASSWORD_FILE: &str = "store-password";
@@ -43,7 +44,7 @@ pub(super) fn load_or_create(data_dir: &Path) -> io::Result<String> {
 }
 
 fn read(path: &Path) -> io::Result<Option<String>> {
-    match fs::read_to_string(path) {
+    match read_secret(path) {
         Ok(text) if text.trim().is_empty() => {
             Err(io::Error::new(io::ErrorKind::InvalidData, "the file is empty: remove it and start again"))
         }
@@ -69,5 +70,7 @@ mod tests {
         );
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no half-made file is left");
+        let refused = read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(refused.contains("more than 65536 bytes"), "{refused}");
     }
 }

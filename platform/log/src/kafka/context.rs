@@ -18,6 +18,7 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 use tokio::time::Instant;
+use waybill_schemas::files::read_secret;
 
 use super::producer::Delivery;
 
@@ -99,7 +100,7 @@ impl Context {
         let Some(path) = &self.oauth_token_file else {
             return Err("log.kafka.oauth_token_file is not set, and OAUTHBEARER needs a token".into());
         };
-        let token = std::fs::read_to_string(path)
+        let token = read_secret(path)
             .map_err(|error| format!("log.kafka.oauth_token_file {} cannot be read: {error}", path.display()))?;
         let token = token.trim().to_owned();
         let claims = claims(&token).unwrap_or_default();
@@ -179,5 +180,7 @@ mod tests {
         assert!(token.token.ends_with(".sig"));
         assert_eq!(claims("opaque"), None);
         assert!(Context { role: "test", oauth_token_file: None }.token().is_err());
+        let refused = Context { role: "test", oauth_token_file: Some("/dev/zero".into()) }.token().err().unwrap();
+        assert!(refused.to_string().contains("more than 65536 bytes"), "{refused}");
     }
 }

@@ -15,10 +15,16 @@
 //!     setting_files: { sasl.password: /run/secrets/kafka-password }
 //! ```
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
+use waybill_schemas::{files::read_text, limits::MAX_KEYS_BYTES};
 
 /// Which protocol shares partitions out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -212,7 +218,8 @@ impl KafkaOptions {
     pub(super) fn common(&self) -> Result<BTreeMap<String, String>, OptionsError> {
         let mut all = self.settings.0.clone();
         for (name, path) in &self.setting_files.0 {
-            let text = std::fs::read_to_string(path)
+            // A password, or as much as a bundle of certificates.
+            let text = read_text(Path::new(path), MAX_KEYS_BYTES)
                 .map_err(|error| OptionsError(format!("kafka.setting_files.{name}: {path} cannot be read: {error}")))?;
             all.insert(name.clone(), text.trim_end_matches(['\r', '\n']).to_owned());
         }
@@ -374,5 +381,8 @@ mod tests {
         assert_eq!(options.common().unwrap()["sasl.password"], "s3cret");
         options.setting_env.0.insert("ssl.key.password".to_owned(), "WAYBILL_TEST_NEVER_SET".to_owned());
         assert!(options.common().unwrap_err().to_string().contains("WAYBILL_TEST_NEVER_SET"));
+        options.setting_files.0.insert("sasl.password".to_owned(), "/dev/zero".to_owned());
+        let refused = options.common().unwrap_err().to_string();
+        assert!(refused.contains("sasl.password") && refused.contains("more than 1048576 bytes"), "{refused}");
     }
 }

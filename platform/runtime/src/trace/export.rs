@@ -13,6 +13,7 @@ use opentelemetry_sdk::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
+use waybill_schemas::files::read_secret;
 
 /// How long the last spans may take at the end of a process.
 const FLUSH: Duration = Duration::from_secs(3);
@@ -81,7 +82,7 @@ impl OtlpConfig {
 
     fn headers(&self) -> Result<std::collections::HashMap<String, String>, OtlpError> {
         let read = |(name, path): (&String, &PathBuf)| {
-            let text = std::fs::read_to_string(path)
+            let text = read_secret(path)
                 .map_err(|error| OtlpError::Config(format!("header_files.{name} {}: {error}", path.display())))?;
             Ok((name.clone(), text.trim().to_owned()))
         };
@@ -182,5 +183,29 @@ impl HttpClient for Client {
         }
         let (status, body) = sent?;
         Ok(Response::builder().status(status).body(Bytes::from(body))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn headers_come_from_files_and_one_without_an_end_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "Bearer x\n").unwrap();
+        let with = |path: PathBuf| OtlpConfig {
+            endpoint: "http://collector:4318".to_owned(),
+            sample_ratio: everything(),
+            timeout_ms: ten_seconds(),
+            header_files: BTreeMap::from([("authorization".to_owned(), path)]),
+        };
+        assert_eq!(with(file.path().to_owned()).headers().unwrap()["authorization"], "Bearer x");
+        let refused = with("/dev/zero".into()).headers().unwrap_err().to_string();
+        assert!(
+            refused.contains("header_files.authorization") && refused.contains("more than 65536 bytes"),
+            "{refused}"
+        );
     }
 }

@@ -3,10 +3,11 @@
 use waybill_schemas::{
     detection::{Candidate, CheckDigit, Confidence, DETECT, Evidence, Settlement, Settling},
     outcome::Probed,
-    shipment::StopReason,
+    shipment::{StopReason, Tracking},
 };
 
 use super::*;
+use crate::book::restore::Found;
 
 fn detect() -> CarrierSlug {
     DETECT.parse().unwrap()
