@@ -97,21 +97,20 @@ impl Stages {
         used
     }
 
-    /// Where the scheduler stands in its outcomes, as it wrote last.
+    /// How many outcomes the scheduler has read, by the positions that it wrote last.
     async fn outcomes_read(&self) -> u64 {
-        let mut found = 0;
+        let mut read = 0;
         for partition in 0..PARTITIONS {
             let at = TopicPartition::new("waybill.schedule", partition);
             let bounds = self.log.bounds(&at).await.expect("the broker answers");
             let offset = bounds.next.saturating_sub(2_000).max(bounds.first);
-            for record in records_from(&self.log, &at, offset).await {
-                if record.key_str() == Some("!position") {
-                    let value: Value = serde_json::from_slice(record.value.as_deref().unwrap_or(b"{}")).unwrap();
-                    found = found.max(value["outcomes"].as_u64().unwrap_or(0));
-                }
-            }
+            let last = records_from(&self.log, &at, offset).await;
+            let position = last.iter().rfind(|record| record.key_str() == Some("!position"));
+            let position = position.and_then(|record| record.value.as_deref()).unwrap_or(b"{}");
+            let position: Value = serde_json::from_slice(position).unwrap();
+            read += position["outcomes"].as_u64().unwrap_or(0);
         }
-        found
+        read
     }
 
     /// Appends a record so often, each time with another number.
