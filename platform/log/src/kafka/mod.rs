@@ -6,7 +6,6 @@
 //! class *retry*; everything goes on by itself when it is back.
 
 mod admin;
-mod bounds;
 mod clock;
 mod commits;
 mod context;
