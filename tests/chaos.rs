@@ -190,7 +190,7 @@ async fn long_sch_1_pol_1_pol_2_three_minutes_of_kills() {
     }
     let seed = seed();
     let mut dice = StdRng::seed_from_u64(seed);
-    let mut cluster = cluster(seed, 2_000, 300).await;
+    let mut cluster = cluster(seed, 6_000, 300).await;
     kills(&mut cluster, &mut dice, seconds(1), seconds(180)).await;
     println!("chaos: {}", cluster.check_whole().await);
 }

@@ -204,7 +204,7 @@ async fn from_registration_to_first_result_to_the_store() {
     if !cluster_wanted() {
         return;
     }
-    let parcels = number("WAYBILL_PARCELS", 2_000);
+    let parcels = number("WAYBILL_PARCELS", 1_000);
     let plan = Plan {
         parcels,
         replicas: 1,
@@ -247,7 +247,7 @@ async fn each_stage_takes_all_that_lies_before_it_within_its_memory() {
     if !cluster_wanted() {
         return;
     }
-    let count = number("WAYBILL_LAG", 10_000);
+    let count = number("WAYBILL_LAG", 5_000);
     let plan = Plan { parcels: 1, replicas: 1, sandbox_per_second: Some(1_000), ..Plan::default() };
     let cluster = Cluster::prepare(plan).await;
     let log = KafkaLog::connect(cluster.broker.options()).await.unwrap();
