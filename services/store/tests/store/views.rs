@@ -83,7 +83,7 @@ async fn every_topic_arrives_in_its_table_with_the_right_columns() {
         ),
         (
             "SELECT count() FROM v_registrations WHERE number = 'TEST000001' AND NOT pending AND tags = ['a'] AND origin = 'DE' \
-          AND tracking = 'active' AND why_rule = 'interval' AND why_interval_ms = 21600000 AND params = ['postal_code'] \
+          AND tracking = 'active' AND why_rule = 'later' AND why_interval_ms = 21600000 AND params = ['postal_code'] \
           AND due = toDateTime64('2026-10-02 00:00:00', 3, 'UTC') AND ordered_last = 'stop'",
             1,
         ),
