@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes room for a whole build with its tests, when the disk has little: what cargo left of older builds is deleted, and said.
-#   CARGO_TARGET_DIR is the folder; 12 GiB is what a build with all tests was seen to add at most.
+#   CARGO_TARGET_DIR is the folder. With dependencies built, a whole run took 3 GiB of disk; 12 GiB leave room for building
+#   those too and for what tests write.
 set -euo pipefail
 
 target=${CARGO_TARGET_DIR:?}
