@@ -369,7 +369,12 @@ impl GroupMember for Member {
         // LOG-1: only what the broker has acknowledged is an answer, and renews the lease.
         match timeout(self.log.options.request_timeout(), answered).await {
             Ok(Ok(Ok(()))) => {}
-            Ok(Ok(Err(error))) => return Err(self.refused(commits, &error)),
+            Ok(Ok(Err(error))) => {
+                // The group may have taken it while the broker was asked: then that is the reason, whatever the error says.
+                let refused = self.refused(commits, &error);
+                let lost = commits.iter().find(|commit| !self.shared.may_commit(commit.partition));
+                return Err(lost.map_or(refused, |commit| self.not_owned(commit.partition)));
+            }
             Ok(Err(_)) => return Err(gone("committing")),
             Err(_) => return Err(LogError::Unavailable("the broker does not acknowledge commits".to_owned())),
         }

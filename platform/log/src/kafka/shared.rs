@@ -32,6 +32,15 @@ pub(super) enum Change {
     Revoked(Vec<u32>),
 }
 
+impl Change {
+    fn revoked(self) -> Option<Vec<u32>> {
+        match self {
+            Self::Revoked(partitions) => Some(partitions),
+            Self::Assigned(_) => None,
+        }
+    }
+}
+
 /// A partition that the group has given us, and whether nobody else still works on it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Waiting {
@@ -49,8 +58,8 @@ pub(super) struct State {
     pub ended: Option<LogError>,
     /// It was given up by this member, which has not joined again since.
     pub forsaken: bool,
-    /// What was owned when it ended.
-    pub lost: Vec<u32>,
+    /// What is gone with it, and the member has not been told.
+    pub lost: BTreeSet<u32>,
     /// The member wants to go.
     pub leaving: bool,
     /// The thread has gone.
@@ -130,8 +139,9 @@ impl Shared {
         }
         let owned = self.ownership.partitions();
         self.ownership.withdraw(&owned);
-        state.lost.extend(owned);
-        state.changes.clear();
+        // What the member was not yet told to be gone is told when it begins again: only then is it sure to listen.
+        let untold = std::mem::take(&mut state.changes).into_iter().filter_map(Change::revoked).flatten();
+        state.lost.extend(untold.chain(owned));
         state.draining.clear();
         state.waiting.clear();
         state.revoking = None;
@@ -149,6 +159,7 @@ impl Shared {
         let ids = std::mem::take(&mut state.ids);
         *state = State { life, leaving: state.leaving, ids, ..State::default() };
         if !lost.is_empty() {
+            let lost: Vec<u32> = lost.into_iter().collect();
             self.commits.forget(&lost);
             state.changes.push_back(Change::Revoked(lost));
         }
@@ -280,4 +291,26 @@ impl ConsumerContext for GroupContext {
         }
     }
     fn commit_callback(&self, _result: KafkaResult<()>, _offsets: &TopicPartitionList) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A refused commit and the group's own word come in any order, and either may be first to end the session.
+    #[test]
+    fn what_was_lost_is_told_once_however_the_life_ended() {
+        for commit_refused_first in [true, false] {
+            let shared = Shared::new("t", Duration::from_secs(1), true);
+            shared.ownership.grant(&[0, 2]);
+            if commit_refused_first {
+                shared.lose_everything();
+            }
+            shared.end(0, LogError::Fenced);
+            assert!(shared.state().changes.is_empty(), "before it begins again it only hears that it is fenced");
+            assert_eq!(shared.begin_again(), 1);
+            assert_eq!(shared.state().changes, [Change::Revoked(vec![0, 2])]);
+            assert!(shared.ownership.partitions().is_empty());
+        }
+    }
 }
