@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use waybill_log::{LogError, ReadFrom, TopicPartition};
 use waybill_runtime::Component;
@@ -44,9 +45,23 @@ pub(crate) async fn commands(
             shared.pending(|pending| pending.stored(*partition, *offset));
         }
         let mut trouble = None;
-        for (partition, place) in (0u32..).zip(next.iter_mut()) {
+        // Together: where they end is asked of the broker once for all.
+        let mut turns = JoinSet::new();
+        for (partition, place) in (0u32..).zip(&next) {
             let at = TopicPartition::new(topic.as_str(), partition);
-            match follow_next(&shared, at, *place, stored.get(&partition).copied()).await {
+            let (shared, place, stored) = (Arc::clone(&shared), *place, stored.get(&partition).copied());
+            turns.spawn(async move { (partition, follow_next(&shared, at, place, stored).await) });
+        }
+        while let Some(turn) = turns.join_next().await {
+            let (partition, reached) = match turn {
+                Ok(turn) => turn,
+                Err(panicked) => {
+                    trouble = Some(panicked.to_string());
+                    continue;
+                }
+            };
+            let Some(place) = next.get_mut(partition as usize) else { continue };
+            match reached {
                 Ok(reached) => *place = Some(reached),
                 // Records that were removed by retention are no longer of interest here.
                 Err(LogError::OutOfRange { first, .. }) => *place = Some(first),

@@ -15,6 +15,7 @@ mod intake;
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use waybill_log::{
     Appended, DeadLetters, NewRecord, Record, SharedLog,
     claims::{Observed, observe_as_owner},
@@ -52,6 +53,9 @@ pub(crate) struct Context {
     pub(crate) poison: PoisonWatch,
     pub(crate) partition: u32,
     pub(crate) deadline: Duration,
+    /// Seconds are counted from here in all partitions of a process: they keep house at the same time, and what they ask of
+    /// the broker is asked together.
+    pub(crate) joined: Instant,
 }
 
 impl Context {
@@ -272,12 +276,16 @@ impl Desk {
     /// Looks at what others wrote: ends at a higher claim, and writes again what a lower epoch overwrote (SCH-2).
     pub(crate) async fn watch(&mut self) -> Result<(), End> {
         let (log, deadline) = (self.context.log.clone(), self.context.deadline);
-        for record in self.requests_tail.foreign(log.as_ref(), deadline).await? {
+        let (requests, schedule) = tokio::join!(
+            self.requests_tail.foreign(log.as_ref(), deadline),
+            self.schedule_tail.foreign(log.as_ref(), deadline)
+        );
+        for record in requests? {
             if let Ok(Some(Observed::Superseded { .. })) = observe_as_owner(self.epochs.requests, &record) {
                 return Err(End::Superseded);
             }
         }
-        for record in self.schedule_tail.foreign(log.as_ref(), deadline).await? {
+        for record in schedule? {
             self.overwritten(&record)?;
         }
         Ok(())

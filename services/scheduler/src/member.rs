@@ -175,6 +175,7 @@ impl<'a> Membership<'a> {
                 poison: self.poison.clone(),
                 partition,
                 deadline: deps.config.request_timeout(),
+                joined: self.joined,
             },
             config: deps.config.clone(),
             carriers: Arc::clone(&deps.carriers),

@@ -143,7 +143,7 @@ impl Seat {
         let mut feeds = JoinSet::new();
         let mut commands = self.feed_commands(desk.commands_next(), &mut feeds);
         let mut observer = Observer::new(self.context.partition);
-        let mut second = Instant::now();
+        let mut second = self.next_second();
         let mut outcome_first: Option<Vec<Record>> = None;
         let mut command_first: Option<Result<Vec<Record>, LogError>> = None;
         while !self.asked.is_cancelled() {
@@ -155,8 +155,8 @@ impl Seat {
                 desk.take_command(&record, &now);
             }
             let mut position = WritePosition::WithState;
-            if second.elapsed() >= SECOND || desk.watch_is_pressing() {
-                second = Instant::now();
+            if Instant::now() >= second || desk.watch_is_pressing() {
+                second = self.next_second();
                 position = WritePosition::Now;
                 self.housekeeping(desk, &mut observer).await?;
             }
@@ -169,7 +169,7 @@ impl Seat {
             if self.may_hand_out() {
                 handed_out = desk.hand_out(&now, self.config.requests_per_turn).await?;
             }
-            let until = self.pause_until(desk, handed_out, second + SECOND);
+            let until = self.pause_until(desk, handed_out, second);
             tokio::select! {
                 biased;
                 () = self.asked.cancelled() => {}
@@ -182,6 +182,12 @@ impl Seat {
             }
         }
         Ok(())
+    }
+
+    /// The end of the second that runs.
+    fn next_second(&self) -> Instant {
+        let joined = self.context.joined;
+        joined + Duration::from_secs(joined.elapsed().as_secs() + 1)
     }
 
     fn take_outcomes(&mut self, desk: &mut Desk, first: Option<Vec<Record>>) {

@@ -335,13 +335,17 @@ impl Consumer {
             return;
         }
         self.lag_due = Instant::now() + LAG_EVERY;
-        let mut lag = 0;
+        // Together: the broker is asked once for all.
+        let mut asked = JoinSet::new();
         for (partition, part) in &self.partitions {
             let at = TopicPartition::new(Arc::clone(&self.topic), *partition);
-            if let Ok(bounds) = self.shared.log.bounds(&at).await {
-                lag += bounds.next.saturating_sub(part.position.max(bounds.first));
-            }
+            let (log, position) = (Arc::clone(&self.shared.log), part.position);
+            asked.spawn(async move {
+                let bounds = log.bounds(&at).await.ok()?;
+                Some(bounds.next.saturating_sub(position.max(bounds.first)))
+            });
         }
+        let lag: u64 = asked.join_all().await.into_iter().flatten().sum();
         metrics::gauge!("waybill_store_lag_records", "topic" => self.source.topic).set(lag as f64);
         metrics::gauge!("waybill_store_buffered_bytes").set(self.shared.buffered.load(Ordering::Relaxed) as f64);
     }

@@ -10,7 +10,7 @@
 //! 1 MiB a compressible backlog was seen to need 680 MiB.) Readers outside groups keep few cursors besides.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError, RwLock, Weak},
     time::Duration,
 };
@@ -19,7 +19,7 @@ use rdkafka::{
     Offset, TopicPartitionList,
     config::ClientConfig,
     consumer::{BaseConsumer, Consumer as _},
-    error::KafkaResult,
+    error::{KafkaError, KafkaResult},
     types::RDKafkaErrorCode as Code,
 };
 use tokio::{
@@ -129,16 +129,38 @@ impl FetchClient {
         Ok(())
     }
 
-    /// The partition's offsets, asked of the broker now.
-    pub(super) async fn bounds(&self, at: &TopicPartition) -> Result<Bounds, LogError> {
-        let (topic, partition) = (Arc::clone(&at.topic), native_partition(at.partition));
-        self.ask(&at.topic, move |native, limit| {
-            settled(limit, || native.fetch_watermarks(&topic, partition, limit))
-                .map(|(first, next)| Bounds {
-                    first: u64::try_from(first).unwrap_or(0),
-                    next: u64::try_from(next).unwrap_or(0),
-                })
-                .map_err(|error| from_error(&error, &topic))
+    /// The partitions' offsets, asked of the broker now: two requests of each leader.
+    pub(super) async fn bounds(
+        &self,
+        topic: &Arc<str>,
+        partitions: BTreeSet<u32>,
+    ) -> Result<BTreeMap<u32, Result<Bounds, LogError>>, LogError> {
+        let name = Arc::clone(topic);
+        self.ask(topic, move |native, limit| {
+            let ends = |which: Offset| {
+                let mut list = TopicPartitionList::with_capacity(partitions.len());
+                for partition in &partitions {
+                    list.add_partition_offset(&name, native_partition(*partition), which)?;
+                }
+                native.offsets_for_times(list, limit)
+            };
+            let asked = || {
+                let (first, next) = (ends(Offset::Beginning)?, ends(Offset::End)?);
+                let bounds = |partition: u32| {
+                    Ok(Bounds {
+                        first: offset_in(&first, &name, partition)?,
+                        next: offset_in(&next, &name, partition)?,
+                    })
+                };
+                let each = partitions.iter().map(|partition| match bounds(*partition) {
+                    Err(error) if is_settling(&error) => Err(error),
+                    bounds => Ok((*partition, bounds)),
+                });
+                each.collect::<KafkaResult<Vec<_>>>()
+            };
+            let found = settled(limit, asked).map_err(|error| from_error(&error, &name))?;
+            let told = |bounds: KafkaResult<Bounds>| bounds.map_err(|error| from_error(&error, &name));
+            Ok(found.into_iter().map(|(partition, bounds)| (partition, told(bounds))).collect())
         })
         .await
     }
@@ -183,22 +205,30 @@ pub(super) fn settled<T>(limit: Duration, ask: impl Fn() -> KafkaResult<T>) -> K
     let deadline = Instant::now() + limit;
     loop {
         match ask() {
-            Err(error)
-                if Instant::now() < deadline
-                    && matches!(
-                        error.rdkafka_error_code(),
-                        Some(
-                            Code::NotLeaderForPartition
-                                | Code::LeaderNotAvailable
-                                | Code::FencedLeaderEpoch
-                                | Code::UnknownLeaderEpoch
-                        )
-                    ) =>
-            {
-                std::thread::sleep(SETTLING);
-            }
+            Err(error) if Instant::now() < deadline && is_settling(&error) => std::thread::sleep(SETTLING),
             answer => return answer,
         }
+    }
+}
+
+/// Whether a partition is just getting a leader.
+fn is_settling(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::NotLeaderForPartition | Code::LeaderNotAvailable | Code::FencedLeaderEpoch | Code::UnknownLeaderEpoch
+        )
+    )
+}
+
+/// The offset that was found for a partition.
+fn offset_in(found: &TopicPartitionList, topic: &str, partition: u32) -> KafkaResult<u64> {
+    let row = found.find_partition(topic, native_partition(partition));
+    let row = row.ok_or(KafkaError::OffsetFetch(Code::UnknownPartition))?;
+    row.error()?;
+    match row.offset() {
+        Offset::Offset(offset) => Ok(u64::try_from(offset).unwrap_or(0)),
+        _ => Err(KafkaError::OffsetFetch(Code::NoOffset)),
     }
 }
 

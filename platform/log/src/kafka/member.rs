@@ -31,8 +31,9 @@ use crate::{
     seam::{Commit, GroupEvent, GroupMember, JoinGroup, LogError, OutOfRange, TopicPartition},
 };
 
-/// How long the broker holds back an answer when there is nothing new.
-const HOLD: Duration = Duration::from_millis(100);
+/// How long the broker holds back an answer when there is nothing new; a partition that was just started may wait for that
+/// long once.
+const HOLD: Duration = Duration::from_millis(250);
 /// How long the others wait for a partition that was just started.
 const COLD: Duration = Duration::from_secs(2);
 /// What leaving may take in all.

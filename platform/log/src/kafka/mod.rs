@@ -6,6 +6,7 @@
 //! class *retry*; everything goes on by itself when it is back.
 
 mod admin;
+mod bounds;
 mod clock;
 mod commits;
 mod context;

@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use super::{
+    bounds::Asked,
     context::Context,
     error::from_code,
     fetch::{Cursor, FetchClient},
@@ -26,7 +27,7 @@ use super::{
 use crate::seam::{Batch, Bounds, LogError, ReadFrom, TopicPartition};
 
 /// How long the broker holds back a tail's request.
-const TAIL_HOLD: Duration = Duration::from_millis(100);
+const TAIL_HOLD: Duration = Duration::from_millis(250);
 /// How long the broker holds back a scan's request, which happens only in a gap at the end.
 const SCAN_HOLD: Duration = Duration::from_millis(10);
 /// A cursor not read for so long may be taken for another offset, if no new client may be made.
@@ -71,6 +72,7 @@ pub(super) struct Reads {
     request_timeout: Duration,
     tails: Arc<Side>,
     scans: Arc<Side>,
+    asked: Arc<Asked>,
 }
 
 /// A cursor in use; goes back to the pool when it is dropped, also in the middle of a read.
@@ -169,7 +171,7 @@ impl Lease {
 impl Reads {
     pub(super) fn new(config: ClientConfig, context: Context, request_timeout: Duration) -> Self {
         let (tails, scans) = (Side::new(Kind::Tail), Side::new(Kind::Scan));
-        Self { config, context, request_timeout, tails, scans }
+        Self { config, context, request_timeout, tails, scans, asked: Arc::default() }
     }
 
     fn client(&self, kind: Kind) -> Result<Arc<FetchClient>, LogError> {
@@ -213,7 +215,7 @@ impl Reads {
 
     /// The partition's offsets, asked of the broker now.
     pub(super) async fn bounds(&self, at: &TopicPartition) -> Result<Bounds, LogError> {
-        self.any()?.bounds(at).await
+        self.asked.bounds(self.any()?, at).await
     }
 
     /// [`crate::seam::Log::read`].
