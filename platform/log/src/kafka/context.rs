@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, btree_map::Entry},
     error::Error,
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -20,7 +20,7 @@ use rdkafka::{
 use tokio::time::Instant;
 use waybill_schemas::files::read_secret;
 
-use super::producer::Delivery;
+use super::{brokers::Brokers, producer::Delivery};
 
 /// How long a token without an end of its own is used, in milliseconds.
 const TOKEN_MS: i64 = 300_000;
@@ -32,6 +32,8 @@ pub(super) struct Context {
     pub role: &'static str,
     /// Where OAUTHBEARER's token is.
     pub oauth_token_file: Option<PathBuf>,
+    /// Of all clients of the log.
+    pub brokers: Arc<Brokers>,
 }
 
 /// An error is said again only after this long: every client of a process tells of a lost broker several times a second.
@@ -89,6 +91,9 @@ impl Context {
         // Said of each position by the reader that meets it.
         if code == RDKafkaErrorCode::PartitionEOF {
             return;
+        }
+        if code == RDKafkaErrorCode::AllBrokersDown {
+            self.brokers.are_lost();
         }
         if let Some(unsaid) = say(self.role, code) {
             tracing::warn!(target: "rdkafka", role = self.role, %error, reason, unsaid, "kafka.client");
@@ -174,13 +179,17 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let payload = URL_SAFE_NO_PAD.encode(r#"{"sub":"shop","exp":1800000000,"aud":["kafka"]}"#);
         std::fs::write(file.path(), format!("e30.{payload}.sig\n")).unwrap();
-        let context = Context { role: "test", oauth_token_file: Some(file.path().to_owned()) };
+        let context =
+            Context { role: "test", oauth_token_file: Some(file.path().to_owned()), brokers: Brokers::new("") };
         let token = context.token().unwrap();
         assert_eq!((token.principal_name.as_str(), token.lifetime_ms), ("shop", 1_800_000_000_000));
         assert!(token.token.ends_with(".sig"));
         assert_eq!(claims("opaque"), None);
-        assert!(Context { role: "test", oauth_token_file: None }.token().is_err());
-        let refused = Context { role: "test", oauth_token_file: Some("/dev/zero".into()) }.token().err().unwrap();
+        assert!(Context { role: "test", oauth_token_file: None, brokers: Brokers::new("") }.token().is_err());
+        let refused = Context { role: "test", oauth_token_file: Some("/dev/zero".into()), brokers: Brokers::new("") }
+            .token()
+            .err()
+            .unwrap();
         assert!(refused.to_string().contains("more than 65536 bytes"), "{refused}");
     }
 }

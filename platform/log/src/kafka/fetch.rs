@@ -87,9 +87,12 @@ impl FetchClient {
             unless_given(&mut config, name, &value);
         }
         config.set("enable.partition.eof", "true").set("auto.offset.reset", "error");
+        let brokers = Arc::clone(&context.brokers);
         let native: Native =
             config.create_with_context(context).map_err(|error| from_error(&error, "the consumer cannot be made"))?;
-        let native = RwLock::new(Some(Arc::new(native)));
+        let native = Arc::new(native);
+        brokers.watch(&native);
+        let native = RwLock::new(Some(native));
         let client = Arc::new(Self { native, request_timeout, known: Mutex::default() });
         tokio::spawn(keep(Arc::downgrade(&client)));
         Ok(client)

@@ -266,6 +266,7 @@ fn begin(log: &Arc<Inner>, group: &JoinGroup, shared: &Arc<Shared>, life: u64) -
         .create_with_context(context)
         .map_err(|error| from_error(&error, "the group's consumer cannot be made"))?;
     let native = Arc::new(native);
+    log.context.brokers.watch(&native);
     native.subscribe(&[&group.topic]).map_err(|error| from_error(&error, &group.topic))?;
     let holder = format!("{}/{:016x}", group.member, rand_u64());
     Session::start(Arc::clone(&native), Arc::clone(shared), life, holder, &log.options)?;

@@ -7,6 +7,7 @@
 
 mod admin;
 mod bounds;
+mod brokers;
 mod clock;
 mod commits;
 mod context;
@@ -40,8 +41,8 @@ pub use self::{
     options::{GroupProtocol, KafkaOptions, OptionsError, Places, Settings, StaticMembers},
 };
 use self::{
-    context::Context, error::from_error, faults::FaultState, member::Member, producer::Producer, reads::Reads,
-    topics::Topics,
+    brokers::Brokers, context::Context, error::from_error, faults::FaultState, member::Member, producer::Producer,
+    reads::Reads, topics::Topics,
 };
 use crate::seam::{
     Appended, Batch, Bounds, GroupMember, JoinGroup, Log, LogError, NewRecord, NewTopic, ReadFrom, Record,
@@ -195,7 +196,9 @@ impl KafkaLog {
     pub async fn connect(options: KafkaOptions) -> Result<Self, LogError> {
         options.check().map_err(misconfigured)?;
         let common = options.common().map_err(misconfigured)?;
-        let context = Context { role: "client", oauth_token_file: options.oauth_token_file.clone() };
+        let brokers = Brokers::new(&options.brokers);
+        tokio::spawn(Brokers::serve(Arc::downgrade(&brokers)));
+        let context = Context { role: "client", oauth_token_file: options.oauth_token_file.clone(), brokers };
         let mut config = base(&options, &common);
         config
             .set("enable.idempotence", "true")

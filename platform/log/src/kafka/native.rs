@@ -12,6 +12,7 @@ use std::{
 use bytes::Bytes;
 use rdkafka::{
     bindings as c,
+    client::{Client, ClientContext},
     consumer::{BaseConsumer, Consumer, ConsumerContext},
     types::RDKafkaErrorCode,
 };
@@ -180,6 +181,12 @@ pub(super) fn known_end<C: ConsumerContext>(consumer: &BaseConsumer<C>, topic: &
         )
     };
     if answer == c::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR { u64::try_from(next).ok() } else { None }
+}
+
+/// Tells a client its first brokers once more, as at its start. A client that knows them already goes on as it was.
+pub(super) fn add_brokers<C: ClientContext>(client: &Client<C>, brokers: &CStr) {
+    // SAFETY: the client lives, and librdkafka copies the list.
+    unsafe { c::rd_kafka_brokers_add(client.native_ptr(), brokers.as_ptr()) };
 }
 
 /// A member's id in its group: it loses it the moment its leave is sent.

@@ -220,6 +220,7 @@ fn start(config: &ClientConfig, context: &Context) -> Result<Arc<Native>, LogErr
     config
         .create_with_context::<_, Native>(context.clone())
         .map(Arc::new)
+        .inspect(|native| context.brokers.watch(native))
         .map_err(|error| from_error(&error, "the producer cannot be made"))
 }
 
