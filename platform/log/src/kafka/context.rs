@@ -92,7 +92,7 @@ impl Context {
         if code == RDKafkaErrorCode::PartitionEOF {
             return;
         }
-        if code == RDKafkaErrorCode::AllBrokersDown {
+        if matches!(code, RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure) {
             self.brokers.are_lost();
         }
         if let Some(unsaid) = say(self.role, code) {
