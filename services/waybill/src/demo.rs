@@ -60,6 +60,7 @@ pub(crate) async fn run(mut config: Config, own_dir: bool, run_for: Option<Durat
     let carriers = route_to(&simulator, &mut config)?;
     let known = Known::load(&config)?;
     let known = Known { catalog: known.catalog.with_dir(&sim::CARRIERS)?, base: known.base.with_dir(&sim::CARRIERS)? };
+    known.fit(&config)?;
 
     let marker = dir.join(REGISTERED);
     let at = Some(format!("http://{}", simulator.addr()));

@@ -277,6 +277,17 @@ impl Known {
     pub(crate) fn load(config: &Config) -> Result<Self> {
         Ok(Self { catalog: Catalog::load(&config.adapters)?, base: Catalog::embedded()? })
     }
+
+    /// Whether the configuration of carriers fits their adapters.
+    ///
+    /// # Errors
+    /// One sentence that names the key.
+    pub(crate) fn fit(&self, config: &Config) -> Result<()> {
+        for carrier in config.check_carriers(&self.catalog)? {
+            tracing::warn!(%carrier, "config.carrier_without_adapter");
+        }
+        Ok(())
+    }
 }
 
 /// Whether a process follows what `waybill.carriers` says of each budget.
