@@ -130,6 +130,7 @@ fn simulated_and_real_parcels_never_share_a_data_directory() {
     for args in [
         ["standalone"].as_slice(),
         &["track", number, "--carrier", "sandbox"],
+        &["track", number, "--carrier", "aurora-post"],
         &["adapter", "run", number, "--carrier", "sandbox"],
     ] {
         let said = run(args, &demo);

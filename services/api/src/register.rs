@@ -147,7 +147,8 @@ pub fn command(
         let how = if info.sources.is_empty() {
             format!("{} can be recognised and not asked: no interface that is open to us is known", info.name)
         } else {
-            format!("{} is switched off; an operator can enable it", info.slug)
+            let why = info.why_not.as_deref().unwrap_or("it is switched off; an operator can enable it");
+            format!("{} is not asked: {why}", info.slug)
         };
         return Err(Rejection::new("carrier_disabled", how));
     }

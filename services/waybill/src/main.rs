@@ -115,7 +115,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Smoke(order) => return block_on(smoke::run(order)),
         Command::Detect(order) => {
             let config = Config::load(&order.common)?;
-            detect_cmd::run(&Catalog::load(&config.adapters)?, &order, &mut stdin().lock(), &mut out)
+            return detect_cmd::run(&Catalog::load(&config.adapters)?, &order, &mut stdin().lock(), &mut out);
         }
         Command::Adapter(Adapter::List { json, markdown, common }) => {
             let config = Config::load(&common)?;

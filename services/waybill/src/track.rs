@@ -57,12 +57,13 @@ pub(crate) async fn run(order: Track) -> Result<ExitCode> {
              leave log.kafka out to look up alone"
         );
     }
+    keep_budget_elsewhere(&mut config, &order.common);
+    // A demo's process is not asked either: the number would join its simulated parcels. Said before the carrier is looked
+    // for, because a demo's carriers are not known here.
+    DataDir::check(&config.data_dir, Parcels::Real)?;
     let catalog = Catalog::load(&config.adapters)?;
     let adapter = adapter_of(&config, &catalog, &order)?;
     let number = TrackingNumber::canonical(&order.number, adapter.hyphens)?;
-    keep_budget_elsewhere(&mut config, &order.common);
-    // A demo's process is not asked either: the number would join its simulated parcels.
-    DataDir::check(&config.data_dir, Parcels::Real)?;
     match DataDir::try_take(&config.data_dir)? {
         Some(dir) => alone(&config, catalog, &adapter, number, &order, dir).await,
         None => {
