@@ -17,7 +17,7 @@ endif
 .PHONY: help setup build demo lint check test test-pipeline e2e throughput chaos kubernetes chart-test dist bench fuzz deny fmt clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Fetch what is missing (prints what first; WAYBILL_NO_INSTALL=1 forbids it)
 	@scripts/setup.sh
@@ -82,4 +82,4 @@ fmt: ## Format the code
 	cargo fmt --all
 
 clean: ## Remove what the demo keeps; the cache stays
-	rm -rf waybill-data waybill-data-demo
+	rm -rf waybill-data-demo

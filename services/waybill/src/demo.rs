@@ -196,7 +196,7 @@ impl View {
         let shown: Vec<String> = statuses.iter().map(|(status, count)| format!("{status} {count}")).collect();
         let day: String = self.clocks.journey().to_string().chars().take(10).collect();
         format!(
-            "{:>4} s  journey {day}  registered {}  done {stopped}  in flight {in_flight}  events stored {events}\n        {}\n        requests/s of allowed:{rates}",
+            "{:>4} s  journey {day}  registered {}  done {stopped}  in flight {in_flight}  events stored {events}\n        {}\n        requests/s of allowed (bursts come on top):{rates}",
             elapsed.as_secs(),
             active + stopped,
             shown.join("  "),

@@ -102,7 +102,7 @@ impl Standalone {
         let clock = (clocks, ClockGate::default());
         let parts = Parts::new(&mut process, opened, (config, setup.known), clock, States::Followed).await?;
         let store = open_store(&parts.config, &dir).await?;
-        migrate(&store.writer).await.context("ClickHouse's tables")?;
+        migrate(&store.writer).await.with_context(|| format!("ClickHouse's tables at {}", store.url))?;
 
         parts.scheduler(&mut process);
         parts.fetcher(&mut process);
