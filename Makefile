@@ -9,6 +9,11 @@ export CARGO_TARGET_DIR ?= $(WAYBILL_CACHE)/target
 export WAYBILL_CHDB_LIB ?= $(WAYBILL_CACHE)/chdb-26.7.3/libchdb.so
 BIN := $(CARGO_TARGET_DIR)/debug/waybill
 
+# What forbids fetching forbids rustup's as well: cargo then says that the pinned toolchain is missing.
+ifeq ($(WAYBILL_NO_INSTALL),1)
+export RUSTUP_AUTO_INSTALL := 0
+endif
+
 # A build that nobody goes on editing has no use for incremental state, and that is a third of the disk it takes.
 ifdef CI
 export CARGO_INCREMENTAL := 0

@@ -154,7 +154,8 @@ pub fn command(
     }
     let missing: Vec<&String> = info.needs.iter().filter(|need| !has(entry.params.as_ref(), need)).collect();
     if !missing.is_empty() {
-        let how = format!("{} also needs {missing:?} in params", info.slug);
+        let names: Vec<&str> = missing.iter().map(|name| name.as_str()).collect();
+        let how = format!("{} also needs {} in params", info.slug, names.join(" and "));
         return Err(Rejection::new("needs_data", how).with("fields", json!(missing)));
     }
     check_extras(&entry)?;
