@@ -63,19 +63,17 @@ pub(crate) async fn run(order: Carriers, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// A running process's interface. A key, where one is needed, comes from WAYBILL_API_KEY.
+/// A running process's interface.
 struct Api {
     http: reqwest::Client,
     base: String,
-    key: Option<String>,
 }
 
 impl Api {
     fn new(base: &str) -> Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
-        let key = std::env::var("WAYBILL_API_KEY").ok().filter(|key| !key.is_empty());
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), key })
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned() })
     }
 
     async fn get(&self, path: &str) -> Result<Value> {
@@ -87,14 +85,11 @@ impl Api {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value> {
-        let request = match &self.key {
-            Some(key) => request.bearer_auth(key),
-            None => request,
-        };
-        let answer = request.send().await.with_context(|| format!("{} does not answer", self.base))?;
+        let answer =
+            answer::with_key(request).send().await.with_context(|| format!("{} does not answer", self.base))?;
         let status = answer.status();
         if status == reqwest::StatusCode::UNAUTHORIZED {
-            bail!("{} wants a key; put it into WAYBILL_API_KEY", self.base);
+            bail!("{} wants a key; put it into {}", self.base, answer::KEY);
         }
         let body = answer::json(answer).await.unwrap_or_default();
         if !status.is_success() {
