@@ -3,7 +3,7 @@
 
 use std::{ffi::OsString, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use tokio::net::TcpListener;
 use waybill_adapters::{Catalog, LiveCatalog};
 use waybill_clickhouse::{
@@ -139,7 +139,13 @@ pub(crate) async fn open_embedded(
     let log = tokio::task::spawn_blocking(move || EmbeddedLog::open(&path, options)).await??;
     let log = Arc::new(log);
     let shared: SharedLog = log.clone();
-    shared.create_topics(&new_topics(&prefix, config.log.partitions())).await.context("log.partitions")?;
+    let created = shared.create_topics(&new_topics(&prefix, config.log.partitions())).await;
+    created.map_err(|error| match error {
+        LogError::TopicMismatch { actual, wanted, .. } => anyhow!(
+            "this data directory was laid out with {actual} partitions and log.partitions is {wanted}; set it to {actual}"
+        ),
+        error => error.into(),
+    })?;
     Ok((log, settle(shared, config, catalog).await?))
 }
 
