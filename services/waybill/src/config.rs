@@ -165,6 +165,16 @@ impl Default for DemoConfig {
     }
 }
 
+/// What the configuration says of carriers and their adapters do not know.
+#[derive(Debug, Default)]
+pub(crate) struct Misfits<'a> {
+    /// Carriers that no adapter bears the name of: theirs may come later, in a folder.
+    pub strangers: Vec<&'a CarrierSlug>,
+    /// Sources and secrets that a carrier has not, a sentence each. A process starts all the same, because adapters are
+    /// exchanged while it runs and a restart must not end what an exchange did not.
+    pub wrong: Vec<String>,
+}
+
 impl Config {
     /// Loads the configuration of a command and checks it.
     ///
@@ -228,16 +238,15 @@ impl Config {
         Ok(())
     }
 
-    /// Checks what only the adapters can tell: each carrier has the source and the secrets that are configured, and its
-    /// budget is one. Answers the carriers that no adapter bears the name of: theirs may come later, in a folder.
+    /// Checks what only the adapters can tell. A budget out of range is refused: it is a promise to a carrier.
     ///
     /// # Errors
-    /// One sentence that names the key.
-    pub(crate) fn check_carriers(&self, catalog: &Catalog) -> Result<Vec<&CarrierSlug>> {
-        let mut strangers = Vec::new();
+    /// One sentence that names the budget that is out of range.
+    pub(crate) fn check_carriers(&self, catalog: &Catalog) -> Result<Misfits<'_>> {
+        let mut misfits = Misfits::default();
         for (slug, own) in &self.fetcher.carriers {
             let Some(adapter) = catalog.get(slug) else {
-                strangers.push(slug);
+                misfits.strangers.push(slug);
                 continue;
             };
             adapter.budget.with(&own.budget).check().with_context(|| format!("carriers.{slug}.budget"))?;
@@ -245,19 +254,22 @@ impl Config {
             if own.canary.is_some() {
                 continue;
             }
-            let sources: Vec<&str> = adapter.sources.iter().map(|source| source.name.as_str()).collect();
-            if let Some(name) = own.source.as_deref().filter(|name| !sources.contains(name)) {
-                bail!("carriers.{slug}.source: there is no source `{name}`; it has {}", sources.join(", "));
-            }
+            let sources: BTreeSet<&str> = adapter.sources.iter().map(|source| source.name.as_str()).collect();
             let secrets: BTreeSet<&str> =
                 adapter.sources.iter().flat_map(|source| &source.secrets).map(String::as_str).collect();
-            if let Some(name) = own.secrets.keys().find(|name| !secrets.contains(name.as_str())) {
-                let known: Vec<&str> = secrets.into_iter().collect();
-                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-                bail!("carriers.{slug}.secrets: there is no secret `{name}`; it has {known}");
+            let mut check = |what: &str, name: &str, known: &BTreeSet<&str>| {
+                if !known.contains(name) {
+                    let known: Vec<&str> = known.iter().copied().collect();
+                    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                    misfits.wrong.push(format!("carriers.{slug}.{what} names `{name}`; the carrier has {known}"));
+                }
+            };
+            if let Some(name) = &own.source {
+                check("source", name, &sources);
             }
+            own.secrets.keys().for_each(|name| check("secrets", name, &secrets));
         }
-        Ok(strangers)
+        Ok(misfits)
     }
 
     /// Which log lines are written where the configuration does not say.
@@ -310,21 +322,18 @@ mod tests {
         let check = |carriers: Value| -> Result<usize, String> {
             let mut config = Config { carriers: serde_json::from_value(carriers).unwrap(), ..Config::default() };
             config.settle().unwrap();
-            let strangers = config.check_carriers(&catalog).map(|strangers| strangers.len());
-            strangers.map_err(|error| format!("{error:#}"))
+            let misfits = config.check_carriers(&catalog).map_err(|error| format!("{error:#}"))?;
+            match misfits.wrong.first() {
+                Some(wrong) => Err(wrong.clone()),
+                None => Ok(misfits.strangers.len()),
+            }
         };
         let secret = json!({ "env": "KEY" });
         for (carriers, expected) in [
             (json!({ "usps": { "budget": { "rate_per_second": -1.0 } } }), "carriers.usps.budget: rate_per_second"),
             (json!({ "usps": { "budget": { "burst": 0 } } }), "carriers.usps.budget: burst"),
-            (
-                json!({ "dhl_express": { "source": "unifed" } }),
-                "carriers.dhl-express.source: there is no source `unifed`",
-            ),
-            (
-                json!({ "ups": { "secrets": { "cilent_id": secret } } }),
-                "carriers.ups.secrets: there is no secret `cilent_id`",
-            ),
+            (json!({ "dhl_express": { "source": "unifed" } }), "carriers.dhl-express.source names `unifed`"),
+            (json!({ "ups": { "secrets": { "cilent_id": secret } } }), "carriers.ups.secrets names `cilent_id`"),
         ] {
             let said = check(carriers).unwrap_err();
             assert!(said.contains(expected), "{said}");

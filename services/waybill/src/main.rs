@@ -168,13 +168,16 @@ fn run(command: Command) -> Result<ExitCode> {
 /// is the doctor's.
 fn check_config(config: &Config, out: &mut dyn Write) -> Result<()> {
     let catalog = Catalog::load(&config.adapters)?;
-    let strangers = config.check_carriers(&catalog)?;
+    let misfits = config.check_carriers(&catalog)?;
+    if let Some(wrong) = misfits.wrong.into_iter().next() {
+        anyhow::bail!(wrong);
+    }
     telemetry::check(&config.telemetry)?;
     waybill_api::auth::Access::new(config.api.listen, config.api.keys_file.as_deref())?;
     if config.log.kafka.is_none() {
         standalone::check(config)?;
     }
-    for slug in strangers {
+    for slug in misfits.strangers {
         writeln!(out, "carriers.{slug}: no adapter has this name, so nothing comes of it; --adapters adds some")?;
     }
     writeln!(out, "the configuration can be used; {} carriers are known", catalog.len())?;

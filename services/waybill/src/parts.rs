@@ -284,13 +284,17 @@ impl Known {
         Ok(Self { catalog: Catalog::load(&config.adapters)?, base: Catalog::embedded()? })
     }
 
-    /// Whether the configuration of carriers fits their adapters.
+    /// Whether the configuration of carriers fits their adapters; what does not and hinders nobody else is logged.
     ///
     /// # Errors
-    /// One sentence that names the key.
+    /// One sentence that names the budget that is out of range.
     pub(crate) fn fit(&self, config: &Config) -> Result<()> {
-        for carrier in config.check_carriers(&self.catalog)? {
+        let misfits = config.check_carriers(&self.catalog)?;
+        for carrier in misfits.strangers {
             tracing::warn!(%carrier, "config.carrier_without_adapter");
+        }
+        for why in misfits.wrong {
+            tracing::warn!(why, "config.carrier_misfit");
         }
         Ok(())
     }
