@@ -9,6 +9,11 @@ export CARGO_TARGET_DIR ?= $(WAYBILL_CACHE)/target
 export WAYBILL_CHDB_LIB ?= $(WAYBILL_CACHE)/chdb-26.7.3/libchdb.so
 BIN := $(CARGO_TARGET_DIR)/debug/waybill
 
+# What forbids fetching forbids rustup's as well: cargo then says that the pinned toolchain is missing.
+ifeq ($(WAYBILL_NO_INSTALL),1)
+export RUSTUP_AUTO_INSTALL := 0
+endif
+
 # A build that nobody goes on editing has no use for incremental state, and that is a third of the disk it takes.
 ifdef CI
 export CARGO_INCREMENTAL := 0
@@ -17,7 +22,7 @@ endif
 .PHONY: help setup build demo lint check test test-pipeline e2e throughput chaos kubernetes chart-test dist bench fuzz deny fmt clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Fetch what is missing (prints what first; WAYBILL_NO_INSTALL=1 forbids it)
 	@scripts/setup.sh
@@ -82,4 +87,4 @@ fmt: ## Format the code
 	cargo fmt --all
 
 clean: ## Remove what the demo keeps; the cache stays
-	rm -rf waybill-data waybill-data-demo
+	rm -rf waybill-data-demo

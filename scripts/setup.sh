@@ -13,6 +13,16 @@ if [ "${#missing[@]}" -gt 0 ]; then
     exit 1
 fi
 
+# rustup fetches the pinned toolchain by itself at cargo's first call, which is said first like everything else.
+pinned="$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)"
+if [ -z "${RUSTUP_TOOLCHAIN:-}" ] && command -v rustup >/dev/null && ! grep -q "^$pinned" <<<"$(rustup toolchain list)"; then
+    if [ "${WAYBILL_NO_INSTALL:-}" = 1 ]; then
+        echo "setup: missing: the Rust toolchain $pinned (\`rustup toolchain install\` here fetches it); WAYBILL_NO_INSTALL=1 forbids it" >&2
+        exit 1
+    fi
+    echo "setup: rustup will fetch the Rust toolchain $pinned"
+fi
+
 # The Kafka client is built from C: it wants make and the headers of OpenSSL and zlib.
 packages=()
 command -v make >/dev/null || packages+=(make)

@@ -3,10 +3,10 @@
 
 mod support;
 
-use std::fs;
+use std::{fs, process::Command};
 
 use serde_json::{Value, json};
-use support::{Waybill, embedded_clickhouse, eventually};
+use support::{PROGRAM, Waybill, embedded_clickhouse, eventually};
 use waybill_carrier_sim::{Config as SimConfig, JourneyMap, Misbehaviour, PlanConfig, Rule, Simulator, wall_now_ms};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,11 +105,22 @@ async fn sec_1_keys_and_secrets_are_told_nowhere() {
     let mut running = Waybill::start(dir.path(), &config).await;
     let order = json!({ "shipments": [{ "carrier": "usps", "number": NUMBER }] });
     let bearer = |key: &str| format!("Bearer {key}");
+    // The command line asks the process that holds the directory, with its key.
+    let track = |key: &str| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["track", "SANDBOX-DELIVERED-0001", "--carrier", "sandbox", "--data-dir"]).arg(running.data());
+        command.env("WAYBILL_API_KEY", key).output().unwrap()
+    };
+    let refused = track(WRONG_KEY);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("WAYBILL_API_KEY") && !said.contains(WRONG_KEY), "{said}");
+    let answered = track(KEY);
+    assert!(answered.status.success(), "{}", String::from_utf8_lossy(&answered.stderr));
     assert_eq!(running.post_with("/v1/shipments", &order, &[("authorization", &bearer(WRONG_KEY))]).await.0, 401);
     assert_eq!(running.post(&format!("/v1/shipments?key={WRONG_KEY}"), &order).await.0, 401);
     let (status, answer) = running.post_with("/v1/shipments", &order, &[("authorization", &bearer(KEY))]).await;
     assert_eq!((status, &answer["rejected"]), (200, &json!([])), "{answer}");
-    let outcomes = "SELECT class, ifNull(detail, '') AS detail FROM waybill.v_fetch_outcomes";
+    let outcomes = "SELECT class, ifNull(detail, '') AS detail FROM waybill.v_fetch_outcomes WHERE carrier = 'usps'";
     let told = eventually("the carrier was asked", || async {
         let rows = running.sql(outcomes).await;
         (!rows.is_empty()).then_some(rows)

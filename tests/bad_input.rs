@@ -76,6 +76,24 @@ fn configuration_and_arguments_that_make_no_sense_are_sentences() {
     let said =
         one_sentence(&waybill(&["topics", "tail", "waybill.nothing", "--data-dir", dir.path().to_str().unwrap()]));
     assert!(said.contains("waybill.nothing"), "{said}");
+    for (text, expected) in [
+        ("api: {listen: '0.0.0.0:0'}", "api.keys_file"),
+        ("api: {keys_file: /nowhere/keys}", "/nowhere/keys"),
+        ("clickhouse: {listen: '0.0.0.0:0'}", "clickhouse.listen"),
+        ("telemetry: {filter: 'a=b=c'}", "telemetry.filter"),
+        ("store: {batch_rows: 0}", "store.batch_rows"),
+        ("carriers: {usps: {budget: {rate_per_second: 0}}}", "carriers.usps.budget"),
+        ("carriers: {usps: {source: pgae}}", "carriers.usps.source"),
+    ] {
+        fs::write(&file, text).unwrap();
+        let said = one_sentence(&waybill(&["config", "check", "--config", file.to_str().unwrap()]));
+        assert!(said.contains(expected), "{text}: {said}");
+    }
+    // A carrier whose folder may come later is told and hinders nothing.
+    fs::write(&file, "carriers: {upss: {enabled: true}}").unwrap();
+    let told = waybill(&["config", "check", "--config", file.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&told.stdout).into_owned();
+    assert!(told.status.success() && said.contains("carriers.upss: no adapter"), "{said}");
     fs::write(&file, "api:\n  listen: 0.0.0.0:0\n").unwrap();
     let data = dir.path().join("data");
     let said = one_sentence(&waybill(&[
@@ -112,6 +130,7 @@ fn simulated_and_real_parcels_never_share_a_data_directory() {
     for args in [
         ["standalone"].as_slice(),
         &["track", number, "--carrier", "sandbox"],
+        &["track", number, "--carrier", "aurora-post"],
         &["adapter", "run", number, "--carrier", "sandbox"],
     ] {
         let said = run(args, &demo);
@@ -218,8 +237,11 @@ async fn rubbish_at_the_interface_is_a_4xx_and_a_second_process_a_sentence() {
     ] {
         let (status, answer) = running.post_raw("/v1/shipments", rubbish).await;
         assert_eq!(status, expected, "{answer}");
+        assert!(answer["detail"].is_string() && answer["code"].is_string(), "{answer}");
     }
     for (path, expected) in [
+        ("/v1/shipments/sandbox/%FF", 400),
+        ("/v1/shipments/%FF%FE/SANDBOX-DELIVERED-9999", 400),
         ("/v1/shipments/sandbox/SANDBOX-DELIVERED-9999", 404),
         ("/v1/shipments/sandbox/%3Cscript%3E", 400),
         ("/v1/shipments?status=Nonsense", 400),

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use waybill_schemas::topics;
@@ -95,4 +96,19 @@ fn paths_and_targets_in_documents_exist() {
             }
         }
     }
+}
+
+#[test]
+fn make_alone_lists_every_target_with_a_line() {
+    let makefile = document("Makefile");
+    let targets = makefile.lines().find_map(|line| line.strip_prefix(".PHONY: ")).expect("the targets");
+    // Not as a part of the make that runs this test.
+    let make = Command::new("make").current_dir(root()).env_remove("MAKEFLAGS").env_remove("MAKELEVEL").output();
+    let listed = String::from_utf8(make.expect("make runs").stdout).unwrap();
+    let told = |target: &str| {
+        let mut lines = listed.lines().filter_map(|line| line.trim_start().strip_prefix("make ")?.strip_prefix(target));
+        lines.any(|what| what.starts_with(' ') && what.trim().len() > 5)
+    };
+    let missing: Vec<&str> = targets.split(' ').filter(|target| !told(target)).collect();
+    assert!(missing.is_empty(), "make does not list {missing:?}:\n{listed}");
 }

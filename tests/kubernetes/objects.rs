@@ -413,7 +413,8 @@ fn the_program_takes_each_pods_configuration() {
     for (values, chart) in renderings {
         for (name, pod) in chart.pods() {
             let folder = tempfile::tempdir().unwrap();
-            let secret = |_: &str, _: &str, _: &str| "secret-of-the-test".to_owned();
+            // As a file of keys wants it: a name and a token.
+            let secret = |_: &str, _: &str, _: &str| "test secret-of-the-test-0123456789".to_owned();
             let process = pod.process(folder.path(), 0, &secret, &[]);
             let config = folder.path().join("etc/waybill/config/waybill.json").display().to_string();
             let check = Process { args: ["config", "check", "--config", &config].map(str::to_owned).into(), ..process };

@@ -32,11 +32,16 @@ fn load_from<T>(file: Option<&Path>, env: Environment, overrides: &[(&str, Strin
 where
     T: Default + Serialize + DeserializeOwned,
 {
-    let value = |error: Inner| ConfigError::Value(error.to_string());
+    // Some formats' errors draw the place over several lines.
+    let value = |error: Inner| ConfigError::Value(error.to_string().split_whitespace().collect::<Vec<_>>().join(" "));
     let mut layers = Config::builder().add_source(Config::try_from(&T::default()).map_err(value)?);
     if let Some(path) = file {
         // Looked at first, because the library reports a missing file without saying why.
-        std::fs::metadata(path).map_err(|error| ConfigError::File(path.to_owned(), error.to_string()))?;
+        let unreadable = |why: String| ConfigError::File(path.to_owned(), why);
+        let found = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
+        if !found.is_file() {
+            return Err(unreadable("it is no regular file".to_owned()));
+        }
         layers = layers.add_source(File::from(path));
     }
     layers = layers.add_source(env.prefix_separator("__").separator("__").try_parsing(true));
@@ -93,5 +98,12 @@ mod tests {
         assert!(unknown.contains("listn"), "{unknown}");
         let missing = load_from::<Sample>(Some(Path::new("nowhere.yaml")), env(&[]), &[]).unwrap_err().to_string();
         assert!(missing.contains("nowhere.yaml"), "{missing}");
+        let folder = tempfile::tempdir().unwrap();
+        let folder = load_from::<Sample>(Some(folder.path()), env(&[]), &[]).unwrap_err().to_string();
+        assert!(folder.contains("no regular file"), "{folder}");
+        let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+        writeln!(file, "api = [").unwrap();
+        let broken = load_from::<Sample>(Some(file.path()), env(&[]), &[]).unwrap_err().to_string();
+        assert!(broken.contains("line 1") && broken.lines().count() == 1, "{broken}");
     }
 }

@@ -86,8 +86,7 @@ fn is_ours(metadata: &Metadata<'_>) -> bool {
 /// # Errors
 /// [`TelemetryError`] when the configuration cannot be used.
 pub fn init(config: &TelemetryConfig, service: &str, instance: &str) -> Result<Telemetry, TelemetryError> {
-    let directives = config.filter.as_deref().unwrap_or("info");
-    let filter = EnvFilter::builder().parse(directives).map_err(|error| TelemetryError::Filter(error.to_string()))?;
+    let filter = directives(config)?;
     let filter = filter.and(filter_fn(is_ours));
     let (exporter, tracer) = match &config.otlp {
         None => (None, None),
@@ -115,6 +114,19 @@ pub fn init(config: &TelemetryConfig, service: &str, instance: &str) -> Result<T
     // An error means that a subscriber is installed already, as in tests.
     let _ = tracing_subscriber::registry().with(lines).with(spans).try_init();
     Ok(Telemetry { exporter })
+}
+
+fn directives(config: &TelemetryConfig) -> Result<EnvFilter, TelemetryError> {
+    let written = config.filter.as_deref().unwrap_or("info");
+    EnvFilter::builder().parse(written).map_err(|error| TelemetryError::Filter(error.to_string()))
+}
+
+/// Whether the filter can be read; nothing is started.
+///
+/// # Errors
+/// [`TelemetryError`] when it cannot.
+pub fn check(config: &TelemetryConfig) -> Result<(), TelemetryError> {
+    directives(config).map(|_| ())
 }
 
 /// Starts logging only, for commands that look something up and end.

@@ -15,6 +15,9 @@ pub struct Problem {
     more: Map<String, Value>,
 }
 
+/// The content type of every error.
+const CONTENT_TYPE: &str = "application/problem+json";
+
 /// Every code of a [`Problem`], as `openapi.json` lists them.
 const CODES: [&str; 14] = [
     "bad_request",
@@ -91,7 +94,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status, self.body().to_string()).into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
@@ -99,10 +102,41 @@ impl IntoResponse for Problem {
     }
 }
 
+/// An answer as callers expect it: what the framework refuses before a handler sees it (an address that is no UTF-8, a body
+/// that is too large or does not arrive) is told like every other error, and not as plain text.
+pub(crate) fn told(response: Response) -> Response {
+    let is_problem = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == CONTENT_TYPE);
+    match response.status() {
+        status if is_problem || !status.is_client_error() => response,
+        status @ StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(status, "too_long", "a body has at most 1 MiB; send less in one call").into_response()
+        }
+        status => {
+            let detail =
+                "the call cannot be understood: its address is UTF-8 in percent-encoding, and its body arrives whole";
+            Problem::new(status, "bad_request", detail).into_response()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+
+    #[test]
+    fn every_refusal_is_a_problem() {
+        let of = |status: StatusCode| told((status, "Invalid URL").into_response());
+        for status in [StatusCode::BAD_REQUEST, StatusCode::PAYLOAD_TOO_LARGE, StatusCode::UNSUPPORTED_MEDIA_TYPE] {
+            let answer = of(status);
+            assert_eq!(answer.status(), status);
+            assert_eq!(answer.headers()[header::CONTENT_TYPE], CONTENT_TYPE);
+        }
+        assert_eq!(of(StatusCode::OK).headers()[header::CONTENT_TYPE], "text/plain; charset=utf-8");
+        let mut own = Problem::not_found("nothing is here").into_response();
+        own.headers_mut().insert(header::ETAG, HeaderValue::from_static("own"));
+        assert_eq!(told(own).headers()[header::ETAG], "own", "a problem is left as it is");
+    }
 
     #[test]
     fn the_interface_lists_every_code() {

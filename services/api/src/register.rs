@@ -147,13 +147,15 @@ pub fn command(
         let how = if info.sources.is_empty() {
             format!("{} can be recognised and not asked: no interface that is open to us is known", info.name)
         } else {
-            format!("{} is switched off; an operator can enable it", info.slug)
+            let why = info.why_not.as_deref().unwrap_or("it is switched off; an operator can enable it");
+            format!("{} is not asked: {why}", info.slug)
         };
         return Err(Rejection::new("carrier_disabled", how));
     }
     let missing: Vec<&String> = info.needs.iter().filter(|need| !has(entry.params.as_ref(), need)).collect();
     if !missing.is_empty() {
-        let how = format!("{} also needs {missing:?} in params", info.slug);
+        let names: Vec<&str> = missing.iter().map(|name| name.as_str()).collect();
+        let how = format!("{} also needs {} in params", info.slug, names.join(" and "));
         return Err(Rejection::new("needs_data", how).with("fields", json!(missing)));
     }
     check_extras(&entry)?;

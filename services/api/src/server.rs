@@ -36,7 +36,7 @@ use crate::{
     lookups::{self, Kept},
     patch,
     pending::Pending,
-    problem::Problem,
+    problem::{Problem, told},
     shipments,
 };
 
@@ -189,7 +189,7 @@ async fn answer(shared: Arc<Shared>, request: Request, next: Next) -> Response {
     let deadline = Duration::from_secs(30);
     let answered = tokio::time::timeout(deadline, async {
         let Ok(_room) = shared.room.acquire().await else { return busy() };
-        next.run(request).await
+        told(next.run(request).await)
     });
     answered.await.unwrap_or_else(|_| busy())
 }

@@ -115,10 +115,12 @@ async fn settlement(shared: &Shared, key: &ShipmentKey) -> Result<Value, Problem
     Ok(settlement)
 }
 
-/// When the number is looked up next, and why.
+/// When the number is looked up next, and why. One that is stopped is not, whatever it was due at before.
 fn next_look(registration: &Value) -> Value {
+    let when =
+        |column: &str| if registration["tracking"] == "stopped" { Value::Null } else { registration[column].clone() };
     json!({
-        "tracking": registration["tracking"], "due": registration["due"], "not_before": registration["not_before"],
+        "tracking": registration["tracking"], "due": when("due"), "not_before": when("not_before"),
         "why": { "rule": registration["why_rule"], "text": registration["why_text"], "interval_ms": registration["why_interval_ms"] },
     })
 }
@@ -343,4 +345,18 @@ pub(crate) async fn transit_times(
                ORDER BY carrier, origin, destination, service, week LIMIT 10000";
     let found = rows(shared.deps.clickhouse.query(sql).param("carrier", carrier)).await?;
     Ok(Json(json!({ "transit_times": found })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stopped_number_has_no_next_look() {
+        let row =
+            |tracking: &str| json!({ "tracking": tracking, "due": "2026-11-22T12:00:00.000Z", "why_rule": "stopped" });
+        assert_eq!(next_look(&row("active"))["due"], "2026-11-22T12:00:00.000Z");
+        let stopped = next_look(&row("stopped"));
+        assert_eq!((&stopped["due"], &stopped["why"]["rule"]), (&Value::Null, &json!("stopped")));
+    }
 }

@@ -12,9 +12,7 @@ pub enum SchedulerError {
     #[error("the scheduler cannot go on, because {0}")]
     Log(#[from] LogError),
     /// The layout in force and the topics differ.
-    #[error(
-        "topic {topic} has {actual} partitions and the layout says {layout}: start with the recorded layout or run waybill reshard"
-    )]
+    #[error("topic {topic} has {actual} partitions and the layout says {layout}: start with the recorded layout")]
     Layout {
         /// The topic.
         topic: String,

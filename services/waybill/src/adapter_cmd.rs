@@ -144,7 +144,10 @@ pub(crate) fn print_view(view: &ParsedView, out: &mut dyn Write) -> Result<()> {
     let number = view.number.as_deref().unwrap_or("(no number)");
     writeln!(out, "{} {number}", view.carrier)?;
     match view.sub_status {
-        Some(sub) => writeln!(out, "{}  {sub}  ({} events)", view.outcome, view.events.len())?,
+        Some(sub) => {
+            let count = view.events.len();
+            writeln!(out, "{}  {sub}  ({count} event{})", view.outcome, if count == 1 { "" } else { "s" })?;
+        }
         None => writeln!(out, "{}", view.outcome)?,
     }
     if let Some(detail) = &view.detail {

@@ -1,10 +1,21 @@
-//! What a Waybill API answers, read under a cap.
+//! Talking to a Waybill API: the key that is sent, and what it answers, read under a cap.
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// Room for 1,000 events with their longest texts.
 const MAX_BYTES: usize = 32 << 20;
+
+/// The variable that holds the key of an API which wants one.
+pub(crate) const KEY: &str = "WAYBILL_API_KEY";
+
+/// A request with that key, where there is one.
+pub(crate) fn with_key(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+    match std::env::var(KEY).ok().filter(|key| !key.is_empty()) {
+        Some(key) => request.bearer_auth(key),
+        None => request,
+    }
+}
 
 /// An answer's body as bytes: the longest history there can be, and no more.
 ///

@@ -37,7 +37,8 @@ pub(crate) async fn run(order: Carriers, out: &mut dyn Write) -> Result<()> {
     };
     let carriers = match (asked, &order.api, &order.command) {
         (Ok(answer), ..) => answer["carriers"].as_array().cloned().unwrap_or_default(),
-        (Err(error), Some(_), _) | (Err(error), _, Some(CarriersCommand::Lift { .. })) => {
+        (Err(error), Some(_), _) => return Err(error),
+        (Err(error), None, Some(CarriersCommand::Lift { .. })) => {
             return Err(error.context("a running process must be asked; name its API with --api URL"));
         }
         (Err(_), None, _) => offline(&config)?,
@@ -62,19 +63,17 @@ pub(crate) async fn run(order: Carriers, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-/// A running process's interface. A key, where one is needed, comes from WAYBILL_API_KEY.
+/// A running process's interface.
 struct Api {
     http: reqwest::Client,
     base: String,
-    key: Option<String>,
 }
 
 impl Api {
     fn new(base: &str) -> Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(PATIENCE).no_proxy().build()?;
-        let key = std::env::var("WAYBILL_API_KEY").ok().filter(|key| !key.is_empty());
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), key })
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned() })
     }
 
     async fn get(&self, path: &str) -> Result<Value> {
@@ -86,14 +85,11 @@ impl Api {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> Result<Value> {
-        let request = match &self.key {
-            Some(key) => request.bearer_auth(key),
-            None => request,
-        };
-        let answer = request.send().await.with_context(|| format!("{} does not answer", self.base))?;
+        let answer =
+            answer::with_key(request).send().await.with_context(|| format!("{} does not answer", self.base))?;
         let status = answer.status();
         if status == reqwest::StatusCode::UNAUTHORIZED {
-            bail!("{} wants a key; put it into WAYBILL_API_KEY", self.base);
+            bail!("{} wants a key; put it into {}", self.base, answer::KEY);
         }
         let body = answer::json(answer).await.unwrap_or_default();
         if !status.is_success() {
@@ -165,23 +161,28 @@ fn degraded_of(carrier: &Value) -> String {
 }
 
 fn table(carriers: &[Value], out: &mut dyn Write) -> Result<()> {
+    let sources_of = |carrier: &Value| {
+        let sources = carrier["sources"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        sources.collect::<Vec<_>>().join(",")
+    };
+    let wide = carriers.iter().map(|carrier| sources_of(carrier).len()).fold("SOURCES".len(), usize::max);
     writeln!(
         out,
-        "{:<22} {:<8} {:<16} {:>9} {:>8} {:>8}  {:<24} {:<22} ROBOTS",
+        "{:<22} {:<8} {:<wide$} {:>9} {:>8} {:>8}  {:<24} {:<22} ROBOTS",
         "CARRIER", "BASIS", "SOURCES", "REQ/S", "ACTIVE", "QUEUE", "STATE", "DEGRADED"
     )?;
     for carrier in carriers {
-        let sources: Vec<&str> =
-            carrier["sources"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let scheduler = &carrier["state"]["scheduler"];
+        // As text, because JSON values take no notice of a width.
+        let rate = carrier["budget"]["rate_per_second"].to_string();
         let count = |value: &Value| value.as_u64().map_or("-".to_owned(), |count| count.to_string());
         writeln!(
             out,
-            "{:<22} {:<8} {:<16} {:>9} {:>8} {:>8}  {:<24} {:<22} {}",
+            "{:<22} {:<8} {:<wide$} {:>9} {:>8} {:>8}  {:<24} {:<22} {}",
             text(&carrier["slug"]),
             text(&carrier["basis"]),
-            sources.join(","),
-            carrier["budget"]["rate_per_second"],
+            sources_of(carrier),
+            rate,
             count(&scheduler["active"]),
             count(&scheduler["queue"]),
             state_of(carrier),
@@ -305,6 +306,19 @@ mod tests {
         let mut off = carrier("cc", 0.001, None, 1);
         off["enabled"] = json!(false);
         assert_eq!(budgets(&[off]).unwrap(), vec![]);
+    }
+
+    #[test]
+    fn columns_stand_under_each_other_however_long_an_entry_is() {
+        let mut carriers = [carrier("aa", 0.25, None, 1), carrier("bb", 20.0, None, 1)];
+        carriers[0]["sources"] = json!(["shipping-na", "shipping-eu", "fulfillment"]);
+        let mut out = Vec::new();
+        table(&carriers, &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        let lines: Vec<&str> = out.lines().collect();
+        let (rate, state) = (lines[0].find("REQ/S").unwrap() + "REQ/S".len(), lines[0].find("STATE").unwrap());
+        assert!(lines[1][..rate].ends_with(" 0.25") && lines[2][..rate].ends_with(" 20.0"), "{out}");
+        assert!(lines[1..].iter().all(|line| line[state..].starts_with("on ")), "{out}");
     }
 
     #[test]

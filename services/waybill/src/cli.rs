@@ -76,10 +76,11 @@ pub(crate) enum Command {
     Api(Common),
     /// Look one number up, once, within the carrier's politeness budget.
     ///
-    /// A process that holds the data directory is asked instead, and keeps the number registered for seven days. Where none
-    /// does, and there is no folder `waybill-data`, what was spent is remembered in the cache folder.
+    /// A process that holds the data directory is asked instead (its key in WAYBILL_API_KEY), and keeps the number registered
+    /// for seven days. Where none does, and there is no folder `waybill-data`, what was spent is remembered in the cache
+    /// folder.
     Track(Track),
-    /// Say whose a number may be, and on what evidence.
+    /// Say whose a number may be, and on what evidence; the exit code tells whether anything given was a number.
     Detect(Detect),
     /// Work with carriers' adapters.
     #[command(subcommand)]

@@ -42,6 +42,7 @@ pub(crate) async fn run(service: Service, config: Config, until: impl Future<Out
         Service::Scheduler | Service::Fetcher | Service::Normalizer => None,
     };
     let known = Known::load(&config)?;
+    known.fit(&config)?;
     let (admin, admin_at) = listen("the admin listener", config.admin.listen, "admin.listen").await?;
     let api = match service {
         Service::Api => {

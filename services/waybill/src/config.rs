@@ -1,13 +1,14 @@
 //! The whole configuration: one section a service, the same keys in file, environment and flags.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use waybill_adapters::Catalog;
 use waybill_api::ApiConfig;
 use waybill_fetcher::{CarrierConfig, FetcherConfig};
 use waybill_log::KafkaOptions;
@@ -164,6 +165,16 @@ impl Default for DemoConfig {
     }
 }
 
+/// What the configuration says of carriers and their adapters do not know.
+#[derive(Debug, Default)]
+pub(crate) struct Misfits<'a> {
+    /// Carriers that no adapter bears the name of: theirs may come later, in a folder.
+    pub strangers: Vec<&'a CarrierSlug>,
+    /// Sources and secrets that a carrier has not, a sentence each. A process starts all the same, because adapters are
+    /// exchanged while it runs and a restart must not end what an exchange did not.
+    pub wrong: Vec<String>,
+}
+
 impl Config {
     /// Loads the configuration of a command and checks it.
     ///
@@ -221,7 +232,44 @@ impl Config {
         self.store.poison = self.poison.clone();
         self.fetcher.overlays.clone_from(&self.adapters);
         self.fetcher.check()?;
+        self.scheduler.check()?;
+        self.normalizer.check()?;
+        self.store.check()?;
         Ok(())
+    }
+
+    /// Checks what only the adapters can tell. A budget out of range is refused: it is a promise to a carrier.
+    ///
+    /// # Errors
+    /// One sentence that names the budget that is out of range.
+    pub(crate) fn check_carriers(&self, catalog: &Catalog) -> Result<Misfits<'_>> {
+        let mut misfits = Misfits::default();
+        for (slug, own) in &self.fetcher.carriers {
+            let Some(adapter) = catalog.get(slug) else {
+                misfits.strangers.push(slug);
+                continue;
+            };
+            adapter.budget.with(&own.budget).check().with_context(|| format!("carriers.{slug}.budget"))?;
+            // A candidate may have other sources and secrets than the version in force.
+            if own.canary.is_some() {
+                continue;
+            }
+            let sources: BTreeSet<&str> = adapter.sources.iter().map(|source| source.name.as_str()).collect();
+            let secrets: BTreeSet<&str> =
+                adapter.sources.iter().flat_map(|source| &source.secrets).map(String::as_str).collect();
+            let mut check = |what: &str, name: &str, known: &BTreeSet<&str>| {
+                if !known.contains(name) {
+                    let known: Vec<&str> = known.iter().copied().collect();
+                    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                    misfits.wrong.push(format!("carriers.{slug}.{what} names `{name}`; the carrier has {known}"));
+                }
+            };
+            if let Some(name) = &own.source {
+                check("source", name, &sources);
+            }
+            own.secrets.keys().for_each(|name| check("secrets", name, &secrets));
+        }
+        Ok(misfits)
     }
 
     /// Which log lines are written where the configuration does not say.
@@ -264,7 +312,49 @@ pub(crate) fn password(file: Option<&Path>) -> Result<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use serde_json::{Value, json};
+
     use super::*;
+
+    #[test]
+    fn carriers_are_checked_against_their_adapters() {
+        let catalog = Catalog::embedded().unwrap();
+        let check = |carriers: Value| -> Result<usize, String> {
+            let mut config = Config { carriers: serde_json::from_value(carriers).unwrap(), ..Config::default() };
+            config.settle().unwrap();
+            let misfits = config.check_carriers(&catalog).map_err(|error| format!("{error:#}"))?;
+            match misfits.wrong.first() {
+                Some(wrong) => Err(wrong.clone()),
+                None => Ok(misfits.strangers.len()),
+            }
+        };
+        let secret = json!({ "env": "KEY" });
+        for (carriers, expected) in [
+            (json!({ "usps": { "budget": { "rate_per_second": -1.0 } } }), "carriers.usps.budget: rate_per_second"),
+            (json!({ "usps": { "budget": { "burst": 0 } } }), "carriers.usps.budget: burst"),
+            (json!({ "dhl_express": { "source": "unifed" } }), "carriers.dhl-express.source names `unifed`"),
+            (json!({ "ups": { "secrets": { "cilent_id": secret } } }), "carriers.ups.secrets names `cilent_id`"),
+        ] {
+            let said = check(carriers).unwrap_err();
+            assert!(said.contains(expected), "{said}");
+        }
+        let good = json!({ "dhl-express": { "source": "unified", "secrets": { "api_key": secret } }, "usps": {} });
+        assert_eq!(check(good), Ok(0));
+        assert_eq!(check(json!({ "upss": { "enabled": true } })), Ok(1), "its adapter may come with a folder");
+    }
+
+    #[test]
+    fn figures_of_every_service_are_checked_for_every_command() {
+        for (section, key, value) in [
+            ("scheduler", "credit_window_s", json!(-4.0)),
+            ("normalizer", "max_batch", json!(0)),
+            ("store", "batch_rows", json!(0)),
+        ] {
+            let mut config: Config = serde_json::from_value(json!({ section: { key: value } })).unwrap();
+            let said = config.settle().unwrap_err().to_string();
+            assert!(said.contains(&format!("{section}.{key}")), "{said}");
+        }
+    }
 
     #[test]
     fn a_password_ends_before_its_line_end_and_a_file_without_an_end_is_refused() {

@@ -60,6 +60,7 @@ pub(crate) async fn run(mut config: Config, own_dir: bool, run_for: Option<Durat
     let carriers = route_to(&simulator, &mut config)?;
     let known = Known::load(&config)?;
     let known = Known { catalog: known.catalog.with_dir(&sim::CARRIERS)?, base: known.base.with_dir(&sim::CARRIERS)? };
+    known.fit(&config)?;
 
     let marker = dir.join(REGISTERED);
     let at = Some(format!("http://{}", simulator.addr()));
@@ -195,7 +196,7 @@ impl View {
         let shown: Vec<String> = statuses.iter().map(|(status, count)| format!("{status} {count}")).collect();
         let day: String = self.clocks.journey().to_string().chars().take(10).collect();
         format!(
-            "{:>4} s  journey {day}  registered {}  done {stopped}  in flight {in_flight}  events stored {events}\n        {}\n        requests/s of allowed:{rates}",
+            "{:>4} s  journey {day}  registered {}  done {stopped}  in flight {in_flight}  events stored {events}\n        {}\n        requests/s of allowed (bursts come on top):{rates}",
             elapsed.as_secs(),
             active + stopped,
             shown.join("  "),

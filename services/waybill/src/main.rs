@@ -115,7 +115,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Smoke(order) => return block_on(smoke::run(order)),
         Command::Detect(order) => {
             let config = Config::load(&order.common)?;
-            detect_cmd::run(&Catalog::load(&config.adapters)?, &order, &mut stdin().lock(), &mut out)
+            return detect_cmd::run(&Catalog::load(&config.adapters)?, &order, &mut stdin().lock(), &mut out);
         }
         Command::Adapter(Adapter::List { json, markdown, common }) => {
             let config = Config::load(&common)?;
@@ -152,11 +152,7 @@ fn run(command: Command) -> Result<ExitCode> {
             drop(out);
             return block_on(dead_letters_command(order));
         }
-        Command::Config(ConfigCommand::Check(common)) => {
-            let config = Config::load(&common)?;
-            let carriers = Catalog::load(&config.adapters)?.len();
-            writeln!(out, "the configuration can be used; {carriers} carriers are known").map_err(Into::into)
-        }
+        Command::Config(ConfigCommand::Check(common)) => check_config(&Config::load(&common)?, &mut out),
         Command::Config(ConfigCommand::Show(common)) => {
             writeln!(out, "{}", Config::load(&common)?.shown()?).map_err(Into::into)
         }
@@ -166,6 +162,26 @@ fn run(command: Command) -> Result<ExitCode> {
         }
     };
     done.map(|()| ExitCode::SUCCESS)
+}
+
+/// Everything that would keep a process from starting as far as configuration, adapters and keys tell; what has to be reached
+/// is the doctor's.
+fn check_config(config: &Config, out: &mut dyn Write) -> Result<()> {
+    let catalog = Catalog::load(&config.adapters)?;
+    let misfits = config.check_carriers(&catalog)?;
+    if let Some(wrong) = misfits.wrong.into_iter().next() {
+        anyhow::bail!(wrong);
+    }
+    telemetry::check(&config.telemetry)?;
+    waybill_api::auth::Access::new(config.api.listen, config.api.keys_file.as_deref())?;
+    if config.log.kafka.is_none() {
+        standalone::check(config)?;
+    }
+    for slug in misfits.strangers {
+        writeln!(out, "carriers.{slug}: no adapter has this name, so nothing comes of it; --adapters adds some")?;
+    }
+    writeln!(out, "the configuration can be used; {} carriers are known", catalog.len())?;
+    Ok(())
 }
 
 /// `waybill … | head` is no error.
@@ -253,6 +269,7 @@ async fn run_standalone(order: cli::Standalone) -> Result<ExitCode> {
     let telemetry = telemetry::init(&config.telemetry, "waybill-standalone", &config.member())?;
     standalone::check(&config)?;
     let known = Known::load(&config)?;
+    known.fit(&config)?;
     let dir = DataDir::take(&config.data_dir)?;
     let journey = dir.journey(Parcels::Real)?;
     let running = Standalone::start(config, Setup { dir, known, journey, simulator: None }).await?;

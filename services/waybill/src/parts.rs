@@ -3,7 +3,7 @@
 
 use std::{ffi::OsString, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use tokio::net::TcpListener;
 use waybill_adapters::{Catalog, LiveCatalog};
 use waybill_clickhouse::{
@@ -139,7 +139,13 @@ pub(crate) async fn open_embedded(
     let log = tokio::task::spawn_blocking(move || EmbeddedLog::open(&path, options)).await??;
     let log = Arc::new(log);
     let shared: SharedLog = log.clone();
-    shared.create_topics(&new_topics(&prefix, config.log.partitions())).await.context("log.partitions")?;
+    let created = shared.create_topics(&new_topics(&prefix, config.log.partitions())).await;
+    created.map_err(|error| match error {
+        LogError::TopicMismatch { actual, wanted, .. } => anyhow!(
+            "this data directory was laid out with {actual} partitions and log.partitions is {wanted}; set it to {actual}"
+        ),
+        error => error.into(),
+    })?;
     Ok((log, settle(shared, config, catalog).await?))
 }
 
@@ -276,6 +282,21 @@ impl Known {
     /// One sentence that names file and line.
     pub(crate) fn load(config: &Config) -> Result<Self> {
         Ok(Self { catalog: Catalog::load(&config.adapters)?, base: Catalog::embedded()? })
+    }
+
+    /// Whether the configuration of carriers fits their adapters; what does not and hinders nobody else is logged.
+    ///
+    /// # Errors
+    /// One sentence that names the budget that is out of range.
+    pub(crate) fn fit(&self, config: &Config) -> Result<()> {
+        let misfits = config.check_carriers(&self.catalog)?;
+        for carrier in misfits.strangers {
+            tracing::warn!(%carrier, "config.carrier_without_adapter");
+        }
+        for why in misfits.wrong {
+            tracing::warn!(why, "config.carrier_misfit");
+        }
+        Ok(())
     }
 }
 

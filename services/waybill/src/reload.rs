@@ -80,7 +80,7 @@ impl Reloader {
         }
         Err(format!(
             "the carrier spends the budget {recorded} in the recorded layout and {} here; its numbers live where that \
-             budget does: give it its budget back, or restart after `waybill reshard`",
+             budget does: give it its budget back",
             adapter.budget_name
         ))
     }

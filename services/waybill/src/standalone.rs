@@ -102,7 +102,7 @@ impl Standalone {
         let clock = (clocks, ClockGate::default());
         let parts = Parts::new(&mut process, opened, (config, setup.known), clock, States::Followed).await?;
         let store = open_store(&parts.config, &dir).await?;
-        migrate(&store.writer).await.context("ClickHouse's tables")?;
+        migrate(&store.writer).await.with_context(|| format!("ClickHouse's tables at {}", store.url))?;
 
         parts.scheduler(&mut process);
         parts.fetcher(&mut process);
@@ -152,4 +152,27 @@ async fn maintain(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use waybill_adapters::Catalog;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn another_number_of_partitions_is_refused_with_the_one_to_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = DataDir::take(folder.path()).unwrap();
+        let catalog = Catalog::embedded().unwrap();
+        let mut config = Config::default();
+        let (log, opened) = open_embedded(&config, &dir, Clocks::real(), &catalog).await.unwrap();
+        drop(opened);
+        log.close().await;
+        drop(log);
+        config.log.partitions = Some(8);
+        let refused = open_embedded(&config, &dir, Clocks::real(), &catalog).await.err().unwrap().to_string();
+        assert!(refused.contains("log.partitions is 8; set it to 4"), "{refused}");
+    }
 }

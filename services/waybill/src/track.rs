@@ -57,12 +57,13 @@ pub(crate) async fn run(order: Track) -> Result<ExitCode> {
              leave log.kafka out to look up alone"
         );
     }
+    keep_budget_elsewhere(&mut config, &order.common);
+    // A demo's process is not asked either: the number would join its simulated parcels. Said before the carrier is looked
+    // for, because a demo's carriers are not known here.
+    DataDir::check(&config.data_dir, Parcels::Real)?;
     let catalog = Catalog::load(&config.adapters)?;
     let adapter = adapter_of(&config, &catalog, &order)?;
     let number = TrackingNumber::canonical(&order.number, adapter.hyphens)?;
-    keep_budget_elsewhere(&mut config, &order.common);
-    // A demo's process is not asked either: the number would join its simulated parcels.
-    DataDir::check(&config.data_dir, Parcels::Real)?;
     match DataDir::try_take(&config.data_dir)? {
         Some(dir) => alone(&config, catalog, &adapter, number, &order, dir).await,
         None => {
@@ -231,10 +232,10 @@ async fn ask(holder: &Holder, adapter: &Adapter, number: &TrackingNumber, order:
     let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).no_proxy().build()?;
     let params: BTreeMap<String, String> = order.params.iter().cloned().collect();
     let body = json!({ "numbers": [{ "number": number, "carrier": adapter.slug, "params": params }] });
-    let answer = http.post(format!("{}/v1/lookup", holder.api)).json(&body).send().await;
+    let answer = answer::with_key(http.post(format!("{}/v1/lookup", holder.api)).json(&body)).send().await;
     let answer = answer.with_context(|| format!("process {} does not answer at {}", holder.pid, holder.api))?;
     if answer.status() == reqwest::StatusCode::UNAUTHORIZED {
-        bail!("process {} holds the data directory and wants a key; ask its API at {}", holder.pid, holder.api);
+        bail!("process {} holds the data directory and wants a key; put it into {}", holder.pid, answer::KEY);
     }
     let answer = answer::json(answer).await?;
     let first = &answer["results"][0];
@@ -244,7 +245,7 @@ async fn ask(holder: &Holder, adapter: &Adapter, number: &TrackingNumber, order:
     let began = Instant::now();
     let path = format!("{}/v1/shipments/{}/{number}", holder.api, adapter.slug);
     loop {
-        let view = answer::json(http.get(&path).send().await?).await?;
+        let view = answer::json(answer::with_key(http.get(&path)).send().await?).await?;
         if view["shipment"].is_object() {
             return print_known(&view, order.json);
         }

@@ -48,7 +48,7 @@ pub enum ChildError {
     NotLoopback(SocketAddr),
     /// The port is taken.
     #[error(
-        "the store cannot listen on {address}: {source} (is another waybill or ClickHouse running? choose another port)"
+        "the store cannot listen on {address}: {source} (is another waybill or ClickHouse running? choose another port with clickhouse.listen)"
     )]
     Listen {
         /// Where it wanted to listen.

@@ -119,7 +119,7 @@ impl Service {
         let carrier = &job.request.carrier;
         let budget = self.carriers.layout.budget_of(carrier);
         if self.carriers.layout.partition_of_budget(&budget) != partition {
-            let detail = "its budget lives on another partition; waybill reshard moves numbers";
+            let detail = "its budget lives on another partition";
             return Some((job.request, Short::new(OutcomeClass::AdapterDisabled, detail)));
         }
         let known = match self.partitions.get(&partition) {
