@@ -104,6 +104,9 @@ fn configuration_and_arguments_that_make_no_sense_are_sentences() {
         data.to_str().unwrap(),
     ]));
     assert!(said.contains("api.keys_file"), "SEC-1: {said}");
+    fs::write(&file, "api: {max_connections: 100, max_streams: 100}\n").unwrap();
+    let said = one_sentence(&waybill(&["config", "check", "--config", file.to_str().unwrap()]));
+    assert!(said.contains("api.max_streams"), "{said}");
     fs::write(&file, "clickhouse:\n  listen: 0.0.0.0:0\n").unwrap();
     let data = dir.path().join("never-made");
     let args = ["standalone", "--config", file.to_str().unwrap(), "--data-dir", data.to_str().unwrap()];

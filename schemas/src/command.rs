@@ -67,6 +67,26 @@ pub struct Command {
     pub settling: Option<Box<Settling>>,
 }
 
+impl Command {
+    /// An order that tells nothing of the shipment.
+    pub fn new(id: String, kind: CommandKind, carrier: CarrierSlug, number: TrackingNumber) -> Self {
+        Self {
+            id,
+            kind,
+            carrier,
+            number,
+            params: None,
+            reference: None,
+            tags: None,
+            origin: None,
+            destination: None,
+            ordered_at: None,
+            until: None,
+            settling: None,
+        }
+    }
+}
+
 /// What registration told of a shipment; travels with every request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {

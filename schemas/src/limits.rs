@@ -24,5 +24,7 @@ pub const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 pub const MAX_DETECT_TEXT_BYTES: usize = 64 * 1024;
 /// Longest secret that is read from a file, in bytes.
 pub const MAX_SECRET_BYTES: usize = 64 * 1024;
+/// Largest configuration file, in bytes: what a Kubernetes ConfigMap may hold.
+pub const MAX_CONFIG_BYTES: usize = 1024 * 1024;
 /// Largest file of keys or certificates that is read, in bytes.
 pub const MAX_KEYS_BYTES: usize = 1024 * 1024;

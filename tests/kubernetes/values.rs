@@ -54,6 +54,7 @@ fn right_values_pass() {
         "carriers: {gls: {private: [], drift: {}, canary: {adapters: /opt/next}}}",
         "kafka: {files: {token: {serviceAccountToken: {audience: kafka}}}}",
         "scheduler: {podDisruptionBudget: {maxUnavailable: 25%}}",
+        "api: {config: {max_connections: 2048, max_streams: 1024}}",
         "clickhouse: {url: 'https://clickhouse.infra.svc:8443', password: {secret: ch, key: pw}}",
     ] {
         let file = ValuesFile::new(right);
@@ -78,6 +79,7 @@ fn wrong_values_are_refused_with_a_sentence_that_names_the_place() {
             &["/fetcher/autoscaling/scaleDown", "'window' not allowed"],
         ),
         ("api: {config: {listen: '0.0.0.0:80'}}", &["/api/config", "'listen' not allowed"]),
+        ("api: {config: {max_connections: 1}}", &["/api/config/max_connections", "want 2"]),
         ("carriers: {usps: {budgets: {}}}", &["/carriers/usps", "'budgets' not allowed"]),
         ("carriers: {usps: {budget: {daily_quota: {spread: true}}}}", &["/daily_quota", "missing property 'requests'"]),
         ("carriers: {USPS: {}}", &["/carriers", "'USPS' not allowed"]),

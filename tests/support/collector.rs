@@ -1,11 +1,5 @@
 //! A real OpenTelemetry Collector, and the spans it received.
-#![allow(
-    unreachable_pub,
-    clippy::expect_used,
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test fails by panicking"
-)]
+#![allow(unreachable_pub, reason = "a module of tests")]
 
 use std::{
     collections::BTreeMap,

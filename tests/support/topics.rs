@@ -1,10 +1,5 @@
 //! Reads topics from outside.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    reason = "each test uses a part of it; it fails by panicking"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
 
 use std::time::Duration;
 

@@ -1,14 +1,18 @@
 //! Recorded answers of real carriers and what each must come to: `expected.jsonl` read, and a look-up's result compared
 //! with it. Used by this crate's tests and by the test of the whole pipeline.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use waybill_schemas::{
+    files::{read_file, read_text},
+    limits::MAX_ANSWER_BYTES,
+};
 
 use crate::{assess::ParsedView, text::collapse};
+
+/// Largest list of look-ups, in bytes: some hundred thousand of them.
+const MAX_LIST_BYTES: usize = 64 * 1024 * 1024;
 
 /// One recorded look-up.
 #[derive(Debug, Clone, Deserialize)]
@@ -170,7 +174,7 @@ pub enum RecordedError {
 /// [`RecordedError`] names the file and the line.
 pub fn cases(folder: &Path) -> Result<Vec<Case>, RecordedError> {
     let path = folder.join("expected.jsonl");
-    let text = fs::read_to_string(&path).map_err(|source| RecordedError::Io { path, source })?;
+    let text = read_text(&path, MAX_LIST_BYTES).map_err(|source| RecordedError::Io { path, source })?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     lines
         .map(|(index, line)| {
@@ -187,7 +191,7 @@ impl Case {
     pub fn load(&self, folder: &Path) -> Result<Vec<Vec<u8>>, RecordedError> {
         let read = |body: &Body| {
             let path = folder.join(&body.file);
-            fs::read(&path).map_err(|source| RecordedError::Io { path, source })
+            read_file(&path, MAX_ANSWER_BYTES).map_err(|source| RecordedError::Io { path, source })
         };
         self.bodies.iter().map(read).collect()
     }
@@ -255,5 +259,25 @@ impl Event {
         }
         let shared = seen.len().min(expected.len());
         seen.get(..shared) == expected.get(..shared)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_answer_without_an_end_is_a_sentence() {
+        let bodies = json!([{ "role": "page", "file": "/dev/zero", "content_type": "text/html", "charset": "utf-8" }]);
+        let case = json!({
+            "id": "a", "carrier": "post", "number": "1", "bodies": bodies, "outcome": "tracked",
+            "status": "InTransit", "sub_status": "InTransit_Other", "event_count": 0
+        });
+        let case: Case = serde_json::from_value(case).unwrap();
+        let said = case.load(Path::new("")).unwrap_err().to_string();
+        assert!(said.contains("/dev/zero") && said.contains("more than 8388608 bytes"), "{said}");
     }
 }

@@ -2,15 +2,19 @@
 
 use std::{
     collections::HashMap,
+    io,
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
 use serde::Deserialize;
-use waybill_schemas::number::{Hyphens, TrackingNumber};
+use waybill_schemas::{
+    files::read_file,
+    number::{Hyphens, TrackingNumber},
+};
 
-/// Most bytes of recorded bodies that are kept in memory.
-const MOST_BYTES: u64 = 512 * 1024 * 1024;
+/// Most bytes of recordings that are read: the list of look-ups and their bodies.
+const MOST_BYTES: usize = 512 * 1024 * 1024;
 
 /// A line of `expected.jsonl`, as far as it concerns the one who answers.
 #[derive(Debug, Deserialize)]
@@ -86,9 +90,16 @@ pub enum ReplayError {
     /// Two look-ups of one number: which is meant cannot be told from a request.
     #[error("{0} and {1} are look-ups of one number; replay one source at a time")]
     Ambiguous(String, String),
-    /// More than is kept in memory.
-    #[error("the recordings are larger than {} MiB", MOST_BYTES / 1024 / 1024)]
-    TooLarge,
+    /// More than is read.
+    #[error(
+        "with {path} the recordings have more than {most} bytes, and no more are read; replay one source at a time"
+    )]
+    TooLarge {
+        /// The file that was one too many.
+        path: PathBuf,
+        /// How many are read.
+        most: usize,
+    },
 }
 
 /// The form in which a number is compared: what the pipeline makes of it, without hyphens, as adapters differ in them.
@@ -104,11 +115,21 @@ impl Replay {
     /// # Errors
     /// [`ReplayError`], one sentence with the place.
     pub fn load(folder: &Path, expected: &Path, source: Option<&str>) -> Result<Self, ReplayError> {
-        let read =
-            |path: &Path| std::fs::read(path).map_err(|source| ReplayError::Io { path: path.to_owned(), source });
+        Self::load_up_to(MOST_BYTES, folder, expected, source)
+    }
+
+    fn load_up_to(most: usize, folder: &Path, expected: &Path, source: Option<&str>) -> Result<Self, ReplayError> {
+        let mut room = most;
+        let mut read = |path: &Path| -> Result<Vec<u8>, ReplayError> {
+            let bytes = read_file(path, room).map_err(|source| match source.kind() {
+                io::ErrorKind::FileTooLarge => ReplayError::TooLarge { path: path.to_owned(), most },
+                _ => ReplayError::Io { path: path.to_owned(), source },
+            })?;
+            room -= bytes.len();
+            Ok(bytes)
+        };
         let text = read(expected)?;
         let mut replay = Self::default();
-        let mut bytes = 0_u64;
         for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
@@ -124,10 +145,6 @@ impl Replay {
             let mut bodies = Vec::new();
             for body in case.bodies {
                 let content = read(&folder.join(&body.file))?;
-                bytes += content.len() as u64;
-                if bytes > MOST_BYTES {
-                    return Err(ReplayError::TooLarge);
-                }
                 let content_type = match &body.charset {
                     Some(charset) => format!("{}; charset={charset}", body.content_type),
                     None => body.content_type,
@@ -158,5 +175,36 @@ impl Replay {
     pub(crate) fn answer(&self, carrier: &str, number: &str, step: &str) -> Option<&RecordedBody> {
         let case = self.cases.get(&(carrier.to_owned(), comparable(number)))?;
         case.bodies.iter().find(|body| body.step == step)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn recordings_are_read_up_to_the_cap_and_the_file_beyond_it_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let (folder, expected) = (folder.path(), folder.path().join("expected.jsonl"));
+        let case = |id: &str, file: &str| {
+            let bodies = serde_json::json!([{ "role": "page", "file": file, "content_type": "text/html" }]);
+            serde_json::json!({ "id": id, "carrier": "post", "number": id, "source": id, "bodies": bodies }).to_string()
+        };
+        let list = [case("A1", "one.html"), case("B2", "two.html")].join("\n");
+        fs::write(&expected, &list).unwrap();
+        fs::write(folder.join("one.html"), "1234567").unwrap();
+        fs::write(folder.join("two.html"), "89").unwrap();
+
+        let whole = list.len() + 9;
+        assert_eq!(Replay::load_up_to(whole, folder, &expected, None).unwrap().cases().count(), 2);
+        let said = Replay::load_up_to(whole - 1, folder, &expected, None).unwrap_err().to_string();
+        assert!(said.contains("two.html") && said.contains(&format!("more than {} bytes", whole - 1)), "{said}");
+        // A source at a time: what others hold does not count.
+        assert_eq!(Replay::load_up_to(whole - 1, folder, &expected, Some("A1")).unwrap().cases().count(), 1);
+        let said = Replay::load_up_to(1_000, folder, Path::new("/dev/zero"), None).unwrap_err().to_string();
+        assert!(said.contains("/dev/zero"), "{said}");
     }
 }

@@ -2,18 +2,52 @@
 
 use std::path::{Path, PathBuf};
 
-use config::{Config, ConfigError as Inner, Environment, File};
+use config::{Config, ConfigError as Inner, Environment, FileFormat, FileStoredFormat, Format, Map, Source, Value};
 use serde::{Serialize, de::DeserializeOwned};
+use waybill_schemas::{files::read_text, limits::MAX_CONFIG_BYTES};
 
 /// Why a configuration cannot be used; one sentence that names the place.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The file cannot be opened.
+    /// The file cannot be read, or its name does not say in which format it is.
     #[error("configuration file {0} cannot be read: {1}")]
     File(PathBuf, String),
     /// A key is unknown or a value has the wrong form.
     #[error("configuration: {0}; `waybill config show` prints every key with its value")]
     Value(String),
+}
+
+/// A file that has been read: the library would read it without a cap.
+#[derive(Debug, Clone)]
+struct ReadFile {
+    shown: String,
+    text: String,
+    format: FileFormat,
+}
+
+impl ReadFile {
+    fn of(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |why: String| ConfigError::File(path.to_owned(), why);
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let text = read_text(path, MAX_CONFIG_BYTES).map_err(|error| unreadable(error.to_string()))?;
+        let mut formats = [FileFormat::Yaml, FileFormat::Toml, FileFormat::Json].into_iter();
+        let format = formats.find(|format| format.file_extensions().contains(&ending));
+        let unnamed = || unreadable("its name must end in .yaml, .yml, .toml or .json".to_owned());
+        Ok(Self { shown: path.display().to_string(), text, format: format.ok_or_else(unnamed)? })
+    }
+}
+
+impl Source for ReadFile {
+    fn clone_into_box(&self) -> Box<dyn Source + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn collect(&self) -> Result<Map<String, Value>, Inner> {
+        // Some editors begin a file with a mark of its byte order.
+        let text = self.text.strip_prefix('\u{feff}').unwrap_or(&self.text);
+        let parsed = Format::parse(&self.format, Some(&self.shown), text);
+        parsed.map_err(|cause| Inner::FileParse { uri: Some(self.shown.clone()), cause })
+    }
 }
 
 /// Loads a configuration of type `T`: its defaults, then `file`, then the environment, then `overrides`
@@ -36,13 +70,7 @@ where
     let value = |error: Inner| ConfigError::Value(error.to_string().split_whitespace().collect::<Vec<_>>().join(" "));
     let mut layers = Config::builder().add_source(Config::try_from(&T::default()).map_err(value)?);
     if let Some(path) = file {
-        // Looked at first, because the library reports a missing file without saying why.
-        let unreadable = |why: String| ConfigError::File(path.to_owned(), why);
-        let found = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
-        if !found.is_file() {
-            return Err(unreadable("it is no regular file".to_owned()));
-        }
-        layers = layers.add_source(File::from(path));
+        layers = layers.add_source(ReadFile::of(path)?);
     }
     layers = layers.add_source(env.prefix_separator("__").separator("__").try_parsing(true));
     for (key, text) in overrides {
@@ -105,5 +133,35 @@ mod tests {
         writeln!(file, "api = [").unwrap();
         let broken = load_from::<Sample>(Some(file.path()), env(&[]), &[]).unwrap_err().to_string();
         assert!(broken.contains("line 1") && broken.lines().count() == 1, "{broken}");
+    }
+
+    #[test]
+    fn every_format_is_read_up_to_the_cap_and_what_cannot_be_is_a_sentence_with_the_files_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |name: &str, bytes: &[u8]| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            load_from::<Sample>(Some(&path), env(&[]), &[]).map_err(|error| error.to_string())
+        };
+        for (name, text) in [
+            ("a.yaml", "\u{feff}api: {limit: 7}"),
+            ("a.yml", "api:\n  limit: 7\n"),
+            ("a.toml", "[api]\nlimit = 7\n"),
+            ("a.json", r#"{"api": {"limit": 7}}"#),
+        ] {
+            assert_eq!(of(name, text.as_bytes()).map(|sample| sample.api.limit), Ok(7), "{name}");
+        }
+        let comment = |bytes: usize| format!("#{}", " ".repeat(bytes - 1)).into_bytes();
+        assert_eq!(of("full.toml", &comment(MAX_CONFIG_BYTES)), Ok(Sample::default()));
+        for (name, bytes, why) in [
+            ("large.toml", comment(MAX_CONFIG_BYTES + 1), "more than 1048576 bytes"),
+            ("latin.yaml", b"api: {listen: caf\xe9}".to_vec(), "not UTF-8"),
+            ("waybill.conf", b"rate: 1".to_vec(), "must end in .yaml"),
+            ("broken.json", b"{".to_vec(), "waybill config show"),
+            ("typo.yaml", b"api: {limit: many}".to_vec(), "limit"),
+        ] {
+            let said = of(name, &bytes).unwrap_err();
+            assert!(said.contains(name) && said.contains(why), "{said}");
+        }
     }
 }

@@ -173,20 +173,8 @@ async fn order_known(
     if shipments::registered(shared, std::slice::from_ref(&key)).await.is_some_and(|known| known.is_empty()) {
         return Err(Problem::not_found("this number is not registered with this carrier; POST it to /v1/shipments"));
     }
-    let command = Command {
-        id: format!("{:x}", shared.deps.clocks.wall_us()),
-        kind,
-        carrier: key.carrier.clone(),
-        number: key.number.clone(),
-        params: None,
-        reference: None,
-        tags: None,
-        origin: None,
-        destination: None,
-        ordered_at: None,
-        until: None,
-        settling: None,
-    };
+    let id = format!("{:x}", shared.deps.clocks.wall_us());
+    let command = Command::new(id, kind, key.carrier.clone(), key.number.clone());
     send(shared, vec![command], trail).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "carrier": key.carrier, "number": key.number, "ordered": kind }))))
 }

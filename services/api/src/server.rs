@@ -40,10 +40,6 @@ use crate::{
     shipments,
 };
 
-/// Most connections at once: every stream and as many calls again.
-const MAX_CONNECTIONS: usize = 2 * MAX_STREAMS;
-/// Most streams of server-sent events at once.
-const MAX_STREAMS: usize = 256;
 /// How long calls under way may take to end when the process ends.
 const DRAIN: Duration = Duration::from_secs(8);
 
@@ -114,15 +110,16 @@ pub(crate) type App = State<Arc<Shared>>;
 pub async fn run(deps: Deps, listener: TcpListener, shutdown: CancellationToken) -> Result<(), ApiError> {
     let access = Access::new(listener.local_addr()?, deps.config.keys_file.as_deref())?;
     let component = deps.health.component("api");
+    let limits = Limits::of(deps.config.max_connections);
     let shared = Arc::new(Shared {
         access,
         pending: Mutex::new(Pending::new(deps.config.pending_limit)),
         room: Semaphore::new(deps.config.concurrency.max(1)),
         lookups: Mutex::default(),
-        streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        streams: Arc::new(Semaphore::new(deps.config.max_streams)),
         deps,
     });
-    let server = serve(listener, router(Arc::clone(&shared)), Limits::of(MAX_CONNECTIONS), shutdown.clone());
+    let server = serve(listener, router(Arc::clone(&shared)), limits, shutdown.clone());
     tokio::pin!(server);
     tokio::select! {
         // Only because the process ends.

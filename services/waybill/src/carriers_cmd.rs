@@ -30,10 +30,11 @@ const INTERVALS: [(&str, f64); 4] = [("1 h", 3_600.0), ("4 h", 14_400.0), ("12 h
 /// One sentence: the carrier is unknown, or whoever was named does not answer.
 pub(crate) async fn run(order: Carriers, out: &mut dyn Write) -> Result<()> {
     let config = Config::load(&order.common)?;
-    let api = order.api.clone().or_else(|| DataDir::holder(&config.data_dir).map(|holder| holder.api));
+    let holder = || -> Result<String> { Ok(DataDir::holder(&config.data_dir)?.context("no process runs")?.api) };
+    let api = order.api.clone().map_or_else(holder, Ok);
     let asked = match &api {
-        Some(api) => Api::new(api)?.get("/v1/carriers").await,
-        None => Err(anyhow::anyhow!("no process runs")),
+        Ok(api) => Api::new(api)?.get("/v1/carriers").await,
+        Err(error) => Err(anyhow::anyhow!("{error:#}")),
     };
     let carriers = match (asked, &order.api, &order.command) {
         (Ok(answer), ..) => answer["carriers"].as_array().cloned().unwrap_or_default(),

@@ -225,6 +225,7 @@ impl Config {
         if self.member.as_deref().is_some_and(|member| member.trim().is_empty() || member.len() > 200) {
             bail!("member must have 1 to 200 characters");
         }
+        self.api.check()?;
         self.poison.check().map_err(|sentence| anyhow::anyhow!(sentence))?;
         self.fetcher.poison = self.poison.clone();
         self.normalizer.poison = self.poison.clone();

@@ -9,8 +9,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use waybill_runtime::JourneyScale;
+use waybill_schemas::files::read_file;
 
 /// A data directory that this process holds; another process is refused until it is dropped.
 #[derive(Debug)]
@@ -71,6 +72,8 @@ pub(crate) struct Holder {
 
 const HOLDER: &str = "process.json";
 const JOURNEY: &str = "journey.json";
+/// The most that is read of either, in bytes.
+const MAX_BYTES: usize = 64 * 1024;
 
 impl DataDir {
     /// Takes the directory, making it when it is new.
@@ -80,7 +83,9 @@ impl DataDir {
     pub(crate) fn take(path: &Path) -> Result<Self> {
         Self::try_take(path)?.map_or_else(
             || {
-                let holder = Self::holder(path).map(|holder| format!(" (process {})", holder.pid)).unwrap_or_default();
+                // Who it is, if that can be told: that it is held is what hinders.
+                let holder = Self::holder(path).ok().flatten();
+                let holder = holder.map(|holder| format!(" (process {})", holder.pid)).unwrap_or_default();
                 bail!(
                     "another process{holder} holds the data directory {}; stop it or name another with --data-dir",
                     path.display()
@@ -106,9 +111,12 @@ impl DataDir {
         }
     }
 
-    /// Who holds a directory, as it said itself.
-    pub(crate) fn holder(path: &Path) -> Option<Holder> {
-        serde_json::from_slice(&fs::read(path.join(HOLDER)).ok()?).ok()
+    /// Who holds a directory, or held it last, as it said itself; `None` where nobody ever did.
+    ///
+    /// # Errors
+    /// When what it said cannot be read.
+    pub(crate) fn holder(path: &Path) -> Result<Option<Holder>> {
+        stored(&path.join(HOLDER), "the next process that takes the directory writes it anew")
     }
 
     /// Says where this process answers.
@@ -155,14 +163,17 @@ impl DataDir {
 }
 
 fn stored_journey(dir: &Path) -> Result<Option<JourneyScale>> {
-    let path = dir.join(JOURNEY);
-    match fs::read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes)
-            .map(Some)
-            .with_context(|| format!("{} is damaged; restore it or begin with a new --data-dir", path.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
-    }
+    stored(&dir.join(JOURNEY), "restore it or begin with a new --data-dir")
+}
+
+/// What a small file of the directory says; `None` where there is none.
+fn stored<T: DeserializeOwned>(path: &Path, remedy: &str) -> Result<Option<T>> {
+    let bytes = match read_file(path, MAX_BYTES) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("{} cannot be read; {remedy}", path.display())),
+    };
+    serde_json::from_slice(&bytes).map(Some).with_context(|| format!("{} is damaged; {remedy}", path.display()))
 }
 
 /// Makes a directory for its owner alone. One that is there keeps its mode: whoever made it chose it.
@@ -203,6 +214,27 @@ mod tests {
         fs::set_permissions(&old, fs::Permissions::from_mode(0o750)).unwrap();
         drop(DataDir::take(&old).unwrap());
         assert_eq!(mode(&old), 0o750);
+    }
+
+    #[test]
+    fn a_small_file_that_has_grown_is_a_sentence() {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path();
+        let dir = DataDir::take(path).unwrap();
+        assert_eq!(DataDir::holder(path).unwrap(), None);
+        let url = "http://127.0.0.1:1".to_owned();
+        let holder = Holder { pid: 7, api: url.clone(), admin: url.clone(), sql: url, simulator: None };
+        dir.announce(&holder).unwrap();
+        assert_eq!(DataDir::holder(path).unwrap(), Some(holder));
+        for name in [HOLDER, JOURNEY] {
+            fs::write(dir.join(name), vec![b' '; MAX_BYTES + 1]).unwrap();
+        }
+        for error in [DataDir::holder(path).unwrap_err(), dir.any_journey().unwrap_err()] {
+            let said = format!("{error:#}");
+            assert!(said.contains(".json cannot be read; ") && said.contains("more than 65536 bytes"), "{said}");
+        }
+        let said = format!("{:#}", DataDir::take(path).unwrap_err());
+        assert!(said.contains("another process holds"), "what it said of itself is not needed for that: {said}");
     }
 
     #[test]

@@ -132,19 +132,12 @@ async fn register(log: &SharedLog, topics: &TopicPrefix, layout: &Layout, parcel
 fn record(topic: &Arc<str>, layout: &Layout, parcel: &Parcel) -> Result<NewRecord> {
     let carrier: CarrierSlug = parcel.carrier.parse()?;
     let partition = layout.partition_of(&carrier);
+    let id = format!("demo-{}", parcel.index);
     let command = Command {
-        id: format!("demo-{}", parcel.index),
-        kind: CommandKind::Register,
-        carrier,
-        number: parcel.number.parse()?,
         params: (!parcel.params.is_empty()).then(|| parcel.params.clone()),
         reference: Some(parcel.reference.clone()),
         tags: Some(vec!["demo".to_owned()]),
-        origin: None,
-        destination: None,
-        ordered_at: None,
-        until: None,
-        settling: None,
+        ..Command::new(id, CommandKind::Register, carrier, parcel.number.parse()?)
     };
     Ok(NewRecord {
         at: TopicPartition::new(Arc::clone(topic), partition),

@@ -67,7 +67,7 @@ pub(crate) async fn run(order: Track) -> Result<ExitCode> {
     match DataDir::try_take(&config.data_dir)? {
         Some(dir) => alone(&config, catalog, &adapter, number, &order, dir).await,
         None => {
-            let holder = DataDir::holder(&config.data_dir).context(
+            let holder = DataDir::holder(&config.data_dir)?.context(
                 "another process holds the data directory and does not say where it answers; try again in a moment",
             )?;
             ask(&holder, &adapter, &number, &order).await

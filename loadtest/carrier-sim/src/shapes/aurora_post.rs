@@ -60,12 +60,8 @@ impl Shape for AuroraPost {
     }
 
     fn shown(&self, happening: &Happening) -> Option<Shown> {
-        Some(Shown {
-            time_raw: PROFILE.local(happening.at_ms).strftime("%-d %b %Y, %H:%M").to_string(),
-            text: PROFILE.text(happening).to_owned(),
-            location: PROFILE.place(happening).map(|place| place.name.to_owned()),
-            code: None,
-        })
+        let time_raw = PROFILE.local(happening.at_ms).strftime("%-d %b %Y, %H:%M").to_string();
+        Some(PROFILE.shown(happening, time_raw))
     }
 
     fn answer(&self, ask: &Ask, view: &View<'_>) -> Option<Answer> {

@@ -59,12 +59,8 @@ impl Shape for BluebirdExpress {
     }
 
     fn shown(&self, happening: &Happening) -> Option<Shown> {
-        Some(Shown {
-            time_raw: PROFILE.local(happening.at_ms).strftime("%m/%d/%Y %-I:%M %p").to_string(),
-            text: PROFILE.text(happening).to_owned(),
-            location: PROFILE.place(happening).map(|place| place.name.to_owned()),
-            code: None,
-        })
+        let time_raw = PROFILE.local(happening.at_ms).strftime("%m/%d/%Y %-I:%M %p").to_string();
+        Some(PROFILE.shown(happening, time_raw))
     }
 
     fn answer(&self, ask: &Ask, view: &View<'_>) -> Option<Answer> {

@@ -70,12 +70,8 @@ impl Shape for CobaltCargo {
         }
         let place = PROFILE.place(happening);
         let time = zoned(happening.at_ms, place.map_or(PROFILE.zone, |place| place.zone));
-        Some(Shown {
-            time_raw: time.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-            text: PROFILE.text(happening).to_owned(),
-            location: place.map(|place| place.name.to_owned()),
-            code: Some(PROFILE.code(happening).to_owned()),
-        })
+        let time_raw = time.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string();
+        Some(Shown { code: Some(PROFILE.code(happening).to_owned()), ..PROFILE.shown(happening, time_raw) })
     }
 
     fn answer(&self, ask: &Ask, view: &View<'_>) -> Option<Answer> {

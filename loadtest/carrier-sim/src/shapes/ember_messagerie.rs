@@ -58,12 +58,8 @@ impl Shape for EmberMessagerie {
     }
 
     fn shown(&self, happening: &Happening) -> Option<Shown> {
-        Some(Shown {
-            time_raw: PROFILE.local(happening.at_ms).strftime("%d/%m/%Y %Hh%M").to_string(),
-            text: PROFILE.text(happening).to_owned(),
-            location: PROFILE.place(happening).map(|place| place.name.to_owned()),
-            code: Some(PROFILE.code(happening).to_owned()),
-        })
+        let time_raw = PROFILE.local(happening.at_ms).strftime("%d/%m/%Y %Hh%M").to_string();
+        Some(Shown { code: Some(PROFILE.code(happening).to_owned()), ..PROFILE.shown(happening, time_raw) })
     }
 
     fn answer(&self, ask: &Ask, view: &View<'_>) -> Option<Answer> {

@@ -77,12 +77,8 @@ impl Shape for MangroveKurir {
     fn shown(&self, happening: &Happening) -> Option<Shown> {
         let time = PROFILE.local(happening.at_ms);
         let month = MONTHS[usize::from(time.month().unsigned_abs()).saturating_sub(1) % 12];
-        Some(Shown {
-            time_raw: format!("{} {month} {} {} WIB", time.day(), time.year(), time.strftime("%H.%M")),
-            text: PROFILE.text(happening).to_owned(),
-            location: PROFILE.place(happening).map(|place| place.name.to_owned()),
-            code: None,
-        })
+        let time_raw = format!("{} {month} {} {} WIB", time.day(), time.year(), time.strftime("%H.%M"));
+        Some(PROFILE.shown(happening, time_raw))
     }
 
     fn answer(&self, ask: &Ask, view: &View<'_>) -> Option<Answer> {

@@ -116,6 +116,12 @@ impl Profile {
         self.words(happening.scan).0
     }
 
+    /// What people see of what has happened, with the time as the carrier prints it; no code.
+    fn shown(&self, happening: &Happening, time_raw: String) -> Shown {
+        let location = self.place(happening).map(|place| place.name.to_owned());
+        Shown { time_raw, text: self.text(happening).to_owned(), location, code: None }
+    }
+
     /// Local time at home.
     fn local(&self, ms: i64) -> Zoned {
         zoned(ms, self.zone)

@@ -69,12 +69,8 @@ impl Shape for TidewaterFreight {
     }
 
     fn shown(&self, happening: &Happening) -> Option<Shown> {
-        Some(Shown {
-            time_raw: happening.at_ms.div_euclid(1_000).to_string(),
-            text: PROFILE.text(happening).to_owned(),
-            location: PROFILE.place(happening).map(|place| place.name.to_owned()),
-            code: Some(PROFILE.code(happening).to_owned()),
-        })
+        let time_raw = happening.at_ms.div_euclid(1_000).to_string();
+        Some(Shown { code: Some(PROFILE.code(happening).to_owned()), ..PROFILE.shown(happening, time_raw) })
     }
 
     fn answer(&self, ask: &Ask, view: &View<'_>) -> Option<Answer> {

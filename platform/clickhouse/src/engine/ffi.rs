@@ -16,7 +16,8 @@ pub(super) struct Analysis {
     pub(super) query_class: u32,
 }
 
-type WithParams = unsafe extern "C" fn(
+/// A statement, its format and its parameters: texts, each with its length.
+pub(super) type WithParams = unsafe extern "C" fn(
     Handle,
     *const c_char,
     usize,

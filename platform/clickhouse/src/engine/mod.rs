@@ -7,7 +7,7 @@
 
 mod ffi;
 
-use ffi::{Analysis, Functions, Handle};
+use ffi::{Analysis, Functions, Handle, WithParams};
 use std::ffi::{CStr, CString, c_char};
 use std::path::Path;
 use std::ptr;
@@ -148,13 +148,13 @@ impl Connection {
         unsafe { *self.handle }
     }
 
-    /// Runs a statement and collects its whole result.
+    /// Hands a statement to one of the library's functions that take it with its parameters.
     #[allow(unsafe_code, reason = "calls into the engine's C interface")]
-    pub(crate) fn query(&self, sql: &str, format: &str, parameters: &[Parameter]) -> Result<ResultBlock, EngineError> {
+    fn begin(&self, function: WithParams, sql: &str, format: &str, parameters: &[Parameter]) -> Handle {
         let arrays = ParameterArrays::new(parameters);
-        // SAFETY: every pointer is paired with its length and outlives the call.
-        let result = unsafe {
-            (self.functions.query)(
+        // SAFETY: the function is of the loaded library; every pointer is paired with its length and outlives the call.
+        unsafe {
+            function(
                 self.raw(),
                 sql.as_ptr().cast(),
                 sql.len(),
@@ -166,62 +166,35 @@ impl Connection {
                 arrays.value_lengths.as_ptr(),
                 parameters.len(),
             )
-        };
+        }
+    }
+
+    /// Runs a statement and collects its whole result.
+    pub(crate) fn query(&self, sql: &str, format: &str, parameters: &[Parameter]) -> Result<ResultBlock, EngineError> {
+        let result = self.begin(self.functions.query, sql, format, parameters);
         ResultBlock::checked(&self.functions, result)
     }
 
     /// Begins a SELECT whose result comes in pieces.
-    #[allow(unsafe_code, reason = "calls into the engine's C interface")]
     pub(crate) fn stream(
         &self,
         sql: &str,
         format: &str,
         parameters: &[Parameter],
     ) -> Result<QueryStream<'_>, EngineError> {
-        let arrays = ParameterArrays::new(parameters);
-        // SAFETY: every pointer is paired with its length and outlives the call.
-        let result = unsafe {
-            (self.functions.stream_query)(
-                self.raw(),
-                sql.as_ptr().cast(),
-                sql.len(),
-                format.as_ptr().cast(),
-                format.len(),
-                arrays.names.as_ptr(),
-                arrays.name_lengths.as_ptr(),
-                arrays.values.as_ptr(),
-                arrays.value_lengths.as_ptr(),
-                parameters.len(),
-            )
-        };
+        let result = self.begin(self.functions.stream_query, sql, format, parameters);
         let stream = ResultBlock::checked(&self.functions, result)?;
         Ok(QueryStream { connection: self, stream, ended: false })
     }
 
     /// Begins an insert whose data comes in pieces.
-    #[allow(unsafe_code, reason = "calls into the engine's C interface")]
     pub(crate) fn insert(
         &self,
         sql: &str,
         format: &str,
         parameters: &[Parameter],
     ) -> Result<InsertStream<'_>, EngineError> {
-        let arrays = ParameterArrays::new(parameters);
-        // SAFETY: every pointer is paired with its length and outlives the call.
-        let handle = unsafe {
-            (self.functions.insert)(
-                self.raw(),
-                sql.as_ptr().cast(),
-                sql.len(),
-                format.as_ptr().cast(),
-                format.len(),
-                arrays.names.as_ptr(),
-                arrays.name_lengths.as_ptr(),
-                arrays.values.as_ptr(),
-                arrays.value_lengths.as_ptr(),
-                parameters.len(),
-            )
-        };
+        let handle = self.begin(self.functions.insert, sql, format, parameters);
         let stream = InsertStream { connection: self, handle, open: !handle.is_null() };
         match stream.error() {
             Some(error) => Err(error),

@@ -1,14 +1,11 @@
 //! What the tests against a real child process share.
 #![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    clippy::disallowed_methods,
     dead_code,
     unreachable_pub,
-    missing_docs
+    clippy::print_stderr,
+    reason = "each test uses a part of it and says what it skips"
 )]
-#![allow(clippy::allow_attributes_without_reason)]
+#![allow(clippy::disallowed_methods, reason = "reads what its own child answers")]
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,7 +1,6 @@
 //! A carrier's door on loopback that notes every arrival, and a fetcher on a log in memory.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 pub mod zombie;
 

@@ -1,20 +1,8 @@
 //! Normalizers that come, share, take over and go.
 
-use std::{
-    collections::BTreeSet,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::atomic::Ordering;
 
-use tokio_util::sync::CancellationToken;
-use waybill_log::Log;
-use waybill_normalizer::run;
-use waybill_schemas::{headers, topics::names};
-
-use crate::{
-    PARTITIONS, Running, all, committed, deps, new_log, parcel, record, send, start, unlucky::Unlucky,
-    wait_until_answered,
-};
+use super::{unlucky::Unlucky, *};
 
 #[tokio::test(start_paused = true)]
 async fn two_members_share_the_partitions_and_one_takes_over_what_the_other_leaves() {

@@ -1,16 +1,8 @@
 //! Results that are not one new look at a parcel: repeats, what is no result, what is to be forgotten.
 
-use std::{sync::Arc, time::Duration};
+use waybill_schemas::{Memories, OutcomeClass, fetch::RequestKind};
 
-use bytes::Bytes;
-use waybill_log::{Log, NewRecord, TopicPartition};
-use waybill_schemas::{Memories, OutcomeClass, fetch::RequestKind, outcome::Outcome, topics::names};
-
-use crate::{
-    all, committed, new_log, parcel, record, start,
-    support::{event, result},
-    value, wait_until_answered,
-};
+use super::{support::result, *};
 
 #[tokio::test(start_paused = true)]
 async fn fet_1_of_two_results_of_one_attempt_the_first_counts_even_after_a_restart() {

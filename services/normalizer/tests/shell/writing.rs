@@ -1,26 +1,13 @@
 //! What is written, where and in which order, when nothing goes wrong and when everything does.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
-use tokio::time::timeout;
-use waybill_log::Log;
-use waybill_normalizer::{Deps, NormalizerConfig};
-use waybill_schemas::{
-    OutcomeClass, event::TrackingEvent, fetch::FetchResult, headers, layout::public_partition, outcome::Outcome,
-    shipment::Shipment, topics::names,
-};
+use waybill_schemas::{OutcomeClass, event::TrackingEvent, layout::public_partition, shipment::Shipment};
 
-use crate::{
-    PARTITIONS, PUBLIC_PARTITIONS, all, attempts_answered, committed, config, deps, new_log, parcel, record, send,
-    start, start_with,
-    support::{CARRIER, Walk, event, tracked},
+use super::{
+    support::{CARRIER, Walk},
     unlucky::Unlucky,
-    value, wait_until_answered,
+    *,
 };
 
 #[tokio::test(start_paused = true)]

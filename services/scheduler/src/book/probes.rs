@@ -30,19 +30,10 @@ pub(super) fn detect_slug() -> Option<CarrierSlug> {
 
 /// The answer to a probe, as a command to the owner of the undecided number.
 fn answer(number: &TrackingNumber, tried: Tried) -> Option<Command> {
+    let id = format!("probed-{}-{}-{}", tried.carrier, tried.round, tried.at.ms());
     Some(Command {
-        id: format!("probed-{}-{}-{}", tried.carrier, tried.round, tried.at.ms()),
-        kind: CommandKind::Probed,
-        carrier: detect_slug()?,
-        number: number.clone(),
-        params: None,
-        reference: None,
-        tags: None,
-        origin: None,
-        destination: None,
-        ordered_at: None,
-        until: None,
         settling: Some(Box::new(Settling::Probed { tried })),
+        ..Command::new(id, CommandKind::Probed, detect_slug()?, number.clone())
     })
 }
 

@@ -134,20 +134,7 @@ fn number(index: u32) -> TrackingNumber {
 }
 
 fn command(kind: CommandKind, index: u32) -> Command {
-    Command {
-        id: format!("c{index}"),
-        kind,
-        carrier: carrier(),
-        number: number(index),
-        params: None,
-        reference: None,
-        tags: None,
-        origin: None,
-        destination: None,
-        ordered_at: None,
-        until: None,
-        settling: None,
-    }
+    Command::new(format!("c{index}"), kind, carrier(), number(index))
 }
 
 /// A plain good answer: in transit, nothing new; other kinds are carried out.

@@ -110,18 +110,8 @@ pub(crate) async fn read_all(log: &SharedLog, at: &TopicPartition) -> Vec<Record
 
 pub(crate) async fn order(world: &World, kind: CommandKind, key: &ShipmentKey, id: u32) {
     let command = Command {
-        id: format!("order-{id}"),
-        kind,
-        carrier: key.carrier.clone(),
-        number: key.number.clone(),
         params: Some(BTreeMap::from([("round".to_owned(), id.to_string())])),
-        reference: None,
-        tags: None,
-        origin: None,
-        destination: None,
-        ordered_at: None,
-        until: None,
-        settling: None,
+        ..Command::new(format!("order-{id}"), kind, key.carrier.clone(), key.number.clone())
     };
     let record = NewRecord {
         at: at(names::COMMANDS, world.layout.partition_of(&key.carrier)),

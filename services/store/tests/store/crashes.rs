@@ -2,18 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use waybill_schemas::topics::names;
 use waybill_store::StoreConfig;
 
-use crate::{
-    events_are_there_once, put_events,
+use super::{
     support::{
-        World, ask,
         crash::{CrashLog, Point},
-        kill_clickhouse, no_library, number,
         proxy::{Mode, Proxy},
-        running_again, store, store_named, store_on, store_with, until, until_true, world, writer,
     },
+    *,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,15 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use waybill_schemas::topics::names;
 
-use crate::{
-    events_are_there_once, put_events,
-    support::{
-        dead_letters, migrate, no_library, number,
-        proxy::{Mode, Proxy},
-        put, put_bytes, records, store, store_on, until, until_true, world, writer,
-    },
+use super::{
+    support::proxy::{Mode, Proxy},
+    *,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,10 +7,9 @@ mod hindrances;
 mod support;
 mod views;
 
+use support::*;
 use waybill_log::SharedLog;
 use waybill_schemas::topics::names;
-
-use crate::support::{World, json_record, number, put_all, records, until};
 
 /// Both base-table laws of STO-1: nothing missing, nothing twice, without FINAL.
 async fn events_are_there_once(world: &World, produced: u64) {

@@ -5,12 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use serde_json::json;
-use waybill_schemas::topics::names;
 
-use crate::support::{
-    PARTITIONS, dead_letters, json_record, migrate, new_record, no_library, number, partition, put, put_all, put_bytes,
-    reader, records, store, until, until_true, world,
-};
+use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_migrations_apply_twice_and_every_column_has_a_comment() {

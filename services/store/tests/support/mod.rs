@@ -1,6 +1,10 @@
 //! What the tests against a real ClickHouse share: the engine, a log in memory, records, and ways to crash.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr, dead_code, unreachable_pub, missing_docs)]
-#![allow(clippy::allow_attributes_without_reason)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::print_stderr,
+    reason = "each test uses a part of it and says what it skips"
+)]
 
 pub mod crash;
 pub mod proxy;

@@ -282,14 +282,14 @@ impl<'t> Builder<'t> {
                 Some(Again)
             }
             Mode::Table => self.in_table(start),
-            Mode::Caption => self.in_caption(start),
+            Mode::Caption => self.in_content(start, Self::close_caption),
             Mode::Columns => match start.tag {
                 Tag::Col => self.insert_empty(start).map(|()| Done),
                 _ => self.close_columns(),
             },
             Mode::TableBody => self.in_table_body(start),
             Mode::Row => self.in_row(start),
-            Mode::Cell => self.in_cell(start),
+            Mode::Cell => self.in_content(start, Self::close_cell),
         }
     }
 

@@ -58,7 +58,8 @@ impl Builder<'_> {
         })
     }
 
-    pub(super) fn in_caption(&mut self, start: &Start) -> Option<Next> {
+    /// In a caption or a cell, which a part of the table's structure closes.
+    pub(super) fn in_content(&mut self, start: &Start, close: fn(&mut Self) -> bool) -> Option<Next> {
         match start.tag {
             Tag::Caption
             | Tag::Col
@@ -68,12 +69,7 @@ impl Builder<'_> {
             | Tag::Tfoot
             | Tag::Th
             | Tag::Thead
-            | Tag::Tr => {
-                if self.close_caption() {
-                    return Some(Again);
-                }
-                Some(Done)
-            }
+            | Tag::Tr => Some(if close(self) { Again } else { Done }),
             _ => self.in_body(start).map(|()| Done),
         }
     }
@@ -150,26 +146,6 @@ impl Builder<'_> {
         self.stack.pop();
         self.mode = Mode::TableBody;
         true
-    }
-
-    pub(super) fn in_cell(&mut self, start: &Start) -> Option<Next> {
-        match start.tag {
-            Tag::Caption
-            | Tag::Col
-            | Tag::Colgroup
-            | Tag::Tbody
-            | Tag::Td
-            | Tag::Tfoot
-            | Tag::Th
-            | Tag::Thead
-            | Tag::Tr => {
-                if self.close_cell() {
-                    return Some(Again);
-                }
-                Some(Done)
-            }
-            _ => self.in_body(start).map(|()| Done),
-        }
     }
 
     pub(super) fn close_cell(&mut self) -> bool {
