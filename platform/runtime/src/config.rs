@@ -128,7 +128,7 @@ mod tests {
         assert!(missing.contains("nowhere.yaml"), "{missing}");
         let folder = tempfile::tempdir().unwrap();
         let folder = load_from::<Sample>(Some(folder.path()), env(&[]), &[]).unwrap_err().to_string();
-        assert!(folder.contains("no regular file"), "{folder}");
+        assert!(folder.contains("Is a directory"), "{folder}");
         let mut file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
         writeln!(file, "api = [").unwrap();
         let broken = load_from::<Sample>(Some(file.path()), env(&[]), &[]).unwrap_err().to_string();
