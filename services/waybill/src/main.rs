@@ -155,7 +155,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Config(ConfigCommand::Check(common)) => {
             let config = Config::load(&common)?;
             let carriers = Catalog::load(&config.adapters)?.len();
-            writeln!(out, "the configuration can be used; {carriers} carriers are known").map_err(Into::into)
+            let are = if carriers == 1 { "is" } else { "are" };
+            let carriers = adapter_check::counted(carriers, "carrier");
+            writeln!(out, "the configuration can be used; {carriers} {are} known").map_err(Into::into)
         }
         Command::Config(ConfigCommand::Show(common)) => {
             writeln!(out, "{}", Config::load(&common)?.shown()?).map_err(Into::into)
@@ -228,7 +230,8 @@ async fn dead_letters_command(order: DeadLetters) -> Result<ExitCode> {
 async fn migrate(config: Config) -> Result<ExitCode> {
     let (client, _) = parts::server(&config.clickhouse, "`waybill migrate` (the embedded ClickHouse migrates itself)")?;
     let applied = parts::migrate(&client).await?;
-    writeln!(stdout(), "{} migrations applied, the rest were there", applied.len())?;
+    let applied = adapter_check::counted(applied.len(), "migration");
+    writeln!(stdout(), "{applied} applied, the rest were there")?;
     Ok(ExitCode::SUCCESS)
 }
 
