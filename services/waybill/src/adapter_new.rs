@@ -43,6 +43,9 @@ pub(crate) fn new(order: &New, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "{}", folder.display())?;
     let were = if events.len() == 1 { "was" } else { "were" };
     writeln!(out, "  {} {were} read, the times of {timed} understood; the newest:", counted(events.len(), "event"))?;
+    if timed < events.len() && draft.adapter.contains("year: inferred") {
+        writeln!(out, "  no year is printed: tell `adapter parse` the day of the answer with --at")?;
+    }
     for event in events.iter().take(2) {
         let shown = |text: &str| -> String { text.chars().take(60).collect() };
         let place = event.location.as_deref().unwrap_or_default();
