@@ -198,7 +198,7 @@ fn turns(root: At<'_>, parent: At<'_>) -> Option<Candidate> {
     let pairs = (most == 1 || parent.name() == "dl") && heads.len() > 1;
     let by_day = if most > 1 { days(root, parent, &children, &kinds) } else { None };
     by_day.or_else(|| {
-        let (terms, behind) = heads.iter().map(|head| (children[*head], children[head + 1])).unzip();
+        let (terms, behind): (Vec<_>, Vec<_>) = heads.iter().map(|head| (children[*head], children[head + 1])).unzip();
         pairs.then(|| twos(root, parent, terms, behind)).flatten()
     })
 }

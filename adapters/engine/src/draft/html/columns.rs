@@ -70,7 +70,7 @@ pub(super) fn columns(group: &[At<'_>], from: Seen) -> Vec<Column> {
             .collect();
     }
     let texts: Vec<String> = group.iter().map(|row| read(*row)).collect();
-    let halves = BETWEEN.iter().find_map(|between| {
+    let halves = BETWEEN.into_iter().find_map(|between| {
         let cut: Vec<(String, String)> = texts
             .iter()
             .filter_map(|text| text.split_once(between))
@@ -215,5 +215,6 @@ pub(super) fn dates(groups: &[At<'_>], rows: &Ignored) -> Vec<Column> {
         texts.resize(groups.len(), String::new());
         Column { field: format!("{{of: group, path: {}}}", quoted(&kind)), hint: "date".to_owned(), texts }
     });
-    full.filter(|column| is_dates(&column.texts)).collect()
+    let everywhere = |column: &Column| column.texts.iter().all(|text| !text.is_empty());
+    full.filter(|column| everywhere(column) && is_dates(&column.texts)).collect()
 }
