@@ -211,7 +211,9 @@ pub(super) fn dates(groups: &[At<'_>], rows: &Ignored) -> Vec<Column> {
             true
         });
     }
-    let full = kinds.into_iter().map(|(kind, mut texts)| {
+    // Names of elements may be no CSS.
+    let can_be_asked = |(kind, _): &(String, Vec<String>)| Selector::parse(kind).is_ok();
+    let full = kinds.into_iter().filter(can_be_asked).map(|(kind, mut texts)| {
         texts.resize(groups.len(), String::new());
         Column { field: format!("{{of: group, path: {}}}", quoted(&kind)), hint: "date".to_owned(), texts }
     });
