@@ -212,6 +212,9 @@ fn assign(candidate: Candidate, languages: &[String]) -> Events {
                 let days = times.formats.iter();
                 let joined = days.flat_map(|day| hours.formats.iter().filter_map(move |hour| guess::joined(day, hour)));
                 let formats: Vec<String> = joined.take(MOST_FORMATS).collect();
+                if formats.is_empty() {
+                    return Some((vec![date], times));
+                }
                 Some((vec![date, clock], Times { formats, part: Part::Whole, ..times }))
             }
             None => Some((vec![date], times)),
