@@ -215,7 +215,7 @@ fn twos(root: At<'_>, parent: At<'_>, terms: Vec<At<'_>>, behind: Vec<At<'_>>) -
 
 /// A term, and two things that are said of it: the row is the first of these, whose neighbours can be asked for.
 fn threes(root: At<'_>, parent: At<'_>, children: &[At<'_>], kinds: &[String]) -> Option<Candidate> {
-    let every = |offset: usize| -> Vec<At<'_>> { children.iter().skip(offset).step_by(3).copied().collect() };
+    let every = |offset: usize| children.iter().skip(offset).step_by(3).copied().collect::<Vec<_>>();
     let mut all = columns(&every(0), Seen::Previous);
     all.extend(columns(&every(1), Seen::Row));
     all.extend(columns(&every(2), Seen::Next));
