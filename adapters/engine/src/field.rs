@@ -59,6 +59,7 @@ struct Take {
     cell: Option<usize>,
     line: Option<usize>,
     attr: Option<String>,
+    key: bool,
     own: bool,
     nth: Option<usize>,
     last: bool,
@@ -99,6 +100,9 @@ impl Field {
         if ways.iter().filter(|way| **way).count() > 1 {
             return Err(Fault::new("join", "a field has one of join, first_of and const; nest them instead"));
         }
+        if long.key && shape != Shape::Json {
+            return Err(Fault::new("key", "only what stands in a JSON object has a key; use attr or path"));
+        }
         let what = if let Some(parts) = &long.join {
             What::Join(compile_all(shape, parts)?, long.with.clone().unwrap_or_else(|| " ".to_owned()))
         } else if let Some(parts) = &long.first_of {
@@ -112,6 +116,7 @@ impl Field {
                 cell: long.cell,
                 line: long.line,
                 attr: long.attr.clone(),
+                key: long.key,
                 own: long.own,
                 nth: long.nth,
                 last: long.last,
@@ -210,6 +215,9 @@ impl Take {
     fn of_node(&self, node: &Node<'_>, path: Option<&Path>, place: &Place<'_, '_>) -> Option<String> {
         if let Some(name) = &self.attr {
             return node.attribute(name);
+        }
+        if self.key {
+            return node.key();
         }
         if self.own {
             return node.own_text();

@@ -1,5 +1,6 @@
 //! Which fields a carrier's JSON answers have, to notice new ones: the paths of an adapter's examples against those of an
-//! answer. Names only, never values; a name with three digits or more stands for any, because it may be a number or a date.
+//! answer. Names only, never values; a name with three digits or more, or of digits alone, stands for any, because it may be
+//! a number, a date or a count.
 
 use std::{collections::HashSet, path::PathBuf};
 
@@ -83,7 +84,7 @@ fn descend(value: &Value, path: &mut String, (depth, places): (usize, &mut usize
                     path.push('.');
                 }
                 let digits = name.bytes().filter(u8::is_ascii_digit).count();
-                path.push_str(if digits >= 3 { "*" } else { name });
+                path.push_str(if digits >= 3 || (digits > 0 && digits == name.len()) { "*" } else { name });
                 each(path);
                 descend(child, path, (depth + 1, places), each);
                 path.truncate(length);

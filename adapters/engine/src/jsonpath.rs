@@ -13,6 +13,9 @@ pub(crate) enum JsonPath {
     Full(Box<serde_json_path::JsonPath>),
 }
 
+/// A value, and its name where an object holds it.
+pub(crate) type Named<'v> = (&'v Value, Option<&'v str>);
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Segment {
     Name(String),
@@ -44,36 +47,44 @@ impl JsonPath {
 
     /// The values at the path, in the document's order.
     pub(crate) fn select<'v>(&self, value: &'v Value) -> Vec<&'v Value> {
+        self.select_named(value).into_iter().map(|(found, _)| found).collect()
+    }
+
+    /// The same, each with the name that it bears in the object it stands in. Paths that are not plain tell no names.
+    pub(crate) fn select_named<'v>(&self, value: &'v Value) -> Vec<Named<'v>> {
         match self {
             Self::Plain(segments) => {
                 let mut found = Vec::new();
-                descend(value, segments, &mut found);
+                descend((value, None), segments, &mut found);
                 found
             }
-            Self::Full(path) => path.query(value).all(),
+            Self::Full(path) => path.query(value).all().into_iter().map(|found| (found, None)).collect(),
         }
     }
 }
 
-fn descend<'v>(value: &'v Value, segments: &[Segment], found: &mut Vec<&'v Value>) {
+fn descend<'v>(at: Named<'v>, segments: &[Segment], found: &mut Vec<Named<'v>>) {
     let Some((segment, rest)) = segments.split_first() else {
-        found.push(value);
+        found.push(at);
         return;
     };
+    let (value, _) = at;
     match segment {
         Segment::Name(name) => {
-            if let Some(child) = value.as_object().and_then(|object| object.get(name)) {
-                descend(child, rest, found);
+            if let Some((name, child)) = value.as_object().and_then(|object| object.get_key_value(name)) {
+                descend((child, Some(name.as_str())), rest, found);
             }
         }
         Segment::Index(index) => {
             if let Some(child) = value.as_array().and_then(|array| array.get(*index)) {
-                descend(child, rest, found);
+                descend((child, None), rest, found);
             }
         }
         Segment::Every => match value {
-            Value::Array(array) => array.iter().for_each(|child| descend(child, rest, found)),
-            Value::Object(object) => object.values().for_each(|child| descend(child, rest, found)),
+            Value::Array(array) => array.iter().for_each(|child| descend((child, None), rest, found)),
+            Value::Object(object) => {
+                object.iter().for_each(|(name, child)| descend((child, Some(name.as_str())), rest, found));
+            }
             _ => {}
         },
     }
@@ -143,5 +154,17 @@ mod tests {
         }
         assert!(JsonPath::compile("$..a..b").is_err());
         assert!(JsonPath::compile("$.a[").is_err());
+    }
+
+    #[test]
+    fn members_of_objects_bear_their_names_and_items_of_lists_none() {
+        let value = json!({"days": {"2026-11-20": [1], "2026-11-21": [2]}});
+        let names = |path: &str| -> Vec<Option<String>> {
+            let found = JsonPath::compile(path).unwrap().select_named(&value);
+            found.into_iter().map(|(_, name)| name.map(str::to_owned)).collect()
+        };
+        assert_eq!(names("days[*]"), [Some("2026-11-20".to_owned()), Some("2026-11-21".to_owned())]);
+        assert_eq!(names("days"), [Some("days".to_owned())]);
+        assert_eq!(names("days[*][*]"), [None, None]);
     }
 }

@@ -20,7 +20,8 @@ pub(crate) enum Node<'d> {
     Html(At<'d>),
     /// Sibling nodes between two separators.
     Block(Rc<[At<'d>]>),
-    Json(&'d Value),
+    /// With the name that it bears in the object it stands in.
+    Json(&'d Value, Option<&'d str>),
     Xml(roxmltree::Node<'d, 'd>),
 }
 
@@ -66,7 +67,9 @@ impl<'d> Node<'d> {
                 }
                 found
             }
-            (Self::Json(value), Path::Json(path)) => path.select(value).into_iter().map(Node::Json).collect(),
+            (Self::Json(value, _), Path::Json(path)) => {
+                path.select_named(value).into_iter().map(|(value, name)| Node::Json(value, name)).collect()
+            }
             (Self::Xml(node), Path::Xml(path)) => path.select(*node).into_iter().map(Node::Xml).collect(),
             _ => Vec::new(),
         }
@@ -85,7 +88,7 @@ impl<'d> Node<'d> {
         match self {
             Self::Html(element) => Some(text::of_node(*element, ignored)),
             Self::Block(nodes) => Some(text::of_nodes(nodes, ignored)),
-            Self::Json(value) => jsonpath::text_of(value),
+            Self::Json(value, _) => jsonpath::text_of(value),
             Self::Xml(node) => match path {
                 Some(Path::Xml(path)) => path.text_of(*node),
                 _ => Some(xmlpath::text_of(*node)),
@@ -98,7 +101,7 @@ impl<'d> Node<'d> {
         match self {
             Self::Html(element) => Some(text::own(*element)),
             Self::Xml(node) => Some(node.children().filter_map(|c| c.is_text().then(|| c.text()).flatten()).collect()),
-            Self::Block(_) | Self::Json(_) => None,
+            Self::Block(_) | Self::Json(..) => None,
         }
     }
 
@@ -107,7 +110,7 @@ impl<'d> Node<'d> {
         let lines = match self {
             Self::Html(element) => text::lines(&[*element], ignored),
             Self::Block(nodes) => text::lines(nodes, ignored),
-            Self::Json(value) => return jsonpath::text_of(value)?.lines().nth(n.checked_sub(1)?).map(str::to_owned),
+            Self::Json(value, _) => return jsonpath::text_of(value)?.lines().nth(n.checked_sub(1)?).map(str::to_owned),
             Self::Xml(node) => return xmlpath::text_of(*node).lines().nth(n.checked_sub(1)?).map(str::to_owned),
         };
         lines.into_iter().nth(n.checked_sub(1)?)
@@ -124,7 +127,15 @@ impl<'d> Node<'d> {
         match self {
             Self::Html(element) => element.attribute(name).map(str::to_owned),
             Self::Xml(node) => node.attributes().find(|a| a.name() == name).map(|a| a.value().to_owned()),
-            Self::Block(_) | Self::Json(_) => None,
+            Self::Block(_) | Self::Json(..) => None,
+        }
+    }
+
+    /// The name that a JSON value bears in the object it stands in.
+    pub(crate) fn key(&self) -> Option<String> {
+        match self {
+            Self::Json(_, name) => name.map(str::to_owned),
+            Self::Html(_) | Self::Block(_) | Self::Xml(_) => None,
         }
     }
 
@@ -148,7 +159,7 @@ impl<'d> Node<'d> {
                 Direction::Previous => node.prev_sibling_element(),
             }
             .map(Node::Xml),
-            Self::Block(_) | Self::Json(_) => None,
+            Self::Block(_) | Self::Json(..) => None,
         }
     }
 

@@ -217,7 +217,7 @@ impl Opened<'_> {
             }
             Shape::Json => {
                 let value = guard::json(&inner)?;
-                run(Node::Json(&value))
+                run(Node::Json(&value, None))
             }
             Shape::Xml => {
                 let document = guard::xml_document(&inner)?;

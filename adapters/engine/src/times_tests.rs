@@ -72,7 +72,7 @@ fn epochs_and_clock_changes() {
 fn sloppy_writing_is_understood() {
     let rules = times(
         "{formats: ['%m/%d/%Y %I:%M %p', '%b. %d, %Y', '%a, %d.%m.%y %H:%M', '%Y. %m. %d. %p %I:%M', \
-                       'Date %d %b %Y Time %H:%M', '%d%b%Y', '%H:%M %d-%b-%Y']}",
+                       'Date %d %b %Y Time %H:%M', '%d%b%Y', '%H:%M %d-%b-%Y', '%d de %b de %Y, %I:%M %p']}",
     );
     for (text, iso) in [
         ("08/17/2022 12:47 P.M.", "2022-08-17T12:47"),
@@ -83,6 +83,8 @@ fn sloppy_writing_is_understood() {
         ("Date 18 Jun 2022 Time 06:49", "2022-06-18T06:49"),
         ("03JAN2024", "2024-01-03"),
         ("13:26 09-Aug-2022", "2022-08-09T13:26"),
+        ("2 de April de 2022, 6:38 p.\u{a0}m.", "2022-04-02T18:38"),
+        ("2 de April de 2022, 6:38 a. m.", "2022-04-02T06:38"),
     ] {
         assert_eq!(read(&rules, text).0, iso, "{text}");
     }

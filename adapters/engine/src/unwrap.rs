@@ -37,7 +37,7 @@ impl Stage {
             }
             StageSpec { after: Some(after), pattern: None, json: None, css: None, from: None, take, .. } => Way::After(
                 regex(after)?,
-                take.ok_or_else(|| Fault::new(after, "`after` needs `take: string` or `take: json`"))?,
+                take.ok_or_else(|| Fault::new(after, "`after` needs `take: string`, `take: json` or `take: strings`"))?,
             ),
             StageSpec { json: Some(path), after: None, pattern: None, css: None, from: None, .. } => {
                 Way::Json(JsonPath::compile(path)?)
@@ -69,7 +69,8 @@ impl Stage {
                 let rest = &text[regex.find(text)?.end()..];
                 match what {
                     TakeWhat::Json => Cow::Borrowed(first_json(rest)?),
-                    TakeWhat::String => Cow::Owned(js_string(rest)?),
+                    TakeWhat::String => Cow::Owned(js_string(rest)?.0),
+                    TakeWhat::Strings => Cow::Owned(js_strings(regex, text)?),
                 }
             }
             Way::Json(path) => {
@@ -109,8 +110,20 @@ fn first_json(text: &str) -> Option<&str> {
     text.get(start..start + values.byte_offset())
 }
 
-/// The JavaScript string literal that comes first in a text.
-fn js_string(text: &str) -> Option<String> {
+/// The JavaScript strings behind each match, joined; a match within a string counts as part of it. One pass.
+fn js_strings(regex: &Pattern, text: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut at = 0;
+    while let Some(found) = regex.find_at(text, at) {
+        let (string, length) = js_string(&text[found.end()..])?;
+        out.push_str(&string);
+        at = found.end() + length;
+    }
+    (at > 0).then_some(out)
+}
+
+/// The JavaScript string literal that comes first in a text, and where it ends.
+fn js_string(text: &str) -> Option<(String, usize)> {
     let start = text.find(['"', '\'', '`'])?;
     let quote = text[start..].chars().next()?;
     let inner = &text[start + 1..];
@@ -119,7 +132,7 @@ fn js_string(text: &str) -> Option<String> {
         match c {
             _ if escaped => escaped = false,
             '\\' => escaped = true,
-            c if c == quote => return Some(unescape_js(&inner[..index])),
+            c if c == quote => return Some((unescape_js(&inner[..index]), start + 1 + index + 1)),
             _ => {}
         }
     }
@@ -207,6 +220,11 @@ mod tests {
         assert_eq!(stage("{match: 'a(.)c', unescape: html}").apply("abc").unwrap(), "b");
         assert_eq!(stage("{from: '<t', to: 't>'}").apply("..<t>..</t>..").unwrap(), "<t>..</t>");
         assert!(stage("{after: 'JSON\\.parse\\(', take: string}").apply("JSON.parse(\"cut").is_none());
+        let pushed = r#"f.push([1,"0:[\"a\"]\n5:{\"b"]); f.push([0]); f.push([1,"\":\u003c1}"])"#;
+        let joined = stage(r"{after: 'f\.push\(\[1,', take: strings}").apply(pushed).unwrap();
+        assert_eq!(joined, "0:[\"a\"]\n5:{\"b\":<1}");
+        assert!(stage(r"{after: 'f\.push\(\[1,', take: strings}").apply("f.push([1,\"cut").is_none());
+        assert!(stage(r"{after: 'g\.push\(\[1,', take: strings}").apply(pushed).is_none());
         assert_eq!(unescape_js(r"\ud83d\ude00 \ud83d! \x41 \'"), "\u{1f600} \u{fffd}! A '");
     }
 }

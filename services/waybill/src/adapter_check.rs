@@ -166,10 +166,10 @@ fn check_examples(
                 let sub = checked.view.sub_status.map_or("no status", |sub| sub.as_str());
                 writeln!(
                     out,
-                    "{}: {}, {sub}, {} events",
+                    "{}: {}, {sub}, {}",
                     path.display(),
                     checked.view.outcome,
-                    checked.view.events.len()
+                    counted(checked.view.events.len(), "event")
                 )?;
                 if checked.view.outcome == OutcomeClass::Unreadable && says_readable(&example.name) {
                     found.doubtful += 1;

@@ -8,7 +8,7 @@ use waybill_adapters::{Adapter, Answer, Answers, Catalog, ParsedView, Reading, a
 use waybill_fetcher::secret_place;
 use waybill_schemas::{CarrierSlug, TrackingNumber, UtcMs, files::read_file, limits::MAX_ANSWER_BYTES};
 
-use crate::{adapter_explain, cli::Parse, config::Config, directory};
+use crate::{adapter_check::counted, adapter_explain, cli::Parse, config::Config, directory};
 
 const STEPS: [&str; 5] = ["page", "token", "cookie", "summary", "detail"];
 
@@ -144,10 +144,7 @@ pub(crate) fn print_view(view: &ParsedView, out: &mut dyn Write) -> Result<()> {
     let number = view.number.as_deref().unwrap_or("(no number)");
     writeln!(out, "{} {number}", view.carrier)?;
     match view.sub_status {
-        Some(sub) => {
-            let count = view.events.len();
-            writeln!(out, "{}  {sub}  ({count} event{})", view.outcome, if count == 1 { "" } else { "s" })?;
-        }
+        Some(sub) => writeln!(out, "{}  {sub}  ({})", view.outcome, counted(view.events.len(), "event"))?,
         None => writeln!(out, "{}", view.outcome)?,
     }
     if let Some(detail) = &view.detail {

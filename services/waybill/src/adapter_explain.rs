@@ -83,7 +83,10 @@ pub(crate) async fn run(order: Run) -> Result<ExitCode> {
         for (step, request) in &requests {
             print_request(step, request, &mut out)?;
         }
-        writeln!(out, "{} requests were sent", result.spent)?;
+        match result.spent {
+            1 => writeln!(out, "1 request was sent")?,
+            count => writeln!(out, "{count} requests were sent")?,
+        }
         if let Some(explained) = &explained {
             print(&adapter, explained, &mut out)?;
         }
@@ -190,10 +193,13 @@ pub(crate) fn print(adapter: &Adapter, explained: &Explained, out: &mut dyn Writ
         let code = event.code.as_deref().map(|code| format!(" [{code}]")).unwrap_or_default();
         writeln!(out, "  {} = {time}{year}\n    {}{code} = {sub} by {rule}", event.time_raw, event.text)?;
     }
-    let known = adapter.reader_names().count();
     // The sandbox has none: what it says is read by the program.
+    let known = adapter.reader_names().count();
     if known > 0 && explained.readers.iter().all(|reader| reader.refused.is_some()) {
-        writeln!(out, "none of {known} readers takes an answer")?;
+        match known {
+            1 => writeln!(out, "its only reader takes no answer")?,
+            known => writeln!(out, "none of {known} readers takes an answer")?,
+        }
     }
     Ok(())
 }

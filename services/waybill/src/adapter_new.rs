@@ -41,14 +41,19 @@ pub(crate) fn new(order: &New, out: &mut dyn Write) -> Result<()> {
     let events = &draft.reads.events;
     let timed = events.iter().filter(|event| event.time.is_some()).count();
     writeln!(out, "{}", folder.display())?;
-    writeln!(out, "  {} events were read, the times of {timed} understood; the newest two:", events.len())?;
+    let were = if events.len() == 1 { "was" } else { "were" };
+    writeln!(out, "  {} {were} read, the times of {timed} understood; the newest:", counted(events.len(), "event"))?;
+    if timed < events.len() && draft.adapter.contains("year: inferred") {
+        writeln!(out, "  no year is printed: tell `adapter parse` the day of the answer with --at")?;
+    }
     for event in events.iter().take(2) {
         let shown = |text: &str| -> String { text.chars().take(60).collect() };
         let place = event.location.as_deref().unwrap_or_default();
         writeln!(out, "    {}  {}  {}", shown(&event.time_raw), shown(&event.text), shown(place))?;
     }
     if !draft.unmatched.is_empty() {
-        writeln!(out, "  {} texts mean nothing yet; mapping.yaml lists them", draft.unmatched.len())?;
+        let texts = counted(draft.unmatched.len(), "text");
+        writeln!(out, "  without a meaning yet: {texts}; mapping.yaml lists them")?;
     }
     let own = [order.slug.as_str(), order.name.as_deref().unwrap_or_default()];
     let hints = personal::hints(&String::from_utf8_lossy(&body), &own, 100).len();

@@ -244,7 +244,8 @@ async fn dead_letters_command(order: DeadLetters) -> Result<ExitCode> {
 async fn migrate(config: Config) -> Result<ExitCode> {
     let (client, _) = parts::server(&config.clickhouse, "`waybill migrate` (the embedded ClickHouse migrates itself)")?;
     let applied = parts::migrate(&client).await?;
-    writeln!(stdout(), "{} migrations applied, the rest were there", applied.len())?;
+    let applied = adapter_check::counted(applied.len(), "migration");
+    writeln!(stdout(), "{applied} applied, the rest were there")?;
     Ok(ExitCode::SUCCESS)
 }
 

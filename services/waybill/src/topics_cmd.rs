@@ -113,10 +113,7 @@ pub(crate) async fn apply(config: &Config, changes: &Changes, out: &mut dyn Writ
     }
     let opened = parts::settle(shared, config, &catalog).await?;
     let (topics, partitions) = (topics::all().len(), opened.layout.partitions);
-    writeln!(
-        out,
-        "{topics} topics are there, internal ones with {partitions} partitions; {left} differences are left"
-    )?;
+    writeln!(out, "{topics} topics are there, partitions of internal ones: {partitions}, differences left: {left}")?;
     Ok(())
 }
 

@@ -31,6 +31,7 @@ use waybill_schemas::{
 };
 
 use crate::{
+    adapter_check::counted,
     adapter_cmd::print_view,
     answer,
     cli::{Common, Track},
@@ -285,7 +286,7 @@ fn print_known(view: &Value, as_json: bool) -> Result<ExitCode> {
         return Ok(exit(class));
     }
     writeln!(out, "{} {}", text(&view["carrier"]), text(&view["number"]))?;
-    writeln!(out, "{class}  {}  ({} events)", text(&shipment["sub_status"]), events.len())?;
+    writeln!(out, "{class}  {}  ({})", text(&shipment["sub_status"]), counted(events.len(), "event"))?;
     for event in events {
         let sub = event["sub_status"].as_str().unwrap_or("(nothing matched)");
         writeln!(

@@ -1,10 +1,16 @@
 //! Guesses about single columns: the format of their times, and the charset of undeclared bytes.
 
+use super::{
+    dates::{self, Order},
+    weekdays,
+};
 use crate::{format::Format, names};
 
 /// Date and time in one, then dates, then times of day; the first that fits all wins, so the more exact come first.
-const WHOLE: [&str; 37] = [
+const WHOLE: [&str; 38] = [
     "iso",
+    // As React passes a date on.
+    "$D%Y-%m-%dT%H:%M:%S[.%f][%z]",
     "%Q",
     "%s",
     "/Date(%Q[%z])/",
@@ -77,9 +83,10 @@ const CLOCKS: [&str; 9] = [
 /// What the times of a column are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Times {
-    pub(super) format: String,
+    /// The first that fits a text is its.
+    pub(super) formats: Vec<String>,
     pub(super) part: Part,
-    /// The language of its month names, where it is not English.
+    /// The language of its names, where it is not English.
     pub(super) language: Option<String>,
     /// Another format fits as well: day and month cannot be told apart.
     pub(super) ambiguous: bool,
@@ -95,40 +102,94 @@ pub(super) enum Part {
 
 /// The format that a column's texts are in; a few may be something else.
 pub(super) fn times(texts: &[&str], languages: &[String]) -> Option<Times> {
-    if texts.is_empty() {
+    if !texts.iter().any(|text| text.contains(|c: char| c.is_ascii_digit())) {
         return None;
     }
+    let spoken = weekdays::spoken(texts, languages);
+    let mut derived = None;
     let parts = [(Part::Whole, &WHOLE[..]), (Part::Date, &DATES[..]), (Part::Clock, &CLOCKS[..])];
     // ISO 8601 admits a date alone; the time of day may then stand in another column.
     let day_alone = !texts.iter().any(|text| text.contains([':', 'T', 't']));
     for (part, formats) in parts {
+        // A word before a time of day may be a date that is written out.
+        if part == Part::Clock {
+            derived = written_out(texts, languages, spoken);
+            if derived.as_ref().is_some_and(|times| times.part != Part::Clock) {
+                return derived;
+            }
+        }
         let formats = if day_alone { formats.strip_prefix(&["iso"]).unwrap_or(formats) } else { formats };
-        let mut fitting = formats.iter().filter_map(|format| fits(format, texts, languages).map(|how| (*format, how)));
+        let mut fitting = formats.iter().filter_map(|format| {
+            let language = fits(&[*format], texts, languages, spoken)?;
+            Some((*format, language))
+        });
         let Some((format, language)) = fitting.next() else { continue };
         let swapped = [format.replacen("%d", "%x", 1).replacen("%m", "%d", 1).replacen("%x", "%m", 1)];
         let ambiguous = format.contains("%m") && fitting.any(|(other, _)| swapped.iter().any(|swap| swap == other));
-        return Some(Times { format: format.to_owned(), part, language, ambiguous });
+        return Some(Times { formats: vec![format.to_owned()], part, language, ambiguous });
+    }
+    derived
+}
+
+/// Formats made from the texts themselves.
+fn written_out(texts: &[&str], languages: &[String], spoken: Option<&str>) -> Option<Times> {
+    let mut tried: Vec<Option<&str>> = vec![spoken];
+    let mut months = weekdays::month_languages(texts);
+    months.sort_by_key(|language| *language != "en");
+    tried.extend(months.into_iter().map(Some));
+    tried.push(None);
+    let read = |names: Option<&str>, order: Order| {
+        let (formats, part) = dates::formats(texts, names, order)?;
+        let all: Vec<&str> = formats.iter().map(String::as_str).collect();
+        let language = fits(&all, texts, languages, names.or(spoken))?;
+        Some(Times { formats, part, language, ambiguous: false })
+    };
+    for names in tried {
+        if let Some(mut times) = read(names, Order::Day) {
+            let other = read(names, Order::Month);
+            times.ambiguous = other.is_some_and(|other| other.formats != times.formats);
+            return Some(times);
+        }
+        let swapped = [Order::Month, Order::Year].into_iter().find_map(|order| read(names, order));
+        if swapped.is_some() {
+            return swapped;
+        }
     }
     None
 }
 
-/// Whether nearly all texts are in a format; with the language that its names need.
-fn fits(format: &str, texts: &[&str], languages: &[String]) -> Option<Option<String>> {
-    let variants = Format::compile(format).ok()?;
+/// Whether nearly all texts are in one of the formats; with the language that their names need, or tell.
+fn fits(formats: &[&str], texts: &[&str], languages: &[String], spoken: Option<&str>) -> Option<Option<String>> {
+    let mut variants = Vec::new();
+    for format in formats {
+        variants.extend(Format::compile(format).ok()?);
+    }
     let share = |language: &[String]| {
         let fitting =
             texts.iter().filter(|text| variants.iter().any(|variant| variant.parse(text.trim(), language).is_some()));
         fitting.count() * 10 >= texts.len() * 8
     };
+    // What words tell is of more use later than months that other languages share.
+    if let Some(spoken) = spoken.map(str::to_owned)
+        && share(std::slice::from_ref(&spoken))
+    {
+        return Some((spoken != "en").then_some(spoken));
+    }
     if share(&["en".to_owned()]) {
         return Some(None);
     }
-    if !format.contains("%b") {
+    if !formats.iter().any(|format| format.contains("%b")) {
         return None;
     }
     let said = languages.iter().map(String::as_str).filter(|language| names::LANGUAGES.contains(language));
     let all = said.chain(names::LANGUAGES);
     all.map(str::to_owned).find(|language| share(std::slice::from_ref(language))).map(Some)
+}
+
+/// A date and a time of day in one, where that is no more than a format may have; the time may be absent.
+pub(super) fn joined(day: &str, hour: &str) -> Option<String> {
+    let ways = [format!("{day}[ {hour}]"), format!("{day} {hour}")];
+    ways.into_iter().find(|way| Format::compile(way).is_ok())
 }
 
 /// A charset for bytes that declare none and are not UTF-8: the one whose reading holds no signs that texts do not have.

@@ -1,23 +1,32 @@
-//! What repeats in HTML: rows of tables, and elements of one kind beside each other.
+//! What repeats in HTML: rows of tables, elements of one kind beside each other, also in groups, and elements that take turns.
+
+mod columns;
+mod path;
 
 use std::collections::BTreeMap;
 
+use self::{
+    columns::{Seen, columns, dates},
+    path::{found, kind, selector, simple},
+};
 use super::{Candidate, Column, write::quoted};
 use crate::{
-    html::{At, Document, Selector},
+    html::{At, Document, Edge},
     node::Ignored,
     text,
 };
 
-const MOST_CANDIDATES: usize = 200;
+const MOST_CANDIDATES: usize = 300;
 const MOST_COLUMNS: usize = 40;
+/// More groups are no days of a parcel.
+const MOST_GROUPS: usize = 200;
 
 pub(super) fn of_document(document: &Document) -> Vec<Candidate> {
     let root = document.root();
     let mut candidates = Vec::new();
     let mut all = Vec::new();
     root.walk(|edge| {
-        if let crate::html::Edge::Open(node) = edge
+        if let Edge::Open(node) = edge
             && node.is_element()
         {
             all.push(node);
@@ -32,6 +41,7 @@ pub(super) fn of_document(document: &Document) -> Vec<Candidate> {
             candidates.extend(table(root, *element));
         } else if !matches!(element.name(), "tbody" | "thead" | "tr" | "head" | "select" | "script" | "style") {
             candidates.extend(siblings(root, *element));
+            candidates.extend(turns(root, *element));
         }
     }
     candidates
@@ -39,56 +49,6 @@ pub(super) fn of_document(document: &Document) -> Vec<Candidate> {
 
 fn read(node: At<'_>) -> String {
     text::of_node(node, &Ignored::new())
-}
-
-fn found(root: At<'_>, css: &str) -> usize {
-    Selector::parse(css).map_or(0, |selector| root.select(&selector).count())
-}
-
-fn is_plain(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 40
-        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-        // Numbers in names change from page to page.
-        && name.chars().filter(char::is_ascii_digit).count() < 3
-}
-
-/// The shortest selector that finds an element and nothing else: by id, by class, then below its parents.
-fn selector(root: At<'_>, element: At<'_>) -> Option<String> {
-    let mut tail = String::new();
-    let mut at = element;
-    for _ in 0..6 {
-        let own = simple(at);
-        let css = if tail.is_empty() { own.clone() } else { format!("{own} > {tail}") };
-        if found(root, &css) == 1 {
-            return Some(css);
-        }
-        let mut place = 1;
-        let mut before = at.previous();
-        while let Some(sibling) = before {
-            place += usize::from(sibling.is_element() && sibling.name() == at.name());
-            before = sibling.previous();
-        }
-        let own = format!("{own}:nth-of-type({place})");
-        tail = if tail.is_empty() { own } else { format!("{own} > {tail}") };
-        if found(root, &tail) == 1 {
-            return Some(tail);
-        }
-        at = at.parent().filter(At::is_element)?;
-    }
-    None
-}
-
-fn simple(element: At<'_>) -> String {
-    if let Some(id) = element.attribute("id").filter(|id| is_plain(id)) {
-        return format!("{}#{id}", element.name());
-    }
-    let classes = element.attribute("class").unwrap_or_default();
-    match classes.split_ascii_whitespace().find(|class| is_plain(class)) {
-        Some(class) => format!("{}.{class}", element.name()),
-        None => element.name().to_owned(),
-    }
 }
 
 /// The rows of a table that are its own.
@@ -128,84 +88,173 @@ fn table(root: At<'_>, table: At<'_>) -> Option<Candidate> {
         texts: filled.iter().map(|row| row.get(index).cloned().unwrap_or_default()).collect(),
     });
     let columns = columns.collect();
-    Some(Candidate { rows: format!("{own} tr"), around: Some(own), skip, columns, count: filled.len() })
+    let rows = format!("{own} tr");
+    Some(Candidate { rows, around: Some(own), skip, columns, count: filled.len(), ..Candidate::default() })
+}
+
+/// What is no row of its own: marks, scripts, and what other kinds are made of.
+fn is_row(element: &At<'_>) -> bool {
+    let name = element.name();
+    let classed = element.attribute("class").is_some_and(|classes| !classes.trim().is_empty());
+    match name {
+        "br" | "script" | "style" | "table" | "option" | "link" | "meta" | "b" => false,
+        "a" | "p" => classed,
+        _ => true,
+    }
 }
 
 /// Children of one kind below an element.
 fn siblings(root: At<'_>, parent: At<'_>) -> Vec<Candidate> {
     let mut kinds: BTreeMap<String, Vec<At<'_>>> = BTreeMap::new();
-    for child in parent.child_elements() {
-        if !matches!(child.name(), "br" | "script" | "style" | "table" | "option" | "link" | "meta" | "a" | "b" | "p") {
-            kinds.entry(kind(child)).or_default().push(child);
-        }
+    for child in parent.child_elements().filter(is_row) {
+        kinds.entry(kind(child)).or_default().push(child);
     }
     let mut out = Vec::new();
     for (kind, group) in kinds {
+        if group.len() < 2 {
+            continue;
+        }
+        let columns = columns(&group, Seen::Row);
+        if columns.is_empty() {
+            continue;
+        }
         let own = simple(parent);
-        let mut paths = vec![kind.clone(), format!("{own} > {kind}")];
-        paths.extend(selector(root, parent).map(|parent| format!("{parent} > {kind}")));
-        let rows = paths.into_iter().find(|css| css.contains(['.', '#']) && found(root, css) == group.len());
-        let Some(rows) = rows else { continue };
-        let columns = columns(&group);
-        if columns.len() > 1 && group.len() > 1 {
-            out.push(Candidate { rows, around: selector(root, parent), skip: None, columns, count: group.len() });
+        let around = selector(root, parent);
+        // Without a class or an id only the whole way is sure.
+        let short = [kind.clone(), format!("{own} > {kind}")].into_iter().filter(|css| css.contains(['.', '#']));
+        let mut paths = short.chain(around.as_ref().map(|parent| format!("{parent} > {kind}")));
+        let Some(rows) = paths.find(|css| found(root, css) == group.len()) else { continue };
+        out.extend(grouped(root, &group, &rows, around.as_deref()));
+        if columns.len() > 1 {
+            out.push(Candidate { rows, around, columns, count: group.len(), ..Candidate::default() });
         }
     }
     out
 }
 
-/// Name and first class that is not of the single element.
-fn kind(element: At<'_>) -> String {
-    let classes = element.attribute("class").unwrap_or_default();
-    let states = ["active", "last", "first", "current", "odd", "even", "done", "hidden", "open"];
-    let class = classes.split_ascii_whitespace().find(|class| is_plain(class) && !states.contains(class));
-    class.map_or_else(|| element.name().to_owned(), |class| format!("{}.{class}", element.name()))
-}
-
-/// Elements below the rows that bear text of their own, by their path.
-fn columns(group: &[At<'_>]) -> Vec<Column> {
-    let mut columns: BTreeMap<String, Column> = BTreeMap::new();
-    let mut order = Vec::new();
-    for (index, row) in group.iter().enumerate() {
-        let mut leaves = Vec::new();
-        row.walk(|edge| {
-            if let crate::html::Edge::Open(node) = edge
+/// Rows within groups whose dates stand in the groups, outside the rows.
+fn grouped(root: At<'_>, groups: &[At<'_>], each: &str, around: Option<&str>) -> Vec<Candidate> {
+    let mut out = Vec::new();
+    if groups.len() > MOST_GROUPS || dates(groups, &Ignored::new()).is_empty() {
+        return out;
+    }
+    let mut kinds: BTreeMap<String, Vec<(usize, At<'_>)>> = BTreeMap::new();
+    for (index, group) in groups.iter().enumerate() {
+        group.walk(|edge| {
+            if let Edge::Open(node) = edge
                 && node.is_element()
-                && node != *row
-                && !matches!(node.name(), "script" | "style" | "svg")
-                && !text::of_node(node, &Ignored::new()).is_empty()
-                && (node.children().any(|child| child.text().is_some_and(|text| !text.trim().is_empty())))
+                && node != *group
+                && is_row(&node)
             {
-                leaves.push(node);
-                return false;
+                kinds.entry(kind(node)).or_default().push((index, node));
             }
             true
         });
-        for leaf in leaves {
-            let kind = kind(leaf);
-            // Counted as the selector will find it, containers of the same kind included.
-            let Ok(selector) = Selector::parse(&kind) else { continue };
-            let Some(nth) = row.select(&selector).position(|found| found == leaf).map(|at| at + 1) else { continue };
-            let key = format!("{kind} {nth}");
-            let column = columns.entry(key.clone()).or_insert_with(|| {
-                order.push(key.clone());
-                let field = match nth {
-                    1 => quoted(&kind),
-                    nth => format!("{{path: {}, nth: {nth}}}", quoted(&kind)),
-                };
-                Column { field, hint: leaf.attribute("class").unwrap_or_default().to_owned(), texts: Vec::new() }
-            });
-            column.texts.resize(index, String::new());
-            column.texts.push(read(leaf));
+    }
+    for (kind, rows) in kinds {
+        let nodes: Vec<At<'_>> = rows.iter().map(|(_, node)| *node).collect();
+        let inner: Ignored = nodes.iter().map(At::id).collect();
+        let nested = |node: &At<'_>| node.parent().is_some_and(|parent| inner.contains(&parent.id()));
+        let is_kind = groups.iter().map(|group| found(*group, &kind)).sum::<usize>() == nodes.len();
+        if nodes.len() <= groups.len() || !is_kind || nodes.iter().any(nested) {
+            continue;
         }
-        if order.len() > MOST_COLUMNS {
-            break;
+        let days = dates(groups, &inner);
+        let mut columns = columns(&nodes, Seen::Row);
+        if columns.is_empty() || days.is_empty() {
+            continue;
+        }
+        columns.extend(
+            days.into_iter()
+                .map(|day| Column { texts: rows.iter().map(|(group, _)| day.texts[*group].clone()).collect(), ..day }),
+        );
+        out.push(Candidate {
+            each: Some(each.to_owned()),
+            rows: kind,
+            around: around.map(str::to_owned).or_else(|| selector(root, groups[0])),
+            columns,
+            count: rows.len(),
+            ..Candidate::default()
+        });
+    }
+    out
+}
+
+/// Children that take turns: a term and what is said of it, a date and its text, a day and the rows below it.
+fn turns(root: At<'_>, parent: At<'_>) -> Option<Candidate> {
+    let children: Vec<At<'_>> = parent.child_elements().collect();
+    let kinds: Vec<String> = children.iter().map(|child| kind(*child)).collect();
+    let first = kinds.first()?;
+    let heads: Vec<usize> = (0..kinds.len()).filter(|index| kinds[*index] == *first).collect();
+    let ends = heads.iter().skip(1).copied().chain([kinds.len()]);
+    let lengths: Vec<usize> = heads.iter().zip(ends).map(|(head, end)| end - head - 1).collect();
+    let (least, most) = (*lengths.iter().min()?, *lengths.iter().max()?);
+    if least == 0 || !children.iter().all(|child| is_row(child) || child.name() == "p") {
+        return None;
+    }
+    if least == 2 && most == 2 && heads.len() > 1 {
+        return threes(root, parent, &children, &kinds);
+    }
+    let pairs = (most == 1 || parent.name() == "dl") && heads.len() > 1;
+    let by_day = if most > 1 { days(root, parent, &children, &kinds) } else { None };
+    by_day.or_else(|| {
+        let (terms, behind): (Vec<_>, Vec<_>) = heads.iter().map(|head| (children[*head], children[head + 1])).unzip();
+        pairs.then(|| twos(root, parent, terms, behind)).flatten()
+    })
+}
+
+/// A term, and one thing that is said of it: the row is the term.
+fn twos(root: At<'_>, parent: At<'_>, terms: Vec<At<'_>>, behind: Vec<At<'_>>) -> Option<Candidate> {
+    let mut all = columns(&terms, Seen::Row);
+    all.extend(columns(&behind, Seen::Next));
+    let own = selector(root, parent)?;
+    let rows = format!("{own} > {}", kind(*terms.first()?));
+    let is_right = found(root, &rows) == terms.len();
+    is_right.then(|| Candidate { rows, around: Some(own), columns: all, count: terms.len(), ..Candidate::default() })
+}
+
+/// A term, and two things that are said of it: the row is the first of these, whose neighbours can be asked for.
+fn threes(root: At<'_>, parent: At<'_>, children: &[At<'_>], kinds: &[String]) -> Option<Candidate> {
+    let every = |offset: usize| children.iter().skip(offset).step_by(3).copied().collect::<Vec<_>>();
+    let mut all = columns(&every(0), Seen::Previous);
+    all.extend(columns(&every(1), Seen::Row));
+    all.extend(columns(&every(2), Seen::Next));
+    let own = selector(root, parent)?;
+    let rows = format!("{own} > {} + {}", kinds.first()?, kinds.get(1)?);
+    let count = children.len() / 3;
+    let is_right = found(root, &rows) == count;
+    is_right.then(|| Candidate { rows, around: Some(own), columns: all, count, ..Candidate::default() })
+}
+
+/// Days, each with rows of one kind below it.
+fn days(root: At<'_>, parent: At<'_>, children: &[At<'_>], kinds: &[String]) -> Option<Candidate> {
+    let (day, row) = (kinds.first()?, kinds.last()?);
+    let mut heading = String::new();
+    let (mut rows, mut texts) = (Vec::new(), Vec::new());
+    for (child, kind) in children.iter().zip(kinds) {
+        if kind == day {
+            heading = read(*child);
+        } else if kind == row {
+            rows.push(*child);
+            texts.push(heading.clone());
+        } else {
+            return None;
         }
     }
-    let take = |key: String| {
-        let mut column = columns.remove(&key)?;
-        column.texts.resize(group.len(), String::new());
-        Some(column)
-    };
-    order.into_iter().filter_map(take).collect()
+    if !columns::is_dates(&texts) {
+        return None;
+    }
+    let mut all = columns(&rows, Seen::Row);
+    all.push(Column { field: "{of: heading}".to_owned(), hint: "date".to_owned(), texts });
+    let own = selector(root, parent)?;
+    let both = format!("{own} > {day}, {own} > {row}");
+    let is_right = found(root, &both) == children.len();
+    is_right.then(|| Candidate {
+        heading: Some(day.clone()),
+        rows: both,
+        around: Some(own),
+        columns: all,
+        count: rows.len(),
+        ..Candidate::default()
+    })
 }

@@ -1,12 +1,14 @@
 //! Drafts an adapter from one saved answer: finds what repeats, guesses what each column is, and writes files that work on
 //! that answer, with comments on what is to be checked. Pure: text in, texts out.
 
+mod dates;
 mod guess;
 mod html;
 mod roles;
 #[cfg(test)]
 mod tests;
 mod trees;
+mod weekdays;
 mod wrapped;
 mod write;
 
@@ -90,8 +92,12 @@ pub enum DraftError {
 /// What repeats in an answer.
 #[derive(Debug, Clone, Default)]
 struct Candidate {
-    /// The path of its rows.
+    /// The path of groups around the rows.
+    each: Option<String>,
+    /// The path of its rows, within the group.
     rows: String,
+    /// Which of the rows are headings of those below.
+    heading: Option<String>,
     /// The path of what is around them, for recognising the answer.
     around: Option<String>,
     /// A condition of rows that are headings, in YAML.

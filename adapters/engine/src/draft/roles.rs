@@ -78,6 +78,9 @@ const OF_PEOPLE: [&str; 12] = [
 ];
 const OF_TIME: [&str; 10] = ["time", "date", "when", "datum", "fecha", "data", "tanggal", "일시", "时间", "heure"];
 
+/// Most formats of a date and a time of day together.
+const MOST_FORMATS: usize = 6;
+
 /// Keys that are times where they stand alone; within other words they mean nothing.
 const OF_TIME_ALONE: [&str; 5] = ["ts", "t", "at", "dt", "on"];
 
@@ -206,9 +209,13 @@ fn assign(candidate: Candidate, languages: &[String]) -> Events {
         let (date, times) = pick(Part::Date)?;
         match pick(Part::Clock) {
             Some((clock, hours)) => {
-                let language = times.language.clone();
-                let (format, ambiguous) = (format!("{}[ {}]", times.format, hours.format), times.ambiguous);
-                Some((vec![date, clock], Times { format, part: Part::Whole, language, ambiguous }))
+                let days = times.formats.iter();
+                let joined = days.flat_map(|day| hours.formats.iter().filter_map(move |hour| guess::joined(day, hour)));
+                let formats: Vec<String> = joined.take(MOST_FORMATS).collect();
+                if formats.is_empty() {
+                    return Some((vec![date], times));
+                }
+                Some((vec![date, clock], Times { formats, part: Part::Whole, ..times }))
             }
             None => Some((vec![date], times)),
         }

@@ -94,3 +94,210 @@ fn a_charset_that_only_the_header_told_is_written() {
     let declared = drafted(page.as_bytes(), Some("text/html; charset=utf-8")).unwrap();
     assert!(!declared.adapter.contains("charset:"), "{}", declared.adapter);
 }
+
+/// What the drafted files, read by the engine, find in the answer they were drafted from: the time of each event in ISO
+/// 8601, its text and its place.
+fn read_again(body: &str) -> Vec<(String, String, String)> {
+    let draft = drafted(body.as_bytes(), None).unwrap_or_else(|error| panic!("{error}: {body}"));
+    let files = Files { folder: "acme", adapter: &draft.adapter, mapping: &draft.mapping };
+    let adapter = Adapter::compile("acme".parse().unwrap(), &files, &catalog::embedded_phrases().unwrap()).unwrap();
+    let list = [Answer::saved("page", body.as_bytes())];
+    let looked = waybill_schemas::UtcMs::new(1_795_305_600_000);
+    let reading = crate::answer::Reading { seen_at: Some(looked), ..crate::answer::Reading::default() };
+    let read = adapter.read_with(&Answers { number: None, list: &list }, reading);
+    let shown = |event: &waybill_schemas::event::RawEvent| {
+        let time = event.time.as_ref().unwrap_or_else(|| panic!("{}: {}", event.time_raw, draft.adapter));
+        (time.iso.clone(), event.text.clone(), event.location.clone().unwrap_or_default())
+    };
+    read.events.iter().map(shown).collect()
+}
+
+/// The events of every answer here.
+fn three(place: &str) -> Vec<(String, String, String)> {
+    let events = [
+        ("2026-11-21T08:12", "Out for delivery"),
+        ("2026-11-20T22:40", "Arrived at depot"),
+        ("2026-11-19T17:05", "Parcel collected"),
+    ];
+    events.map(|(time, text)| (time.to_owned(), text.to_owned(), place.to_owned())).to_vec()
+}
+
+/// As printed: the day, the time of day, the text.
+const PRINTED: [(&str, &str, &str); 3] = [
+    ("21.11.2026", "08:12", "Out for delivery"),
+    ("20.11.2026", "22:40", "Arrived at depot"),
+    ("19.11.2026", "17:05", "Parcel collected"),
+];
+
+fn printed(row: impl Fn(&str, &str, &str) -> String) -> String {
+    PRINTED.iter().map(|(day, time, text)| row(day, time, text)).collect()
+}
+
+fn page(body: &str) -> String {
+    format!("<!DOCTYPE html><html lang=en><head><title>Track</title></head><body>{body}</body></html>")
+}
+
+#[test]
+fn a_stream_that_is_pushed_in_pieces_is_joined() {
+    let lines = format!(
+        "0:[\"$\",\"html\",null,{{\"children\":[\"$\",\"$L1\",null,{{}}]}}]\n1:I[\"page.js\",[\"12\"]]\n3:T5,hello\
+         5:[\"$\",\"$L6\",null,{{\"parcel\":{SCANS},\"eta\":\"$undefined\"}}]\n"
+    );
+    let middle = lines.find("Arrived").unwrap() + 3;
+    for cuts in [vec![], vec![middle], vec![10, 40, middle]] {
+        let mut from = 0;
+        let mut body = "<script>(self.__next_f=self.__next_f||[]).push([0])</script>".to_owned();
+        for to in cuts.iter().copied().chain([lines.len()]) {
+            let piece = serde_json::to_string(&lines[from..to]).unwrap();
+            body.push_str(&format!("<script>self.__next_f.push([1,{piece}])</script>"));
+            from = to;
+        }
+        let body = page(&body);
+        let draft = drafted(body.as_bytes(), None).unwrap_or_else(|error| panic!("{error}: {body}"));
+        assert!(draft.adapter.contains("take: strings"), "{}", draft.adapter);
+        assert!(draft.adapter.contains("after: '\"parcel\":'"), "{}", draft.adapter);
+        let read = read_again(&body);
+        assert_eq!(read.len(), 2, "{}", draft.adapter);
+        assert_eq!(read[0], ("2026-11-21T08:12:00".into(), "Out for delivery".into(), "Hamburg".into()));
+    }
+    let dates = r#"{"e": [{"time": "$D2026-11-21T08:12:00.000Z", "description": "Out for delivery", "city": "$undefined"},
+        {"time": "$D2026-11-20T22:40:00.000Z", "description": "Arrived at depot", "city": "Hannover"}]}"#;
+    let read = read_again(dates);
+    assert_eq!(read[0], ("2026-11-21T08:12:00Z".into(), "Out for delivery".into(), String::new()));
+    assert_eq!(read[1].2, "Hannover");
+}
+
+#[test]
+fn definition_lists_and_blocks_are_rows() {
+    let list = |row: &dyn Fn(&str, &str, &str) -> String| printed(row);
+    for body in [
+        format!("<dl class=h>{}</dl>", list(&|d, t, s| format!("<dt>{d} {t}</dt><dd>{s}</dd>"))),
+        format!("<section><dl>{}</dl></section>", list(&|d, t, s| format!("<dt>{d} {t}</dt><dd>{s}</dd>"))),
+        format!("<dl id=h>{}</dl>", list(&|d, t, s| format!("<div><dt>{d} {t}</dt><dd>{s}</dd></div>"))),
+        format!(
+            "<ul><li>Home</li><li>Help</li></ul><ul>{}</ul>",
+            list(&|d, t, s| format!("<li><i>{d} {t}</i><u>{s}</u></li>"))
+        ),
+        format!("<ul class=h>{}</ul>", list(&|d, t, s| format!("<li>{d} {t} - {s}</li>"))),
+        format!("<ul class=h>{}</ul>", list(&|d, t, s| format!("<li>{d} {t}<br>{s}</li>"))),
+        format!("<div id=h>{}</div>", list(&|d, t, s| format!("<div><div>{d} {t}</div><div>{s}</div></div>"))),
+        format!("<div id=h>{}</div>", list(&|d, t, s| format!("<div class=d>{d} {t}</div><div class=t>{s}</div>"))),
+        format!("<div id=h>{}</div>", list(&|d, t, s| format!("<div class=e>{d} {t}<span class=t>{s}</span></div>"))),
+        format!("<div id=h>{}</div>", list(&|d, t, s| format!("<p class=e><span>{d} {t}</span><b>{s}</b></p>"))),
+        format!("<div id=h>{}</div>", list(&|d, t, s| format!("<a class=e href=#><span>{d} {t}</span><b>{s}</b></a>"))),
+    ] {
+        assert_eq!(read_again(&page(&body)), three(""), "{body}");
+    }
+    for body in [
+        format!("<dl class=h>{}</dl>", list(&|d, t, s| format!("<dt>{d} {t}</dt><dd>{s}</dd><dd>Hamburg</dd>"))),
+        format!(
+            "<div class=h>{}</div>",
+            list(&|d, t, s| format!(
+                "<dl class=e><dt>Date</dt><dd>{d} {t}</dd><dt>Status</dt><dd>{s}</dd><dt>Place</dt><dd>Hamburg</dd></dl>"
+            ))
+        ),
+    ] {
+        assert_eq!(read_again(&page(&body)), three("Hamburg"), "{body}");
+    }
+    let stamped = page(
+        "<ol class=h><li><time datetime='2026-11-21T08:12'>yesterday</time><b>Out for delivery</b></li>\
+         <li><time datetime='2026-11-20T22:40'>Friday</time><b>Arrived at depot</b></li></ol>",
+    );
+    assert_eq!(read_again(&stamped), three("")[..2]);
+}
+
+#[test]
+fn days_stand_above_their_rows() {
+    let expected: Vec<_> = [
+        ("2026-11-21T08:12", "Out for delivery"),
+        ("2026-11-21T06:01", "Arrived at depot"),
+        ("2026-11-20T22:40", "Departed"),
+    ]
+    .map(|(time, text)| (time.to_owned(), text.to_owned(), String::new()))
+    .to_vec();
+    for body in [
+        page(
+            "<div class=day><h4>21.11.2026</h4><ul><li class=e><i>08:12</i><b>Out for delivery</b></li>\
+             <li class=e><i>06:01</i><b>Arrived at depot</b></li></ul></div>\
+             <div class=day><h4>20.11.2026</h4><ul><li class=e><i>22:40</i><b>Departed</b></li></ul></div>",
+        ),
+        page(
+            "<div id=h><div class=day>21.11.2026</div><div class=e><i>08:12</i><b>Out for delivery</b></div>\
+             <div class=e><i>06:01</i><b>Arrived at depot</b></div>\
+             <div class=day>20.11.2026</div><div class=e><i>22:40</i><b>Departed</b></div></div>",
+        ),
+        r#"{"days": [{"date": "2026-11-21", "scans": [{"time": "08:12", "status": "Out for delivery"},
+            {"time": "06:01", "status": "Arrived at depot"}]},
+            {"date": "2026-11-20", "scans": [{"time": "22:40", "status": "Departed"}]}]}"#
+            .to_owned(),
+        r#"{"days": {"2026-11-21": [{"time": "08:12", "status": "Out for delivery"},
+            {"time": "06:01", "status": "Arrived at depot"}], "2026-11-20": [{"time": "22:40", "status": "Departed"}]}}"#
+            .to_owned(),
+    ] {
+        let mut read = read_again(&body);
+        read.sort_by(|a, b| b.0.cmp(&a.0));
+        assert_eq!(read, expected, "{body}");
+    }
+}
+
+#[test]
+fn an_object_whose_names_count_or_tell_times_is_a_list() {
+    let rows = [
+        ("1", "T08:12", 21, "Out for delivery"),
+        ("2", "T22:40", 20, "Arrived at depot"),
+        ("3", "T17:05", 19, "Parcel collected"),
+    ];
+    let of = |row: &dyn Fn(&str, &str, &str) -> String| {
+        let all = rows.map(|(count, time, day, text)| row(count, &format!("2026-11-{day}{time}"), text));
+        format!("{{\"parcel\": {{\"events\": {{{}}}}}}}", all.join(", "))
+    };
+    for body in [
+        of(&|count, time, text| format!(r#""{count}": {{"time": "{time}", "status": "{text}"}}"#)),
+        of(&|_, time, text| format!(r#""{time}": {{"status": "{text}", "piece": 1}}"#)),
+        of(&|_, time, text| format!(r#""{time}": "{text}""#)),
+        of(&|count, time, text| format!(r#""step_{count}": {{"time": "{time}", "status": "{text}"}}"#)),
+    ] {
+        let mut read = read_again(&body);
+        read.sort_by(|a, b| b.0.cmp(&a.0));
+        assert_eq!(read, three(""), "{body}");
+    }
+    let lists = r#"{"scans": [["2026-11-21T08:12", "Out for delivery"], ["2026-11-20T22:40", "Arrived at depot"]]}"#;
+    assert_eq!(read_again(lists), three("")[..2]);
+}
+
+#[test]
+fn xml_is_read_whatever_its_namespaces() {
+    let rows = |prefix: &str| -> String {
+        PRINTED
+            .iter()
+            .map(|(day, time, text)| {
+                let p = prefix;
+                format!(
+                    "<{p}Event><{p}Date>{day}</{p}Date><{p}Time>{time}</{p}Time><{p}Text>{text}</{p}Text></{p}Event>"
+                )
+            })
+            .collect()
+    };
+    let track = |prefix: &str, name: &str| {
+        format!("<{prefix}Track {name}><{prefix}Events>{}</{prefix}Events></{prefix}Track>", rows(prefix))
+    };
+    let soap = |inner: &str| {
+        format!("<s:Envelope xmlns:s='http://schemas.xmlsoap.org/soap/envelope/'><s:Body>{inner}</s:Body></s:Envelope>")
+    };
+    let escaped = track("", "").replace('<', "&lt;").replace('>', "&gt;");
+    for body in [
+        track("", "xmlns='urn:acme'"),
+        track("t:", "xmlns:t='urn:acme'"),
+        soap(&track("t:", "xmlns:t='urn:acme'")),
+        soap(&format!("<r xmlns='urn:q'><result><![CDATA[{}]]></result></r>", track("", ""))),
+        soap(&format!("<q:r xmlns:q='urn:q'><q:result>{escaped}</q:result></q:r>")),
+        format!(
+            "<Track xmlns='urn:acme'><Events>{}</Events></Track>",
+            printed(|day, time, text| format!("<Event when='{day} {time}'>{text}</Event>"))
+        ),
+    ] {
+        assert_eq!(read_again(&body), three(""), "{body}");
+    }
+    let json = format!("<?xml version=\"1.0\"?><string xmlns=\"http://acme.example/\">{SCANS}</string>");
+    assert_eq!(read_again(&json).len(), 2);
+}

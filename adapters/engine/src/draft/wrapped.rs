@@ -1,5 +1,6 @@
-//! Documents within documents: JSON that a script assigns or passes on, JSON in a string, JSON in a script of its own. Each
-//! is got at by a stage of `unwrap`, and kept only where that stage, applied to the whole, comes to a document.
+//! Documents within documents: JSON that a script assigns or passes on, JSON in a string, JSON in a script of its own, JSON in
+//! the stream that Next.js pushes piece by piece, a document in a text of XML. Each is got at by stages of `unwrap`, and kept
+//! only where these, applied to the whole, come to a document.
 
 use regex::Regex;
 use serde_json::Value;
@@ -8,8 +9,9 @@ use super::write::quoted;
 use crate::{
     guard,
     html::{Document, Edge},
-    spec::StageSpec,
+    spec::{Shape, StageSpec},
     unwrap::Stage,
+    xmlpath,
 };
 
 /// How deep documents are looked for in each other.
@@ -18,6 +20,8 @@ const DEPTH: usize = 3;
 const MOST_DOCUMENTS: usize = 24;
 /// Most of each kind that one document is tried for.
 const MOST_TRIED: usize = 12;
+/// Most names that are looked at in a stream.
+const MOST_NAMES: usize = 300;
 /// A text shorter than this holds no events.
 const LEAST_BYTES: usize = 40;
 
@@ -31,7 +35,7 @@ pub(super) struct Inner {
 
 /// The documents within one, the outer ones first.
 pub(super) fn documents(text: &str) -> Vec<Inner> {
-    let mut found: Vec<Inner> = Vec::new();
+    let mut found: Vec<Inner> = pushed(text);
     let mut next = 0;
     for stage in stages(text) {
         found.extend(opened(text, &[], stage));
@@ -50,10 +54,14 @@ pub(super) fn documents(text: &str) -> Vec<Inner> {
 
 /// What a stage makes of a text, where that may be a document.
 fn opened(text: &str, before: &[String], stage: String) -> Option<Inner> {
-    let spec: StageSpec = serde_saphyr::from_str(&stage).ok()?;
-    let inner = Stage::compile(&spec).ok()?.apply(text)?.into_owned();
+    let inner = applied(text, &stage)?;
     let is = inner.len() >= LEAST_BYTES && inner.len() < text.len() && begins(&inner);
     is.then(|| Inner { unwrap: before.iter().cloned().chain([stage]).collect(), text: inner })
+}
+
+fn applied(text: &str, stage: &str) -> Option<String> {
+    let spec: StageSpec = serde_saphyr::from_str(stage).ok()?;
+    Some(Stage::compile(&spec).ok()?.apply(text)?.into_owned())
 }
 
 fn begins(text: &str) -> bool {
@@ -69,6 +77,66 @@ fn stages(text: &str) -> Vec<String> {
     }
     let mut found = own_scripts(text);
     found.extend(assigned(text));
+    if guard::plausible(Shape::Xml, text)
+        && let Some(document) = guard::xml_document(text)
+    {
+        found.extend(in_elements(document.root_element()));
+    }
+    found
+}
+
+/// Documents in the stream that the app router of Next.js pushes in pieces, which end anywhere: `id:json` lines, whose ids
+/// change from build to build. So each is found by the name that it bears; what holds elements of the page is none.
+fn pushed(text: &str) -> Vec<Inner> {
+    const PUSHED: &str = r"{after: '__next_f\S{0,30}\.push\(\[1,', take: strings}";
+    const NAMED: &str = r#""([A-Za-z_][A-Za-z0-9_]{0,60})":\s*[\[{]"#;
+    if !text.contains("__next_f") {
+        return Vec::new();
+    }
+    let (Some(stream), Ok(named)) = (applied(text, PUSHED), Regex::new(NAMED)) else { return Vec::new() };
+    let mut names: Vec<&str> = Vec::new();
+    let mut found: Vec<Inner> = Vec::new();
+    for captures in named.captures_iter(&stream) {
+        let Some(name) = captures.get(1).map(|name| name.as_str()) else { continue };
+        if names.contains(&name) {
+            continue;
+        }
+        names.push(name);
+        // What the stage finds first is this one.
+        let written = format!("\"{name}\":");
+        if stream.find(&written) != captures.get(0).map(|whole| whole.start()) {
+            continue;
+        }
+        let inner = opened(&stream, &[PUSHED.to_owned()], format!("{{after: '{written}', take: json}}"));
+        found.extend(inner.filter(|inner| !inner.text.contains("[\"$\",")));
+        if found.len() >= MOST_TRIED || names.len() >= MOST_NAMES {
+            break;
+        }
+    }
+    found
+}
+
+/// Texts of XML that may hold a document, escaped or as character data.
+fn in_elements(root: roxmltree::Node<'_, '_>) -> Vec<String> {
+    let holds = |node: &roxmltree::Node<'_, '_>| {
+        if node.children().any(|child| child.is_element()) {
+            return false;
+        }
+        let text = xmlpath::text_of(*node);
+        text.len() >= LEAST_BYTES && begins(&text)
+    };
+    let mut found: Vec<String> = Vec::new();
+    for node in root.descendants().filter(roxmltree::Node::is_element).filter(holds).take(MOST_TRIED) {
+        let open = format!(r"<(?:[\w.-]+:)?{}(?:\s[^>]*)?>", regex::escape(node.tag_name().name()));
+        for stage in [
+            format!("{{match: {}}}", quoted(&format!(r"(?s){open}\s*<!\[CDATA\[(.*?)\]\]>"))),
+            format!("{{match: {}, unescape: html}}", quoted(&format!("{open}([^<]*)<"))),
+        ] {
+            if !found.contains(&stage) {
+                found.push(stage);
+            }
+        }
+    }
     found
 }
 

@@ -142,7 +142,9 @@ fn accept(parts: &Parts<'_>, events: &Events) -> String {
         (Some(root), Some(around)) => format!("root: {}, has: {around}", quoted(root)),
         (Some(root), None) => format!("root: {}", quoted(root)),
         (None, Some(around)) => format!("has: {around}"),
-        (None, None) => format!("has: {}", quoted(&events.candidate.rows)),
+        (None, None) => {
+            format!("has: {}", quoted(events.candidate.each.as_ref().unwrap_or(&events.candidate.rows)))
+        }
     }
 }
 
@@ -158,17 +160,25 @@ fn times(out: &mut String, events: &Events) {
     if times.part == Part::Date {
         notes.push("no time of day was found");
     }
-    if !times.format.contains(['Y', 'y', 'Q', 's']) && times.format != "iso" {
+    let has_year =
+        |format: &String| format == "iso" || ["%Y", "%y", "%Q", "%s"].iter().any(|year| format.contains(year));
+    if !times.formats.iter().any(has_year) {
         notes.push("no year is printed: see `year: inferred`");
     }
     let notes = if notes.is_empty() { String::new() } else { format!("   # CHECK: {}", notes.join("; ")) };
     let year = if notes.contains("no year") { ", year: inferred" } else { "" };
-    let _ = writeln!(out, "    times: {{formats: [{}]{year}}}{notes}", quoted(&times.format));
+    let formats: Vec<String> = times.formats.iter().map(|format| quoted(format)).collect();
+    let _ = writeln!(out, "    times: {{formats: [{}]{year}}}{notes}", formats.join(", "));
 }
 
 fn table(out: &mut String, events: &Events) {
     let candidate = &events.candidate;
     let _ = writeln!(out, "    tables:\n      - rows: {}", quoted(&candidate.rows));
+    for (key, path) in [("each", &candidate.each), ("heading", &candidate.heading)] {
+        if let Some(path) = path {
+            let _ = writeln!(out, "        {key}: {}", quoted(path));
+        }
+    }
     if let Some(skip) = &candidate.skip {
         let _ = writeln!(out, "        skip: {skip}");
     }

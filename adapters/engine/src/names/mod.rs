@@ -57,8 +57,22 @@ const HALVES: [(&str, Half); 18] = [
 
 /// The half of the day that a text begins with, and the length of its spelling.
 pub(crate) fn half(text: &str) -> Option<(Half, usize)> {
-    HALVES.iter().find_map(|(spelling, half)| {
+    let known = HALVES.iter().find_map(|(spelling, half)| {
         let head = text.get(..spelling.len())?;
         (head.to_lowercase() == *spelling).then_some((*half, spelling.len()))
-    })
+    });
+    known.or_else(|| spaced(text))
+}
+
+/// `a. m.`, as Spanish writes it, with any kind of space.
+fn spaced(text: &str) -> Option<(Half, usize)> {
+    let mut chars = text.char_indices().map(|(at, c)| (at, c.to_ascii_lowercase()));
+    let half = match chars.next()?.1 {
+        'a' => Half::Am,
+        'p' => Half::Pm,
+        _ => return None,
+    };
+    let dotted = chars.next()?.1 == '.' && chars.next()?.1.is_whitespace() && chars.next()?.1 == 'm';
+    let (at, last) = chars.next()?;
+    (dotted && last == '.').then_some((half, at + 1))
 }

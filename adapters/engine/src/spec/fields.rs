@@ -129,6 +129,9 @@ pub(crate) struct LongField {
     /// An attribute.
     #[serde(default)]
     pub(crate) attr: Option<String>,
+    /// The name under which it stands in an object (JSON).
+    #[serde(default)]
+    pub(crate) key: bool,
     /// Only text in the element itself.
     #[serde(default)]
     pub(crate) own: bool,

@@ -136,6 +136,8 @@ pub(crate) enum TakeWhat {
     String,
     /// A JSON value.
     Json,
+    /// The JavaScript strings behind all matches, joined.
+    Strings,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
