@@ -33,6 +33,7 @@ pub(crate) fn new(order: &New, out: &mut dyn Write) -> Result<()> {
     let draft = draft(&slug, &body, wish)?;
     let example = folder.join("examples/saved");
     fs::create_dir_all(&example).with_context(|| format!("{} cannot be made", example.display()))?;
+    let yearless = draft.adapter.contains("year: inferred");
     fs::write(folder.join("adapter.yaml"), with_schema(&folder, "adapter", draft.adapter))?;
     fs::write(folder.join("mapping.yaml"), with_schema(&folder, "mapping", draft.mapping))?;
     fs::write(example.join(draft.answer_file), &body)?;
@@ -43,7 +44,7 @@ pub(crate) fn new(order: &New, out: &mut dyn Write) -> Result<()> {
     writeln!(out, "{}", folder.display())?;
     let were = if events.len() == 1 { "was" } else { "were" };
     writeln!(out, "  {} {were} read, the times of {timed} understood; the newest:", counted(events.len(), "event"))?;
-    if timed < events.len() && draft.adapter.contains("year: inferred") {
+    if timed < events.len() && yearless {
         writeln!(out, "  no year is printed: tell `adapter parse` the day of the answer with --at")?;
     }
     for event in events.iter().take(2) {

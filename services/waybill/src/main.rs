@@ -180,7 +180,9 @@ fn check_config(config: &Config, out: &mut dyn Write) -> Result<()> {
     for slug in misfits.strangers {
         writeln!(out, "carriers.{slug}: no adapter has this name, so nothing comes of it; --adapters adds some")?;
     }
-    writeln!(out, "the configuration can be used; {} carriers are known", catalog.len())?;
+    let are = if catalog.len() == 1 { "is" } else { "are" };
+    let carriers = adapter_check::counted(catalog.len(), "carrier");
+    writeln!(out, "the configuration can be used; {carriers} {are} known")?;
     Ok(())
 }
 

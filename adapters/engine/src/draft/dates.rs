@@ -19,7 +19,7 @@ const HOURS: [&str; 8] = ["h", "시", "時", "时", "点", "點", "u", "godz"];
 const MINUTES: [&str; 4] = ["m", "min", "분", "分"];
 const SECONDS: [&str; 3] = ["s", "초", "秒"];
 
-/// Which of several numbers is the day, where only their values could tell.
+/// What the first of several numbers is, where only their values could tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Order {
     Day,
