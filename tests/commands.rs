@@ -171,7 +171,7 @@ async fn topics_are_created_once_compared_and_never_shrunk() {
         assert!(child.wait().unwrap().success());
     }
     let said = cluster.says(&["topics", "apply"]);
-    assert!(said.contains("internal ones with 4 partitions; 0 differences are left"), "{said}");
+    assert!(said.contains("partitions of internal ones: 4, differences left: 0"), "{said}");
     assert!(cluster.says(&["topics", "diff"]).contains("as they should be"));
     // Another number of partitions is another layout: refused before anything is touched, public topics as well.
     let public = "waybill.tracking-events";
@@ -220,7 +220,7 @@ async fn a_public_topic_grows_only_by_its_name_and_settings_change_only_with_yes
     assert!(said.contains("--yes --grow waybill.tracking-events adds them"), "{said}");
     let said = cluster.says(&["topics", "apply", "--yes"]);
     assert!(said.contains("done: cmd-grow.policies: cleanup.policy"), "{said}");
-    assert!(said.contains("2 differences are left"), "{said}");
+    assert!(said.contains("differences left: 2"), "{said}");
     assert_eq!((partitions("tracking-events").await, partitions("status-changes").await), (2, 2));
 
     for (topic, wanted) in [
@@ -233,7 +233,7 @@ async fn a_public_topic_grows_only_by_its_name_and_settings_change_only_with_yes
     }
     assert!(cluster.refuses(&["topics", "apply", "--grow", "waybill.tracking-events"]).contains("--yes"));
     let said = cluster.says(&["topics", "apply", "--yes", "--grow", "waybill.tracking-events"]);
-    assert!(said.contains("1 differences are left"), "{said}");
+    assert!(said.contains("differences left: 1"), "{said}");
     eventually("it has grown", async || (partitions("tracking-events").await == PARTITIONS).then_some(())).await;
     assert_eq!(partitions("status-changes").await, 2, "nobody named it");
 }
