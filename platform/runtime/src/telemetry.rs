@@ -180,7 +180,41 @@ pub fn promise_violated_times(id: &'static str, times: u64, what: &str) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::expect_used, reason = "a test fails by panicking")]
+    use std::sync::{Arc, Mutex};
+
+    use tracing::{Event, Subscriber};
+    use tracing_subscriber::layer::{Context, Layer};
+
     use super::*;
+
+    /// Writes down what comes through the filter.
+    #[derive(Clone, Default)]
+    struct Heard(Arc<Mutex<Vec<String>>>);
+
+    impl<S: Subscriber> Layer<S> for Heard {
+        fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+            let line = format!("{} {}", event.metadata().level(), event.metadata().target());
+            self.0.lock().expect("nobody panics").push(line);
+        }
+    }
+
+    #[test]
+    fn sec_1_a_library_is_not_heard_below_info_whatever_the_filter_says() {
+        let config = TelemetryConfig { filter: Some("trace".to_owned()), ..TelemetryConfig::default() };
+        let filter = directives(&config).expect("a filter").and(filter_fn(is_ours));
+        let heard = Heard::default();
+        let subscriber = tracing_subscriber::registry().with(heard.clone().with_filter(filter));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(target: "hyper_util::client", "told");
+            tracing::debug!(target: "hyper_util::client", "hidden");
+            tracing::trace!(target: "html5ever", "hidden");
+            tracing::debug!(target: "rdkafka", "told");
+            tracing::trace!(target: "waybill_fetcher::writer", "told");
+            tracing::info!(target: TARGET, "a trace's, not a line's");
+        });
+        let heard = heard.0.lock().expect("nobody panics").clone();
+        assert_eq!(heard, ["INFO hyper_util::client", "DEBUG rdkafka", "TRACE waybill_fetcher::writer"]);
+    }
 
     #[test]
     fn a_promise_is_shown_from_the_start_and_every_breach_is_counted() {
