@@ -14,6 +14,8 @@ use waybill_runtime::Component;
 
 /// How long one read of what is there may wait for it.
 const READ_WAIT: Duration = Duration::from_millis(500);
+/// How long one read waits for what is to come.
+const FOLLOW_WAIT: Duration = Duration::from_secs(5);
 
 /// The newest JSON value of every key of a topic. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -76,15 +78,17 @@ impl Table {
         mut from: u64,
         (component, shutdown): (Component, CancellationToken),
     ) -> Result<(), LogError> {
+        // Not at once: whether the log answers is known before anything new comes.
+        let mut wait = Duration::ZERO;
         loop {
-            let step = self.step(&log, &at, from, Duration::from_secs(5));
+            let step = self.step(&log, &at, from, wait);
             let stepped = tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 stepped = step => stepped,
             };
             match stepped {
                 Ok(next) => {
-                    from = next;
+                    (from, wait) = (next, FOLLOW_WAIT);
                     component.ready();
                 }
                 Err(LogError::OutOfRange { first, .. }) => from = first,
