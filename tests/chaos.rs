@@ -17,7 +17,7 @@ use std::{process::Child, time::Duration};
 use cluster::{Cluster, Lives, Plan, ROLES, tail};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rustix::process::{Pid, Signal, kill_process};
-use support::{cluster_wanted, eventually};
+use support::{cluster_turn, eventually};
 use tokio::time::{Instant, sleep};
 use waybill_carrier_sim::wall_now_ms;
 
@@ -165,30 +165,39 @@ async fn cluster(seed: u64, parcels: u32, lives_s: u32) -> Cluster {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn short_sch_1_sch_2_pol_1_pol_2_every_fault_in_one_cluster() {
-    if long() || !cluster_wanted() {
+    if long() {
         return;
     }
+    let Some(_turn) = cluster_turn().await else { return };
     let seed = seed();
     let mut dice = StdRng::seed_from_u64(seed);
     // The last parcels begin when the faults end, so that there is always something to ask.
-    let mut cluster = cluster(seed, 400, 210).await;
+    let mut cluster = cluster(seed, 400, 150).await;
+    let began = Instant::now();
+    let done = |what: &str| println!("chaos: {what} done after {:.0} s", began.elapsed().as_secs_f64());
     kills(&mut cluster, &mut dice, seconds(3), seconds(20)).await;
+    done("kills");
     // Longer than a session.
     let zombies = freeze_zombies(&mut cluster).await;
     freeze_sleepers(&mut cluster).await;
     sleep(seconds(20)).await;
     sleepers_wake(&mut cluster);
     zombies_end(&mut cluster, zombies).await;
+    done("zombies and sleepers");
     broker_away(&mut cluster, seconds(14)).await;
+    done("the broker's absence");
     clickhouse_away(&mut cluster, seconds(8)).await;
+    done("ClickHouse's absence");
     println!("chaos: {}", cluster.check_whole().await);
+    done("everything");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn long_sch_1_pol_1_pol_2_three_minutes_of_kills() {
-    if !long() || !cluster_wanted() {
+    if !long() {
         return;
     }
+    let Some(_turn) = cluster_turn().await else { return };
     let seed = seed();
     let mut dice = StdRng::seed_from_u64(seed);
     let mut cluster = cluster(seed, 6_000, 300).await;
@@ -198,9 +207,10 @@ async fn long_sch_1_pol_1_pol_2_three_minutes_of_kills() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn long_sch_2_zombies_of_a_minute_win_nothing() {
-    if !long() || !cluster_wanted() {
+    if !long() {
         return;
     }
+    let Some(_turn) = cluster_turn().await else { return };
     let mut cluster = cluster(seed(), 1_000, 260).await;
     sleep(seconds(10)).await;
     let zombies = freeze_zombies(&mut cluster).await;
@@ -214,9 +224,10 @@ async fn long_sch_2_zombies_of_a_minute_win_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn long_log_1_the_broker_and_clickhouse_stopped_for_a_while() {
-    if !long() || !cluster_wanted() {
+    if !long() {
         return;
     }
+    let Some(_turn) = cluster_turn().await else { return };
     let mut cluster = cluster(seed(), 1_000, 260).await;
     sleep(seconds(10)).await;
     broker_away(&mut cluster, seconds(30)).await;

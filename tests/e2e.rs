@@ -10,27 +10,26 @@ mod cluster;
 mod support;
 
 use cluster::{Cluster, Consumers, Plan, Service};
-use support::{cluster_wanted, eventually, number};
+use support::{cluster_turn, eventually, number};
 use tokio::time::Instant;
 use waybill_carrier_sim::wall_now_ms;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_of_each_service_track_every_parcel_to_its_end_and_stop_in_time() {
-    if !cluster_wanted() {
-        return;
-    }
+    let Some(_turn) = cluster_turn().await else { return };
     let plan = Plan {
         seed: 11,
         parcels: number("WAYBILL_PARCELS", 500),
         replicas: number("WAYBILL_REPLICAS", 3),
         rate_per_second: f64::from(number("WAYBILL_RATE", 30)),
         max_interval_s: number("WAYBILL_INTERVAL", 2),
-        lives_s: number("WAYBILL_LIVES", 40),
+        lives_s: number("WAYBILL_LIVES", 70),
         ..Plan::default()
     };
     let began = Instant::now();
     let mut cluster = Cluster::start(plan).await;
-    println!("e2e: {} processes ready after {:.1} s", cluster.services.len(), began.elapsed().as_secs_f64());
+    let done = |what: &str| println!("e2e: {what} after {:.1} s", began.elapsed().as_secs_f64());
+    done(&format!("{} processes ready", cluster.services.len()));
     let schema = "tracking-event.schema.json";
     let folder = tempfile::tempdir().expect("a folder");
     let mut consumers = Consumers::start(folder.path(), &cluster.broker.brokers(), "waybill.tracking-events", schema);
@@ -38,16 +37,25 @@ async fn three_of_each_service_track_every_parcel_to_its_end_and_stop_in_time() 
     cluster.register_all().await;
     let half = cluster.plan().parcels as usize * 4;
     eventually("half of the events are known", || async { (cluster.shown_events() > half).then_some(()) }).await;
-    consumers.kill_and_restart().await;
+    done("half");
     // Under load: SIGTERM drains and ends with 0 within 20 s, readiness turned first; who comes after them goes on.
-    println!("e2e: all ended {:.1} s after SIGTERM under load", cluster.stop_all().await.as_secs_f64());
+    let now_us = wall_now_ms() * 1_000;
+    let load = cluster.rate_between(now_us - 3_000_000, now_us);
+    let took = cluster.stop_all().await;
+    println!("e2e: all ended {:.1} s after SIGTERM under a load of {load:.0} fetches/s", took.as_secs_f64());
     cluster.services.iter_mut().for_each(Service::start);
     cluster.all_ready().await;
+    done("all ready again");
+    consumers.kill_and_restart().await;
+    done("the examples killed and restarted");
     println!("e2e: {}", cluster.check_whole().await);
+    done("every parcel at its end");
     let published = cluster.published_events().await;
     println!("e2e: of {} events the examples printed: {}", published.len(), consumers.have_seen(&published).await);
     consumers.drop_what_they_should().await;
+    done("the examples' checks");
     let said = cluster.smoke();
+    done("smoke test");
     assert!(said.contains("waybill.tracking-events holds it as well"), "{said}");
     let rate = cluster.rate_between(started_us, wall_now_ms() * 1_000);
     println!("e2e: {rate:.0} fetches/s on average");

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use cluster::{Cluster, Plan, Service};
 use read::records;
 use serde_json::{Value, json};
-use support::{cluster_wanted, eventually};
+use support::{cluster_turn, eventually};
 use waybill_log::{KafkaLog, Log as _, NewRecord, TopicPartition};
 use waybill_schemas::topics::{self, Cleanup, TopicSpec, names};
 
@@ -94,9 +94,7 @@ async fn register(cluster: &mut Cluster, name: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sch_1_a_rollback_reads_the_records_of_the_next_version_and_writes_back_what_it_does_not_know() {
-    if !cluster_wanted() {
-        return;
-    }
+    let Some(_turn) = cluster_turn().await else { return };
     let plan = Plan { parcels: 1, replicas: 1, ..Plan::default() };
     let mut cluster = Cluster::start(plan).await;
     let log = KafkaLog::connect(cluster.broker.options()).await.unwrap();

@@ -19,7 +19,7 @@ use std::time::Duration;
 use cluster::{Cluster, Plan, Used, tail};
 use read::{records, records_from};
 use serde_json::{Value, json};
-use support::{cluster_wanted, number};
+use support::{cluster_turn, number};
 use tokio::time::{Instant, sleep};
 use waybill_log::{KafkaLog, Log as _, NewRecord, Record, TopicPartition};
 
@@ -201,9 +201,7 @@ enum Reaches {
 /// allow more than the services can ask.
 #[tokio::test(flavor = "multi_thread")]
 async fn from_registration_to_first_result_to_the_store() {
-    if !cluster_wanted() {
-        return;
-    }
+    let Some(_turn) = cluster_turn().await else { return };
     let parcels = number("WAYBILL_PARCELS", 1_000);
     let plan = Plan {
         parcels,
@@ -244,9 +242,7 @@ async fn from_registration_to_first_result_to_the_store() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_stage_takes_all_that_lies_before_it_within_its_memory() {
-    if !cluster_wanted() {
-        return;
-    }
+    let Some(_turn) = cluster_turn().await else { return };
     let count = number("WAYBILL_LAG", 5_000);
     let plan = Plan { parcels: 1, replicas: 1, sandbox_per_second: Some(1_000), ..Plan::default() };
     let cluster = Cluster::prepare(plan).await;

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cluster::{Cluster, Plan};
 use collector::{Collector, Span};
 use serde_json::json;
-use support::{Waybill, cluster_wanted, embedded_clickhouse, eventually};
+use support::{Waybill, cluster_turn, embedded_clickhouse, eventually};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
@@ -124,9 +124,7 @@ async fn sec_1_one_trace_leads_from_the_request_to_the_store_and_names_no_number
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_trace_goes_through_five_processes_and_a_real_broker() {
-    if !cluster_wanted() {
-        return;
-    }
+    let Some(_turn) = cluster_turn().await else { return };
     let dir = tempfile::tempdir().unwrap();
     let Some(collector) = Collector::start(dir.path()) else { return };
     let plan = Plan { parcels: 1, replicas: 1, otlp: Some(format!("http://{}", collector.address)), ..Plan::default() };

@@ -310,11 +310,21 @@ pub fn number(name: &str, default: u32) -> u32 {
     std::env::var(name).ok().map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
-/// Whether the tests of a whole cluster, minutes long, are asked for, and can run here.
-pub fn cluster_wanted() -> bool {
-    let wanted = std::env::var_os("WAYBILL_CLUSTER").is_some();
-    if !wanted {
-        println!("not asked for: WAYBILL_CLUSTER=1, or `make e2e`, `make chaos`, `make throughput`");
+/// The right to a whole cluster: two at once would only slow each other down.
+pub struct ClusterTurn {
+    _turn: tokio::sync::MutexGuard<'static, ()>,
+}
+
+/// Waits for this process's turn with a whole cluster; `None` where such tests, minutes long, are not asked for or cannot
+/// run.
+pub async fn cluster_turn() -> Option<ClusterTurn> {
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    if std::env::var_os("WAYBILL_CLUSTER").is_none() {
+        println!("not asked for: WAYBILL_CLUSTER=1, or `make test`, `make e2e`, `make chaos`, `make throughput`");
+        return None;
     }
-    wanted && embedded_clickhouse()
+    if !embedded_clickhouse() {
+        return None;
+    }
+    Some(ClusterTurn { _turn: TURN.lock().await })
 }
