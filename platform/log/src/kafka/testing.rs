@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// Longest wait of an administrator's call.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The user of the listener with SASL.
 pub const SASL_USER: &str = "waybill";
