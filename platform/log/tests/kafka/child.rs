@@ -22,7 +22,7 @@ use waybill_log::{
 
 const PLAN: &str = "WAYBILL_KAFKA_CHILD";
 /// Longest time a child waits for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a child does.
 #[derive(Debug, Clone, Serialize, Deserialize)]
