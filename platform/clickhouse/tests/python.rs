@@ -54,7 +54,7 @@ async fn clickhouse_connect_reads_and_the_writer_writes() {
         .kill_on_drop(true)
         .output();
     let output =
-        tokio::time::timeout(std::time::Duration::from_secs(120), run).await.expect("it ends in time").unwrap();
+        tokio::time::timeout(std::time::Duration::from_secs(300), run).await.expect("it ends in time").unwrap();
     let shown = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{shown}");
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "ok", "{shown}");

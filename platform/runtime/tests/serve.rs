@@ -22,6 +22,8 @@ use waybill_runtime::serve::{Limits, serve};
 const ASK: &[u8] = b"GET /quick HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const ASK_SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const BIG: usize = 64 << 20;
+/// Longest time in which something must happen; reached only where it does not.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Server {
     at: SocketAddr,
@@ -34,6 +36,19 @@ struct Server {
 }
 
 async fn start(limits: Limits) -> Server {
+    start_at(TcpListener::bind("127.0.0.1:0").await.unwrap(), limits)
+}
+
+/// Starts a server to which a peer has connected and sent this before: what it asks is there when its time begins to run,
+/// however slow the peer is.
+async fn start_asked(limits: Limits, ask: &[u8]) -> (Server, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    stream.write_all(ask).await.unwrap();
+    (start_at(listener, limits), stream)
+}
+
+fn start_at(listener: TcpListener, limits: Limits) -> Server {
     let (begun, go_on) = (Arc::new(Semaphore::new(0)), Arc::new(Notify::new()));
     let (tell, wait) = (Arc::clone(&begun), Arc::clone(&go_on));
     let slow = move || {
@@ -48,7 +63,6 @@ async fn start(limits: Limits) -> Server {
         .route("/quick", get(async || "quick"))
         .route("/big", get(async || vec![0_u8; BIG]))
         .route("/slow", get(slow));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     let stop = CancellationToken::new();
     let served = tokio::spawn(serve(listener, router, limits, stop.clone()));
@@ -66,18 +80,23 @@ async fn read_until(stream: &mut TcpStream, text: &str) -> String {
             all.extend_from_slice(&some[..read]);
         }
     };
-    timeout(Duration::from_secs(20), reading).await.expect("it answers");
+    timeout(PATIENCE, reading).await.expect("it answers");
     String::from_utf8(all).unwrap()
 }
 
 /// Waits for the peer to close; whether it did, a reset included.
 async fn is_closed(stream: &mut TcpStream) -> bool {
     let mut rest = Vec::new();
-    timeout(Duration::from_secs(20), stream.read_to_end(&mut rest)).await.is_ok()
+    timeout(PATIENCE, stream.read_to_end(&mut rest)).await.is_ok()
 }
 
 fn short() -> Limits {
     Limits { head: Duration::from_millis(100), ..Limits::of(8) }
+}
+
+/// Long enough to read a head that is there already.
+fn brief() -> Limits {
+    Limits { head: Duration::from_secs(1), ..Limits::of(8) }
 }
 
 fn long(connections: usize) -> Limits {
@@ -93,19 +112,16 @@ async fn a_half_sent_head_and_silence_are_closed() {
     assert!(is_closed(&mut half).await, "the rest of the head never came");
     assert!(is_closed(&mut silent).await, "not a byte came");
 
-    let mut idle = TcpStream::connect(server.at).await.unwrap();
-    idle.write_all(ASK).await.unwrap();
+    let (_server, mut idle) = start_asked(brief(), ASK).await;
     read_until(&mut idle, "quick").await;
     assert!(is_closed(&mut idle).await, "nothing was asked any more");
 }
 
 #[tokio::test]
 async fn a_request_under_way_may_take_longer_than_its_head() {
-    let server = start(short()).await;
-    let mut stream = TcpStream::connect(server.at).await.unwrap();
-    stream.write_all(ASK_SLOW).await.unwrap();
-    drop(server.begun.acquire().await.unwrap());
-    tokio::time::sleep(short().head * 3).await;
+    let (server, mut stream) = start_asked(brief(), ASK_SLOW).await;
+    drop(timeout(PATIENCE, server.begun.acquire()).await.expect("it begins").unwrap());
+    tokio::time::sleep(brief().head * 2).await;
     server.go_on.notify_one();
     read_until(&mut stream, "slow").await;
 }
@@ -153,7 +169,7 @@ async fn the_end_answers_what_is_under_way_and_closes_the_rest() {
     server.go_on.notify_one();
     read_until(&mut busy, "slow").await;
     assert!(is_closed(&mut busy).await);
-    timeout(Duration::from_secs(20), server.served).await.expect("it ends").unwrap();
+    timeout(PATIENCE, server.served).await.expect("it ends").unwrap();
     assert!(TcpStream::connect(server.at).await.is_err(), "nobody listens any more");
 }
 
@@ -163,7 +179,7 @@ async fn a_half_sent_head_does_not_hold_up_the_end() {
     let mut half = TcpStream::connect(server.at).await.unwrap();
     half.write_all(&ASK[..20]).await.unwrap();
     server.stop.cancel();
-    timeout(Duration::from_secs(20), server.served).await.expect("it ends").unwrap();
+    timeout(PATIENCE, server.served).await.expect("it ends").unwrap();
     assert!(is_closed(&mut half).await);
 }
 

@@ -112,7 +112,10 @@ async fn a_statement_nobody_waits_for_is_killed() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let store = start(folder.path()).await;
+    // No statement ends by itself while this test waits.
+    let mut patient = config(folder.path());
+    patient.limits.max_execution_seconds = 600;
+    let store = EmbeddedClickHouse::start(patient).await.unwrap();
     let client = reader(&store).with_database("system");
     let marked = "SELECT count() FROM system.processes WHERE query LIKE '%forever%' AND query NOT LIKE '%processes%'";
     let seen = async |wanted: bool| {
@@ -121,7 +124,7 @@ async fn a_statement_nobody_waits_for_is_killed() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(30), wait).await
+        tokio::time::timeout(Duration::from_secs(60), wait).await
     };
     let long = client.clone();
     let waiting = tokio::spawn(async move {
@@ -146,13 +149,14 @@ async fn too_many_statements_at_once_are_turned_away() {
     one.limits.queue_seconds = 1;
     let store = EmbeddedClickHouse::start(one).await.unwrap();
     let endless = b"SELECT count() FROM numbers(1000000000000) WHERE NOT ignore(sipHash64(number))";
-    let (first, second) = tokio::join!(
-        http(&store, "POST", "/?max_execution_time=5", &[], endless),
-        http(&store, "POST", "/?max_execution_time=5", &[], endless),
-    );
-    let mut statuses = [first.0, second.0];
-    statuses.sort_unstable();
-    assert_eq!(statuses, [408, 503]);
-    assert_eq!(http(&store, "POST", "/", &[], b"SELECT 1").await.0, 200, "the place is free again");
+    // Whichever has the only place keeps it for a minute: it is the other that is answered first.
+    let answered = tokio::select! {
+        one = http(&store, "POST", "/", &[], endless) => one,
+        other = http(&store, "POST", "/", &[], endless) => other,
+    };
+    assert_eq!(answered.0, 503);
+    // Nobody waits for the first any more.
+    let free_again = async { while http(&store, "POST", "/", &[], b"SELECT 1").await.0 != 200 {} };
+    tokio::time::timeout(Duration::from_secs(120), free_again).await.expect("the place is free again");
     stop(store).await;
 }

@@ -104,7 +104,8 @@ pub(super) fn text(record: &Record) -> &str {
 impl User {
     /// The next event that is not idleness.
     pub(super) async fn event(&mut self) -> Result<GroupEvent, LogError> {
-        let deadline = Instant::now() + PATIENCE;
+        // A member that is fenced may be in doubt for two sessions before it says so.
+        let deadline = Instant::now() + PATIENCE * 2;
         while Instant::now() < deadline {
             match timeout(PATIENCE, self.member.next(Duration::from_secs(1))).await.expect("next keeps its wait")? {
                 GroupEvent::Idle => {}

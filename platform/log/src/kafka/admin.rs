@@ -1,6 +1,9 @@
 //! What topics should be and what they are: differences shown, and changed only as far as somebody allows.
 
-use std::{collections::BTreeSet, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use rdkafka::admin::{AlterConfig, NewPartitions, ResourceSpecifier};
 
@@ -125,16 +128,25 @@ impl KafkaLog {
         wanted: &[NewTopic],
         allow: &Allow,
     ) -> Result<Vec<(TopicDrift, Applied)>, LogError> {
-        let mut outcomes = Vec::new();
-        for drift in self.topics_diff(wanted).await? {
+        let (mut outcomes, mut altered) = (Vec::new(), BTreeSet::new());
+        let drifts = self.topics_diff(wanted).await?;
+        for drift in &drifts {
             let Some(topic) = wanted.iter().find(|topic| topic.name == drift.topic) else { continue };
             let applied = match &drift.difference {
                 Difference::Missing { .. } if allow.create => {
                     self.create_topics(std::slice::from_ref(topic)).await?;
                     Applied::Done
                 }
-                Difference::Setting { name, wanted, .. } if allow.settings => {
-                    self.alter(&topic.name, name, wanted).await?;
+                Difference::Setting { .. } if allow.settings => {
+                    // A topic's settings all at once: see `alter`.
+                    if altered.insert(topic.name.as_str()) {
+                        let of_topic = drifts.iter().filter(|other| other.topic == topic.name);
+                        let changes = of_topic.filter_map(|other| match &other.difference {
+                            Difference::Setting { name, wanted, .. } => Some((name.as_str(), wanted.as_str())),
+                            Difference::Missing { .. } | Difference::Partitions { .. } => None,
+                        });
+                        self.alter(&topic.name, &changes.collect()).await?;
+                    }
                     Applied::Done
                 }
                 Difference::Partitions { actual, wanted } if wanted < actual => Applied::Refused(format!(
@@ -149,17 +161,19 @@ impl KafkaLog {
                     Applied::NotAsked
                 }
             };
-            outcomes.push((drift, applied));
+            outcomes.push((drift.clone(), applied));
         }
         Ok(outcomes)
     }
 
-    /// Sets one setting. The broker replaces all of a topic's own settings at once, so the others are given again.
-    async fn alter(&self, topic: &str, name: &str, value: &str) -> Result<(), LogError> {
+    /// Sets settings. The broker replaces all of a topic's own settings at once, so the others are given again. It tells
+    /// what it has just set a little later: one setting after the other would take the one before back.
+    async fn alter(&self, topic: &str, changes: &BTreeMap<&str, &str>) -> Result<(), LogError> {
         let topics = &self.inner.topics;
         let found = topics.found_settings(topic).await?;
-        let others = found.iter().filter(|(other, setting)| setting.own && other.as_str() != name);
-        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+        let others = found.iter().filter(|(other, setting)| setting.own && !changes.contains_key(other.as_str()));
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        let change = changes.iter().fold(change, |change, (name, value)| change.set(name, value));
         let change = others.fold(change, |change, (other, setting)| change.set(other, &setting.value));
         let answers = topics
             .admin()?
@@ -169,7 +183,9 @@ impl KafkaLog {
         for answer in answers {
             answer.map_err(|(_, code)| from_code(code, topic))?;
         }
-        tracing::info!(topic, name, value, "kafka.topic_changed");
+        for (name, value) in changes {
+            tracing::info!(topic, name, value, "kafka.topic_changed");
+        }
         Ok(())
     }
 

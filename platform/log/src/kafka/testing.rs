@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// Longest wait of an administrator's call.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The user of the listener with SASL.
 pub const SASL_USER: &str = "waybill";
@@ -131,6 +131,8 @@ impl TestBroker {
         .await
         .unwrap();
         self.running.lock().unwrap_or_else(PoisonError::into_inner).push(running);
+        let brokers = self.brokers();
+        spawn_blocking(move || until_it_answers(&brokers)).await.unwrap();
     }
 
     /// Where it listens without authentication.
@@ -188,6 +190,12 @@ impl Drop for TestBroker {
         }
         let _gone = std::fs::remove_dir_all(&self.dir);
     }
+}
+
+/// A broker listens a while before it answers: on a slow machine for longer than a client of ours waits.
+fn until_it_answers(brokers: &str) {
+    let client: BaseProducer = ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+    client.client().fetch_metadata(None, PATIENCE).expect("the broker answers");
 }
 
 /// Sends a process a signal; one that has gone is left alone.

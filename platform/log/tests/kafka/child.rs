@@ -22,7 +22,7 @@ use waybill_log::{
 
 const PLAN: &str = "WAYBILL_KAFKA_CHILD";
 /// Longest time a child waits for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a child does.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -41,8 +41,9 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn output(&self) -> PathBuf {
-        self.dir.join(format!("{}.out", self.member))
+    /// One file for each life: what a kill cut off is the end of its file, and nothing is written behind it.
+    fn output(&self) -> PathBuf {
+        self.dir.join(format!("{}-{}.out", self.member, std::process::id()))
     }
     pub(crate) fn log(&self) -> PathBuf {
         self.dir.join(format!("{}.log", self.member))
@@ -245,7 +246,7 @@ fn work(output: &mut File, records: &[waybill_log::Record]) {
         lines.extend_from_slice(record.value.as_deref().unwrap_or_default());
         lines.push(b'\n');
     }
-    // One write: a kill leaves all of it or nothing.
+    // One write: hardly ever does a kill leave a part of it, and then it cuts off the last line.
     output.write_all(&lines).unwrap();
 }
 

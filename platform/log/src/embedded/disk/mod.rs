@@ -69,8 +69,8 @@ pub(super) struct Disk {
     queue_bytes: usize,
     /// Batches written; only the writer changes it.
     sequence: Mutex<u64>,
-    /// Held as long as this value lives.
-    _lock: File,
+    /// Held until this is closed or dropped.
+    lock: File,
 }
 
 impl Disk {
@@ -120,7 +120,7 @@ impl Disk {
             room: Arc::new(Semaphore::new(options.queue_bytes)),
             queue_bytes: options.queue_bytes,
             sequence: Mutex::new(contents.sequence),
-            _lock: lock,
+            lock,
         };
         Ok((disk, Found { topics, commits: contents.commits }))
     }
@@ -178,10 +178,29 @@ impl Disk {
             if let Err(error) = disk.mark.sync() {
                 tracing::warn!(%error, "log.mark_not_synced");
             }
+            disk.let_go();
         };
         drop(tokio::task::spawn_blocking(shut).await);
         self.room.close();
         drop(everything);
+    }
+}
+
+impl Disk {
+    /// Gives the directory back, once its engine is closed. Said and not left to the end of the file: the writer's thread may
+    /// hold this value a moment longer than whoever it has answered, and a process that is just being started has a copy of
+    /// every open file until it begins its program.
+    fn let_go(&self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, dir = %self.dir.display(), "log.not_unlocked");
+        }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        drop(self.engine.get_mut().unwrap_or_else(PoisonError::into_inner).take());
+        self.let_go();
     }
 }
 
