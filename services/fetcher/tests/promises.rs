@@ -16,6 +16,7 @@ use support::{Arrival, Door, Reply, TRACKED, World, budget, json, one_step, zomb
 use tokio::time::Instant;
 use waybill_fetcher::{NoPolicies, OnceDeps, RecordError, Recorder, look_up_once};
 use waybill_log::{Headers, TopicPartition};
+use waybill_runtime::Clocks;
 use waybill_schemas::{OutcomeClass, politeness::FetcherBudgetRecord, topics::names};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,7 +77,10 @@ async fn pol_1_the_budget_holds_at_the_door_through_orderly_hand_overs() {
 async fn pol_2_a_quota_holds_at_the_door_through_kills() {
     let door = Door::open(|_| Reply::Raw(json(200, TRACKED))).await;
     let sources = one_step("api", &format!("http://127.0.0.1:{}/t/{{number}}", door.port));
-    let figures = budget(200.0, 3, 3).replace('}', ", daily_quota: {requests: 30}}");
+    // The day does not end while this runs, whatever the time of day.
+    let resets_at = (Clocks::system_now().ms() / 3_600_000 + 12) % 24;
+    let quota = format!(", daily_quota: {{requests: 30, resets_at: '{resets_at:02}:00', zone: UTC}}}}");
+    let figures = budget(200.0, 3, 3).replace('}', &quota);
     let world = World::new(&[("acme", figures, sources)], |_| {}).await;
     let requests: Vec<_> = (1..=60).map(|attempt| world.poll("acme", "ACME0001", attempt)).collect();
     world.send(&requests, Headers::new()).await;
