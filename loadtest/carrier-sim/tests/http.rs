@@ -40,7 +40,7 @@ impl Raw {
 /// A client without manners or cleverness, so that nothing of what the server does is smoothed over.
 fn send(address: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> Raw {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(180))).unwrap();
     let length = body.len();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nhost: sim\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"

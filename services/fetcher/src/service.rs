@@ -203,6 +203,8 @@ struct Serving {
     claims: ClaimTracker,
     budgets: BTreeMap<BudgetName, mpsc::Sender<Job>>,
     answers: mpsc::Sender<Answered>,
+    /// Cancelled once the writer has ended, and with that told of every result it wrote.
+    written: CancellationToken,
     workers: TaskTracker,
     last: Arc<Mutex<BTreeMap<String, Bytes>>>,
     watched: tokio::sync::watch::Receiver<u64>,

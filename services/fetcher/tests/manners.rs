@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use support::{Arrival, Door, Reply, TRACKED, World, answer, budget, json, one_step};
+use support::{Arrival, Door, PATIENCE, Reply, TRACKED, World, answer, budget, json, one_step};
 use waybill_adapters::{Catalog, LiveCatalog};
 use waybill_fetcher::{CarrierConfig, Policies};
 use waybill_log::{
@@ -48,7 +48,8 @@ fn acme() -> CarrierSlug {
 
 /// The last record of the budget, once it satisfies something.
 async fn budget_record(world: &World, is: impl Fn(&FetcherBudgetRecord) -> bool) -> FetcherBudgetRecord {
-    for _ in 0..600 {
+    let until = tokio::time::Instant::now() + PATIENCE;
+    while tokio::time::Instant::now() < until {
         let records = world.records(names::CARRIERS).await;
         let last = records.iter().rev().find(|record| record.key_str() == Some("acme/fetcher"));
         if let Some(found) = last.map(|record| read_json::<FetcherBudgetRecord>(record).unwrap()).filter(&is) {

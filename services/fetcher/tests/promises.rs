@@ -7,16 +7,26 @@ mod support;
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
-use support::{Arrival, Door, Reply, TRACKED, World, budget, json, one_step, zombie::a_zombies_requests_are_expired};
+use support::{
+    Arrival, Door, Reply, TRACKED, World, budget, json, one_step, slow::Slow, zombie::a_zombies_requests_are_expired,
+};
 use tokio::time::Instant;
 use waybill_fetcher::{NoPolicies, OnceDeps, RecordError, Recorder, look_up_once};
-use waybill_log::{Headers, TopicPartition};
-use waybill_schemas::{OutcomeClass, politeness::FetcherBudgetRecord, topics::names};
+use waybill_log::{EmbeddedLog, EmbeddedOptions, Headers, TopicPartition};
+use waybill_runtime::Clocks;
+use waybill_schemas::{
+    OutcomeClass,
+    politeness::FetcherBudgetRecord,
+    topics::{TopicPrefix, names},
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pol_1_the_budget_holds_at_the_door_through_kills() {
@@ -76,7 +86,10 @@ async fn pol_1_the_budget_holds_at_the_door_through_orderly_hand_overs() {
 async fn pol_2_a_quota_holds_at_the_door_through_kills() {
     let door = Door::open(|_| Reply::Raw(json(200, TRACKED))).await;
     let sources = one_step("api", &format!("http://127.0.0.1:{}/t/{{number}}", door.port));
-    let figures = budget(200.0, 3, 3).replace('}', ", daily_quota: {requests: 30}}");
+    // The day does not end while this runs, whatever the time of day.
+    let resets_at = (Clocks::system_now().ms() / 3_600_000 + 12) % 24;
+    let quota = format!(", daily_quota: {{requests: 30, resets_at: '{resets_at:02}:00', zone: UTC}}}}");
+    let figures = budget(200.0, 3, 3).replace('}', &quota);
     let world = World::new(&[("acme", figures, sources)], |_| {}).await;
     let requests: Vec<_> = (1..=60).map(|attempt| world.poll("acme", "ACME0001", attempt)).collect();
     world.send(&requests, Headers::new()).await;
@@ -116,6 +129,34 @@ async fn fet_1_a_kill_between_result_and_commit_makes_no_second_result() {
     world.results(12).await;
     running.stop().await;
     assert_eq!(world.all_results().await.len(), 12);
+}
+
+/// On one thread, so that the clock can stand still while the fetcher ends: who is quicker is then no matter of luck.
+#[tokio::test]
+async fn fet_1_an_orderly_end_waits_for_a_log_that_takes_its_time_over_a_result() {
+    let door = Door::open(|_| Reply::Raw(json(200, TRACKED))).await;
+    let clocks = Clocks::real();
+    let log = Arc::new(Slow {
+        log: Arc::new(EmbeddedLog::in_memory(EmbeddedOptions::new(Arc::new(move || clocks.wall())))),
+        topic: TopicPrefix::default().of(names::FETCH_RESULTS),
+        by: Duration::from_millis(1_500),
+        asked: AtomicBool::new(false),
+    });
+    let world = World::quick_on(log.clone(), &door).await;
+    let running = world.start();
+    world.send(&[world.poll("acme", "ACME0001", 1)], Headers::new()).await;
+    while !log.asked.load(Ordering::SeqCst) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::pause();
+    running.stop().await;
+    tokio::time::resume();
+    assert_eq!(world.all_results().await.len(), 1, "what was answered is written before the partition goes");
+    let next = world.start_as("fetcher-2");
+    world.send(&[world.poll("acme", "ACME0001", 2)], Headers::new()).await;
+    world.results(2).await;
+    next.stop().await;
+    assert_eq!((door.arrivals().len(), world.all_results().await.len()), (2, 2), "nobody is asked twice");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

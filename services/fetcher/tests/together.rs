@@ -17,7 +17,12 @@ use jiff::{ToSpan as _, Zoned, tz::TimeZone};
 use support::{Arrival, Door, Reply, World, budget, json};
 use waybill_fetcher::{CarrierConfig, Route};
 use waybill_log::Headers;
-use waybill_schemas::{OutcomeClass, fetch::FetchResult, topics::names};
+use waybill_runtime::clock_gate::Trust;
+use waybill_schemas::{
+    OutcomeClass,
+    fetch::{FetchRequest, FetchResult, RequestKind},
+    topics::names,
+};
 
 /// A source that takes up to four numbers, and its reader; `absent` is what a number comes to that the answer leaves out.
 fn takes_four(port: u16, absent: &str) -> String {
@@ -64,15 +69,22 @@ fn numbers(count: usize) -> Vec<String> {
     (1..=count).map(|index| format!("ACME{index:04}")).collect()
 }
 
-/// One poll of each number, all at once.
+/// One poll of each number. Nothing leaves before all of them wait, so that who goes with whom is not a matter of luck.
 async fn all(world: &World, numbers: &[String]) -> BTreeMap<String, FetchResult> {
+    world.deps.clock.set(Trust::Withheld);
     let running = world.start();
-    let requests: Vec<_> = (1..).zip(numbers).map(|(attempt, number)| world.poll("acme", number, attempt)).collect();
+    let mut requests: Vec<_> =
+        (1..).zip(numbers).map(|(attempt, number)| world.poll("acme", number, attempt)).collect();
+    // This one needs no carrier: it is answered at once when its turn comes, and then those before it wait.
+    requests.push(FetchRequest { kind: RequestKind::Clock, ..world.poll("acme", "ACME9999", 1) });
     world.send(&requests, Headers::new()).await;
-    world.results(numbers.len()).await;
+    assert_eq!(world.results(1).await[0].request.kind, RequestKind::Clock);
+    world.deps.clock.set(Trust::Given);
+    world.results(requests.len()).await;
     running.stop().await;
     // Repeats would show here.
-    let results = world.all_results().await;
+    let mut results = world.all_results().await;
+    results.retain(|result| result.request.kind == RequestKind::Poll);
     assert_eq!(results.len(), numbers.len(), "FET-1: one result for each attempt");
     results.into_iter().map(|result| (result.request.number.as_str().to_owned(), result)).collect()
 }

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use futures::FutureExt;
 use tokio::sync::mpsc;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use waybill_log::{ClaimError, ErrorClass, LogError, TopicPartition};
 use waybill_schemas::{BudgetName, topics::names};
 
@@ -116,7 +116,13 @@ impl Service {
             done: self.done_sender.clone(),
             pulse: self.component.pulse(&format!("writer {partition}")),
         };
-        self.writers.spawn(writer.run(inbox));
+        let written = CancellationToken::new();
+        let ending = written.clone().drop_guard();
+        self.writers.spawn(async move {
+            // However it ends, whoever waits for it learns of it.
+            let _ending = ending;
+            writer.run(inbox).await
+        });
         // Not among the workers: it ends by itself once the standing has ended, and nobody waits for it.
         let watch = partition::watch(
             Arc::clone(&self.deps.log),
@@ -133,6 +139,7 @@ impl Service {
             claims: booted.claims,
             budgets: BTreeMap::new(),
             answers,
+            written,
             workers: TaskTracker::new(),
             last,
             watched,

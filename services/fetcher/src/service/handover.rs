@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use waybill_log::Commit;
 
 use super::{COMMIT_EVERY, Partition, Service, Serving, State};
@@ -62,15 +63,15 @@ impl Service {
             }
         }
         // Workers gone, each writer ends after its last result.
-        let written = Instant::now() + COMMIT_EVERY;
+        let until = Instant::now() + COMMIT_EVERY;
         let mut commits = Vec::new();
         for partition in partitions {
             if let Some(owned) = self.partitions.get_mut(partition) {
                 let before = std::mem::replace(&mut owned.state, State::Booting);
                 if let State::Serving(serving) = before {
-                    let Serving { answers, claims, .. } = *serving;
+                    let Serving { answers, written, claims, .. } = *serving;
                     drop(answers);
-                    commits.extend(self.flush(*partition, claims.highest(), written).await);
+                    commits.extend(self.flush(*partition, &written, claims.highest(), until).await);
                 }
             }
         }
@@ -85,16 +86,27 @@ impl Service {
         }
     }
 
-    /// Waits for what the writer still has; answers how far the partition can be committed.
-    async fn flush(&mut self, partition: u32, claim: u64, until: Instant) -> Option<Commit> {
-        while self.tracker.in_flight_of(partition) > 0 {
-            match tokio::time::timeout_at(until.min(Instant::now() + Duration::from_millis(100)), self.done.recv())
-                .await
-            {
-                Ok(Some(tickets)) => self.complete(tickets),
-                // Nothing was written for a while: what is left was given up.
-                Ok(None) | Err(_) => break,
+    /// Waits for what the writer still has, however slowly the log takes it: what is left behind here is asked of the
+    /// carrier once more by the next owner. Answers how far the partition can be committed.
+    async fn flush(
+        &mut self,
+        partition: u32,
+        written: &CancellationToken,
+        claim: u64,
+        until: Instant,
+    ) -> Option<Commit> {
+        loop {
+            tokio::select! {
+                biased;
+                Some(tickets) = self.done.recv() => self.complete(tickets),
+                // What is still in flight now was given up.
+                () = written.cancelled() => break,
+                () = tokio::time::sleep_until(until) => break,
             }
+        }
+        // Told between the look at the channel and the end.
+        while let Ok(tickets) = self.done.try_recv() {
+            self.complete(tickets);
         }
         let offset = self.tracker.processed(partition)?;
         Some(Commit { partition, offset, metadata: format!("{{\"claim\":{claim}}}") })

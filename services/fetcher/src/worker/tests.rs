@@ -76,7 +76,12 @@ async fn task(read: Read) -> (Task, Chosen, tempfile::TempDir) {
     fs::write(place.join("adapter.yaml"), adapter).unwrap();
     fs::write(place.join("mapping.yaml"), "format: 1\n").unwrap();
     let clocks = Clocks::real();
-    let config = FetcherConfig { allow_private: true, ..FetcherConfig::default() };
+    let config = FetcherConfig {
+        allow_private: true,
+        connect_timeout_s: 120,
+        answer_timeout_s: 120,
+        ..FetcherConfig::default()
+    };
     let carriers = Carriers {
         catalog: Catalog::of_folder(folder.path()).unwrap().into(),
         policies: Arc::new(NoPolicies),
@@ -110,7 +115,7 @@ fn job(attempt: i64) -> Job {
     let request = serde_json::from_value(serde_json::json!({
         "kind": "poll", "carrier": "acme", "number": "ACME0001", "instance": 1, "ref": null,
         "registered_at": "2026-01-01T00:00:00Z", "attempt": attempt,
-        "expires_at": Clocks::system_now().plus_ms(60_000),
+        "expires_at": Clocks::system_now().plus_ms(3_600_000),
     }));
     Job::new(ticket, request.unwrap(), Trail::default())
 }

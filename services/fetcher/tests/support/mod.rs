@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod slow;
 pub mod zombie;
 
 use std::{
@@ -30,6 +31,12 @@ use waybill_schemas::{
     layout::Layout,
     topics::{self, TopicPrefix, names},
 };
+
+/// How long is waited for what must come: far longer than a busy machine may pause.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+/// How long requests stay worth sending, in ms. One look-up that a pause made slow makes the fetcher expect as much of
+/// each that waits, and give back what would not be done in time; shorter than what carriers and quotas here close for.
+const WORTH_SENDING_MS: i64 = 1_800_000;
 
 /// What the door does with a request.
 pub enum Reply {
@@ -261,7 +268,9 @@ impl World {
         log.create_topics(&topics::all().iter().map(new).collect::<Vec<_>>()).await.unwrap();
         let mut config = FetcherConfig {
             allow_private: true,
-            answer_timeout_s: 2,
+            // No carrier here is given up but by a test about that.
+            connect_timeout_s: 120,
+            answer_timeout_s: 120,
             contact: "ops@example.org".to_owned(),
             ..FetcherConfig::default()
         };
@@ -318,7 +327,7 @@ impl World {
 
     /// A poll of a number.
     pub fn poll(&self, carrier: &str, number: &str, attempt: i64) -> FetchRequest {
-        let expires_at = self.deps.clocks.wall().plus_ms(60_000);
+        let expires_at = self.deps.clocks.wall().plus_ms(WORTH_SENDING_MS);
         serde_json::from_value(serde_json::json!({
             "kind": "poll", "carrier": carrier, "number": number, "instance": 1, "ref": null,
             "registered_at": "2026-01-01T00:00:00Z", "attempt": attempt, "expires_at": expires_at,
@@ -354,7 +363,7 @@ impl World {
 
     /// Results as a reader that drops repeats sees them, once there are `count`.
     pub async fn results(&self, count: usize) -> Vec<FetchResult> {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + PATIENCE;
         loop {
             let mut seen = std::collections::HashSet::new();
             let mut results = self.all_results().await;
@@ -362,7 +371,7 @@ impl World {
             if results.len() >= count {
                 return results;
             }
-            assert!(Instant::now() < until, "{} of {count} results after a minute", results.len());
+            assert!(Instant::now() < until, "{} of {count} results after {PATIENCE:?}", results.len());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
