@@ -69,8 +69,8 @@ pub(super) struct Disk {
     queue_bytes: usize,
     /// Batches written; only the writer changes it.
     sequence: Mutex<u64>,
-    /// Held as long as this value lives.
-    _lock: File,
+    /// Held until this is closed, or gone.
+    lock: Mutex<Option<File>>,
 }
 
 impl Disk {
@@ -120,7 +120,7 @@ impl Disk {
             room: Arc::new(Semaphore::new(options.queue_bytes)),
             queue_bytes: options.queue_bytes,
             sequence: Mutex::new(contents.sequence),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         };
         Ok((disk, Found { topics, commits: contents.commits }))
     }
@@ -178,6 +178,9 @@ impl Disk {
             if let Err(error) = disk.mark.sync() {
                 tracing::warn!(%error, "log.mark_not_synced");
             }
+            // The writer's thread may still hold this value for a moment after its last answer; it writes nothing more,
+            // and whoever has waited for the end may open the directory again.
+            drop(disk.lock.lock().unwrap_or_else(PoisonError::into_inner).take());
         };
         drop(tokio::task::spawn_blocking(shut).await);
         self.room.close();

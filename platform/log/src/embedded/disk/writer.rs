@@ -106,8 +106,9 @@ impl Disk {
     /// Opens the engine again after a failure. What the failed batch left may have become whole: the disk says where
     /// each partition stands.
     fn ensure_open(&self, log: &Inner) -> Result<(), LogError> {
-        log.check_open()?;
         let mut slot = self.engine.write().unwrap_or_else(PoisonError::into_inner);
+        // Behind the lock: what has been closed is not opened again.
+        log.check_open()?;
         if slot.as_ref().is_some_and(|engine| !engine.is_poisoned()) {
             return Ok(());
         }
