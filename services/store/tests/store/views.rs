@@ -17,11 +17,12 @@ async fn the_migrations_apply_twice_and_every_column_has_a_comment() {
     assert_eq!(migrate(&world.client).await, Vec::<u32>::new());
     world.client.query_raw("TRUNCATE TABLE waybill.schema_migrations").execute().await.unwrap();
     assert_eq!(migrate(&world.client).await.len(), waybill_schemas::migrations::all().len());
+    // What begins with a dot is ClickHouse's own: where a refreshed view lies, and where it is made anew just now.
     let silent = "SELECT count() FROM system.columns WHERE database = 'waybill' AND comment = '' \
-                  AND table NOT LIKE '.inner%' AND table != 'schema_migrations'";
+                  AND NOT startsWith(table, '.') AND table != 'schema_migrations'";
     assert_eq!(number(&world.client, silent).await, 0);
     let silent =
-        "SELECT count() FROM system.tables WHERE database = 'waybill' AND comment = '' AND name NOT LIKE '.inner%'";
+        "SELECT count() FROM system.tables WHERE database = 'waybill' AND comment = '' AND NOT startsWith(name, '.')";
     assert_eq!(number(&world.client, silent).await, 0);
 }
 
