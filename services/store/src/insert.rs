@@ -157,12 +157,15 @@ impl Inserter {
 
     async fn offer(&self, load: &Load, token: &str, rows: &Bytes) -> Result<Inserted, Error> {
         match self.send(load.table, Some(token), rows).await {
-            Err(error) if is_about_data(&error) => {
-                // Rows of another shape than the table's are refused with the same codes as bad rows. An insert of no rows
-                // tells the two apart: no row may be taken for poison because a migration is missing.
-                self.send(load.table, None, &Bytes::new()).await?;
-                Ok(Inserted::Refused(first_line(&error)))
-            }
+            Err(error) if is_about_data(&error) => {}
+            other => return other.map(|()| Inserted::Stored),
+        }
+        // Rows of another shape than the table's are refused with the same codes as bad rows. An insert of no rows
+        // tells the two apart: no row may be taken for poison because a migration is missing. And as the migration may
+        // have come between the two, only a refusal behind it counts.
+        self.send(load.table, None, &Bytes::new()).await?;
+        match self.send(load.table, Some(token), rows).await {
+            Err(error) if is_about_data(&error) => Ok(Inserted::Refused(first_line(&error))),
             other => other.map(|()| Inserted::Stored),
         }
     }

@@ -1,8 +1,9 @@
 //! A log whose commits stop for ever at a chosen point, so that the store can be dropped exactly there.
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -35,6 +36,26 @@ pub struct Crash {
     /// How many times the point is passed before it stops.
     passes: AtomicU32,
     pub reached: Notify,
+    /// By partition: where the plan ends that the log has acknowledged, and whose end it has not.
+    under_way: Mutex<BTreeMap<u32, u64>>,
+}
+
+impl Crash {
+    /// The last offset of each partition's range that may have been sent.
+    pub fn under_way(&self) -> BTreeMap<u32, u64> {
+        self.under_way.lock().unwrap().clone()
+    }
+
+    fn acknowledged(&self, commits: &[Commit]) {
+        let mut under_way = self.under_way.lock().unwrap();
+        for commit in commits {
+            under_way.remove(&commit.partition);
+            if !commit.metadata.is_empty() {
+                let plan: serde_json::Value = serde_json::from_str(&commit.metadata).unwrap();
+                under_way.insert(commit.partition, plan["last"].as_u64().unwrap());
+            }
+        }
+    }
 }
 
 pub struct CrashLog {
@@ -45,7 +66,8 @@ pub struct CrashLog {
 impl CrashLog {
     pub fn around(inner: &SharedLog, topic: &str, point: Point, passes: u32) -> (SharedLog, Arc<Crash>) {
         let (passes, reached) = (AtomicU32::new(passes), Notify::new());
-        let crash = Arc::new(Crash { topic: topic.to_owned(), point, passes, reached });
+        let crash = Crash { topic: topic.to_owned(), point, passes, reached, under_way: Mutex::default() };
+        let crash = Arc::new(crash);
         (Arc::new(Self { inner: Arc::clone(inner), crash: Arc::clone(&crash) }), crash)
     }
 }
@@ -120,6 +142,7 @@ impl GroupMember for CrashMember {
         Self::stop_at(Arc::clone(&self.crash), plan, Point::BeforePlan).await;
         Self::stop_at(Arc::clone(&self.crash), position, Point::BeforePosition).await;
         self.inner.commit(commits).await?;
+        self.crash.acknowledged(commits);
         Self::stop_at(Arc::clone(&self.crash), plan, Point::AfterPlan).await;
         Self::stop_at(Arc::clone(&self.crash), position, Point::AfterPosition).await;
         Ok(())

@@ -33,7 +33,8 @@ use waybill_schemas::{
 use waybill_store::{Deps, StoreConfig, StoreError};
 
 pub const PARTITIONS: u32 = 2;
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than an insert may take before it is sent again.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Whether the test must be left out here; said aloud. With `CI` set, what is missing is a failure.
 pub fn no_library() -> bool {
@@ -66,6 +67,7 @@ async fn start(folder: &Path) -> EmbeddedClickHouse {
     let mut config = EmbeddedConfig::new(program, Vec::new(), folder.join("clickhouse"));
     config.listen = "127.0.0.1:0".parse().unwrap();
     config.limits.max_server_memory_bytes = 1 << 30;
+    config.start_deadline = PATIENCE;
     EmbeddedClickHouse::start(config).await.expect("the engine starts")
 }
 
