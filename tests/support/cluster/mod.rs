@@ -22,6 +22,7 @@ use std::{
     ffi::OsString,
     fs,
     net::SocketAddr,
+    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -225,8 +226,13 @@ impl Cluster {
     /// Registers every parcel of the plan over the HTTP interface, spread over its processes; asks again where a call was
     /// refused for now, as a client does. Repeating is safe.
     pub async fn register_all(&mut self) {
+        self.register_places(0..self.plan.parcels as usize).await;
+    }
+
+    /// The same for the parcels at some places of the plan.
+    pub async fn register_places(&mut self, places: Range<usize>) {
         let plan = self.simulator.plan();
-        for chunk in plan.parcels().chunks(500) {
+        for chunk in plan.parcels()[places].chunks(500) {
             let entries: Vec<Value> = chunk
                 .iter()
                 .map(|parcel| {
