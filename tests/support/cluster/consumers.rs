@@ -3,6 +3,8 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
+    io::{Read as _, Write as _},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -27,6 +29,66 @@ struct Consumer {
     runs: u32,
 }
 
+fn group_of(language: &str) -> String {
+    format!("examples-{language}")
+}
+
+/// Whether a group has committed anything of a topic: OffsetFetch (version 5) for all that it knows.
+fn has_committed(brokers: &str, group: &str, topic: &str) -> bool {
+    fn text(into: &mut Vec<u8>, text: &str) {
+        into.extend(u16::try_from(text.len()).expect("short").to_be_bytes());
+        into.extend(text.as_bytes());
+    }
+    let mut body = Vec::new();
+    body.extend(9_i16.to_be_bytes());
+    body.extend(5_i16.to_be_bytes());
+    body.extend(1_i32.to_be_bytes());
+    text(&mut body, "waybill-test");
+    text(&mut body, group);
+    // Every topic.
+    body.extend((-1_i32).to_be_bytes());
+    let mut stream = TcpStream::connect(brokers).expect("the broker listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
+    stream.write_all(&u32::try_from(body.len()).expect("short").to_be_bytes()).expect("the broker reads");
+    stream.write_all(&body).expect("the broker reads");
+    let mut size = [0; 4];
+    stream.read_exact(&mut size).expect("the broker answers");
+    let mut answer = vec![0; u32::from_be_bytes(size) as usize];
+    stream.read_exact(&mut answer).expect("the broker answers");
+    offsets_of(&answer, topic).is_some_and(|offsets| offsets.iter().any(|offset| *offset > 0))
+}
+
+/// A topic's committed offsets in the answer; `None` when it is cut off or none of them is the topic's.
+fn offsets_of(answer: &[u8], topic: &str) -> Option<Vec<i64>> {
+    let mut rest = answer;
+    let mut take = |count: usize| -> Option<&[u8]> {
+        let (taken, left) = rest.split_at_checked(count)?;
+        rest = left;
+        Some(taken)
+    };
+    // Correlation, throttling.
+    take(8)?;
+    let topics = i32::from_be_bytes(take(4)?.try_into().ok()?);
+    for _ in 0..topics {
+        let length = u16::from_be_bytes(take(2)?.try_into().ok()?);
+        let name = take(usize::from(length))?.to_vec();
+        let mut offsets = Vec::new();
+        for _ in 0..i32::from_be_bytes(take(4)?.try_into().ok()?) {
+            // Index, offset, epoch, what is kept beside it, error.
+            take(4)?;
+            offsets.push(i64::from_be_bytes(take(8)?.try_into().ok()?));
+            take(4)?;
+            let beside = i16::from_be_bytes(take(2)?.try_into().ok()?);
+            take(usize::try_from(beside).unwrap_or(0))?;
+            take(2)?;
+        }
+        if name == topic.as_bytes() {
+            return Some(offsets);
+        }
+    }
+    None
+}
+
 /// All three, on one topic.
 pub struct Consumers {
     folder: PathBuf,
@@ -49,7 +111,7 @@ impl Consumers {
         let all = lines.lines().map(|line| {
             let mut words = line.split(' ').map(str::to_owned);
             let language = words.next().expect("a language");
-            let group = format!("examples-{language}");
+            let group = group_of(&language);
             let line = words.chain([brokers.to_owned(), topic.to_owned(), schema.clone(), group]).collect();
             Consumer { language, line, child: None, runs: 0 }
         });
@@ -91,8 +153,18 @@ impl Consumers {
                 sleep(Duration::from_millis(200)).await;
             }
         }
-        // By then they have committed what they printed first.
-        sleep(Duration::from_secs(3)).await;
+        // What they have committed is where the next ones go on.
+        for consumer in &self.all {
+            while !has_committed(&self.brokers, &group_of(&consumer.language), &self.topic) {
+                assert!(
+                    began.elapsed() < PATIENCE,
+                    "the {} example commits nothing:\n{}",
+                    consumer.language,
+                    self.said(consumer)
+                );
+                sleep(Duration::from_millis(200)).await;
+            }
+        }
         self.end(Signal::KILL);
         self.launch();
     }
