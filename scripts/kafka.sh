@@ -115,15 +115,14 @@ launch() {
     node=$!
 }
 
-# Prints the pid once the node answers.
+# Prints the pid once the node answers. After a kill it reads its logs again first, which takes a busy machine minutes.
 announce() {
-    local dir=$1 port=$2
-    for _ in $(seq 600); do
+    local dir=$1 port=$2 began=$SECONDS
+    while [ $((SECONDS - began)) -lt 240 ] && kill -0 "$node" 2>/dev/null; do
         if (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
             echo "$node"
             return
         fi
-        kill -0 "$node" 2>/dev/null || break
         sleep 0.1
     done
     kill -9 "$node" 2>/dev/null || true
