@@ -83,6 +83,15 @@ pub enum Applied {
     Refused(String),
 }
 
+/// A topic's settings that differ, with the values that are wanted.
+fn settings_of<'a>(drifts: &'a [TopicDrift], topic: &str) -> Vec<(&'a str, &'a str)> {
+    let of = |drift: &'a TopicDrift| match &drift.difference {
+        Difference::Setting { name, wanted, .. } => Some((name.as_str(), wanted.as_str())),
+        Difference::Missing { .. } | Difference::Partitions { .. } => None,
+    };
+    drifts.iter().filter(|drift| drift.topic == topic).filter_map(of).collect()
+}
+
 impl KafkaLog {
     /// How topics differ from what is wanted; empty when they do not.
     ///
@@ -126,15 +135,19 @@ impl KafkaLog {
         allow: &Allow,
     ) -> Result<Vec<(TopicDrift, Applied)>, LogError> {
         let mut outcomes = Vec::new();
-        for drift in self.topics_diff(wanted).await? {
+        let drifts = self.topics_diff(wanted).await?;
+        let mut altered = BTreeSet::new();
+        for drift in drifts.clone() {
             let Some(topic) = wanted.iter().find(|topic| topic.name == drift.topic) else { continue };
             let applied = match &drift.difference {
                 Difference::Missing { .. } if allow.create => {
                     self.create_topics(std::slice::from_ref(topic)).await?;
                     Applied::Done
                 }
-                Difference::Setting { name, wanted, .. } if allow.settings => {
-                    self.alter(&topic.name, name, wanted).await?;
+                Difference::Setting { .. } if allow.settings => {
+                    if altered.insert(topic.name.as_str()) {
+                        self.alter(&topic.name, &settings_of(&drifts, &topic.name)).await?;
+                    }
                     Applied::Done
                 }
                 Difference::Partitions { actual, wanted } if wanted < actual => Applied::Refused(format!(
@@ -154,12 +167,15 @@ impl KafkaLog {
         Ok(outcomes)
     }
 
-    /// Sets one setting. The broker replaces all of a topic's own settings at once, so the others are given again.
-    async fn alter(&self, topic: &str, name: &str, value: &str) -> Result<(), LogError> {
+    /// Sets settings of a topic. The broker replaces all of its own settings at once, so the others are given again; and it
+    /// tells of a change a little after it has made it, so one setting after the other would undo the first with the second.
+    async fn alter(&self, topic: &str, changes: &[(&str, &str)]) -> Result<(), LogError> {
         let topics = &self.inner.topics;
         let found = topics.found_settings(topic).await?;
-        let others = found.iter().filter(|(other, setting)| setting.own && other.as_str() != name);
-        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(name, value);
+        let changed = |name: &str| changes.iter().any(|(other, _)| *other == name);
+        let others = found.iter().filter(|(other, setting)| setting.own && !changed(other));
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        let change = changes.iter().fold(change, |change, (name, value)| change.set(name, value));
         let change = others.fold(change, |change, (other, setting)| change.set(other, &setting.value));
         let answers = topics
             .admin()?
@@ -169,7 +185,9 @@ impl KafkaLog {
         for answer in answers {
             answer.map_err(|(_, code)| from_code(code, topic))?;
         }
-        tracing::info!(topic, name, value, "kafka.topic_changed");
+        for (name, value) in changes {
+            tracing::info!(topic, name, value, "kafka.topic_changed");
+        }
         Ok(())
     }
 
