@@ -35,7 +35,11 @@ fetch() {
     # One at a time; whoever waited finds it done. The lock goes with the process, however it ends.
     exec 9>"$cache/fetch-kafka.lock"
     flock 9
-    present && return
+    if present; then
+        # A broker must not inherit the lock.
+        exec 9>&-
+        return
+    fi
     echo "kafka: will fetch the Maven package $artifact and what it needs (45 MB)" >&2
     echo "kafka: into $folder" >&2
     local work

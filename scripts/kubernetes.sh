@@ -151,7 +151,7 @@ start() { # folder: sets etcd_pid, api_pid, port; fails when either dies or noth
         >"$dir/apiserver.log" 2>&1 </dev/null &
     api_pid=$!
     local began=$SECONDS
-    until curl --silent --fail --max-time 10 --cacert "$dir/certs/apiserver.crt" -H "Authorization: Bearer $token" \
+    until curl --silent --fail --noproxy '*' --max-time 10 --cacert "$dir/certs/apiserver.crt" -H "Authorization: Bearer $token" \
         "https://127.0.0.1:$port/readyz" >/dev/null 2>&1; do
         if [ $((SECONDS - began)) -gt 240 ] || ! kill -0 "$etcd_pid" 2>/dev/null || ! kill -0 "$api_pid" 2>/dev/null; then
             return 1
@@ -185,6 +185,8 @@ build)
 run)
     [ -n "${2:-}" ] || fail "usage: kubernetes.sh run DIR"
     ensure_servers
+    # The servers must not inherit the lock.
+    exec 9>&-
     for tool in curl openssl; do
         command -v "$tool" >/dev/null || fail "missing: the program '$tool', needed to start the API server"
     done
