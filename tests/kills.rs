@@ -123,8 +123,9 @@ async fn sch_1_pol_1_sto_1_sec_1_five_kills_lose_nothing_double_nothing_and_stay
     }
 
     let rows = waybill.sql_number("SELECT count() FROM waybill.v_events").await;
-    let unique = waybill.sql_number("SELECT uniqExact(event_id, version) FROM waybill.v_events").await;
-    assert_eq!(rows, unique, "each (event_id, version) once in the views");
+    // In one question: a scan that is handed in late may still come.
+    let double = waybill.sql_number("SELECT count() - uniqExact(event_id, version) FROM waybill.v_events").await;
+    assert_eq!(double, 0, "each (event_id, version) once in the views");
     let base = waybill.sql_number("SELECT count() FROM waybill.tracking_events").await;
     println!("kills: {parcels} numbers, {rows} events in the views, {base} rows in the base table");
 

@@ -198,28 +198,30 @@ impl Consumers {
         fs::read_to_string(log).unwrap_or_default()
     }
 
-    /// Waits until each has seen all of `wanted` (values of `ce_id`) and nothing else, and checks that none printed one twice
-    /// in a run and that a restart began where the last run stopped.
+    /// Waits until each has seen all that `wanted` answers (values of `ce_id`; a late one may still come, so it is asked
+    /// again) and nothing else, and checks that none printed one twice in a run and that a restart began where the last run
+    /// stopped.
     ///
     /// # Panics
     /// When one does not.
-    pub async fn have_seen(&self, wanted: &BTreeSet<String>) -> String {
+    pub async fn have_seen(&self, wanted: impl AsyncFn() -> BTreeSet<String>) -> String {
         let began = Instant::now();
         let mut said = Vec::new();
         for consumer in &self.all {
-            let runs = loop {
+            let (runs, wanted) = loop {
+                let wanted = wanted().await;
                 let runs = self.seen(consumer);
                 let all: BTreeSet<String> = runs.iter().flatten().map(|(id, _)| id.clone()).collect();
-                if &all == wanted {
-                    break runs;
+                if all == wanted {
+                    break (runs, wanted);
                 }
                 if began.elapsed() > PATIENCE {
                     panic!(
                         "the {} example has seen {} of {}, {} unknown:\n{}",
                         consumer.language,
-                        all.intersection(wanted).count(),
+                        all.intersection(&wanted).count(),
                         wanted.len(),
-                        all.difference(wanted).count(),
+                        all.difference(&wanted).count(),
                         self.said(consumer)
                     );
                 }
@@ -240,7 +242,7 @@ impl Consumers {
                     wanted.len()
                 );
             }
-            said.push(format!("{} {printed}", consumer.language));
+            said.push(format!("{} {printed} for {} events", consumer.language, wanted.len()));
         }
         said.join(", ")
     }

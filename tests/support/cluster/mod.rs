@@ -74,6 +74,7 @@ fn clickhouse_config(dir: &Path, listen: SocketAddr) -> EmbeddedConfig {
     let mut config =
         EmbeddedConfig::new(PathBuf::from(PROGRAM), vec![OsString::from("clickhouse-child")], dir.join("clickhouse"));
     config.listen = listen;
+    config.start_deadline = PATIENCE;
     config
 }
 

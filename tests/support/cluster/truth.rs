@@ -112,8 +112,9 @@ impl Cluster {
             sleep(Duration::from_millis(500)).await;
         };
         let rows = self.sql_number("SELECT count() FROM waybill.v_events").await;
-        let unique = self.sql_number("SELECT uniqExact(event_id, version) FROM waybill.v_events").await;
-        assert_eq!(rows, unique, "each (event_id, version) once in the views");
+        // In one question: a scan that is handed in late may still come.
+        let double = self.sql_number("SELECT count() - uniqExact(event_id, version) FROM waybill.v_events").await;
+        assert_eq!(double, 0, "each (event_id, version) once in the views");
         let base = self.sql_number("SELECT count() FROM waybill.tracking_events").await;
         let violated = self.lines_with("promise.violated");
         assert!(violated.is_empty(), "{}", violated.join("\n"));
