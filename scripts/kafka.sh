@@ -35,7 +35,11 @@ fetch() {
     # One at a time; whoever waited finds it done. The lock goes with the process, however it ends.
     exec 9>"$cache/fetch-kafka.lock"
     flock 9
-    present && return
+    if present; then
+        # A broker must not inherit the lock.
+        exec 9>&-
+        return
+    fi
     echo "kafka: will fetch the Maven package $artifact and what it needs (45 MB)" >&2
     echo "kafka: into $folder" >&2
     local work
@@ -115,15 +119,14 @@ launch() {
     node=$!
 }
 
-# Prints the pid once the node answers.
+# Prints the pid once the node answers. After a kill it reads its logs again first, which takes a busy machine minutes.
 announce() {
-    local dir=$1 port=$2
-    for _ in $(seq 600); do
+    local dir=$1 port=$2 began=$SECONDS
+    while [ $((SECONDS - began)) -lt 240 ] && kill -0 "$node" 2>/dev/null; do
         if (: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
             echo "$node"
             return
         fi
-        kill -0 "$node" 2>/dev/null || break
         sleep 0.1
     done
     kill -9 "$node" 2>/dev/null || true

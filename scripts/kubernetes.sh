@@ -131,7 +131,7 @@ child() {
     if command -v setpriv >/dev/null; then setpriv --pdeathsig KILL "$@"; else "$@"; fi
 }
 
-start() { # folder: sets etcd_pid, api_pid, port; fails when either dies or nothing answers in a minute
+start() { # folder: sets etcd_pid, api_pid, port; fails when either dies or nothing answers in four minutes
     local dir=$1 client peer token
     client="$(free_port)" peer="$(free_port)" port="$(free_port)"
     token="$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')"
@@ -150,11 +150,10 @@ start() { # folder: sets etcd_pid, api_pid, port; fails when either dies or noth
         --service-account-key-file "$dir/sa.key" --service-account-signing-key-file "$dir/sa.key" \
         >"$dir/apiserver.log" 2>&1 </dev/null &
     api_pid=$!
-    local tries=0
-    until curl --silent --fail --max-time 2 --cacert "$dir/certs/apiserver.crt" -H "Authorization: Bearer $token" \
+    local began=$SECONDS
+    until curl --silent --fail --noproxy '*' --max-time 10 --cacert "$dir/certs/apiserver.crt" -H "Authorization: Bearer $token" \
         "https://127.0.0.1:$port/readyz" >/dev/null 2>&1; do
-        tries=$((tries + 1))
-        if [ "$tries" -gt 300 ] || ! kill -0 "$etcd_pid" 2>/dev/null || ! kill -0 "$api_pid" 2>/dev/null; then
+        if [ $((SECONDS - began)) -gt 240 ] || ! kill -0 "$etcd_pid" 2>/dev/null || ! kill -0 "$api_pid" 2>/dev/null; then
             return 1
         fi
         sleep 0.2
@@ -186,6 +185,8 @@ build)
 run)
     [ -n "${2:-}" ] || fail "usage: kubernetes.sh run DIR"
     ensure_servers
+    # The servers must not inherit the lock.
+    exec 9>&-
     for tool in curl openssl; do
         command -v "$tool" >/dev/null || fail "missing: the program '$tool', needed to start the API server"
     done

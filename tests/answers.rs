@@ -53,7 +53,10 @@ async fn answers_that_cannot_be_read_are_unreadable_and_erase_nothing() {
         let path = format!("/v1/shipments/{}/{}", parcel.carrier, parcel.number);
         let good = eventually("a first good look", || async {
             let view = running.get(&path).await.1;
-            (view["shipment"]["last_outcome"]["class"] == "tracked").then_some(view)
+            // Shipments and events are stored apart: the last event may be a moment behind.
+            let events = view["events"].as_array().map(|all| all.len() as u64);
+            let whole = view["shipment"]["event_count"].as_u64() == events;
+            (view["shipment"]["last_outcome"]["class"] == "tracked" && whole).then_some(view)
         })
         .await;
         sim.misbehave(Rule::new(*trouble).number(&parcel.number)).unwrap();
@@ -121,12 +124,13 @@ async fn sec_1_keys_and_secrets_are_told_nowhere() {
     let (status, answer) = running.post_with("/v1/shipments", &order, &[("authorization", &bearer(KEY))]).await;
     assert_eq!((status, &answer["rejected"]), (200, &json!([])), "{answer}");
     let outcomes = "SELECT class, ifNull(detail, '') AS detail FROM waybill.v_fetch_outcomes WHERE carrier = 'usps'";
-    let told = eventually("the carrier was asked", || async {
+    // Whatever hinders the first looks: in the end it was the token, which is asked for with the secrets.
+    let told = eventually("the carrier was asked with its secrets", || async {
         let rows = running.sql(outcomes).await;
-        (!rows.is_empty()).then_some(rows)
+        let token = |row: &Value| row["detail"].as_str().is_some_and(|detail| detail.contains("token"));
+        rows.iter().any(token).then_some(rows)
     })
     .await;
-    assert!(told[0]["detail"].as_str().is_some_and(|detail| detail.contains("token")), "with its secrets: {told:?}");
     assert!(running.stop().await.success());
     let private = [KEY, WRONG_KEY, SECRET, NUMBER];
     let told = format!("{told:?}");

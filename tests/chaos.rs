@@ -17,12 +17,16 @@ use std::{process::Child, time::Duration};
 use cluster::{Cluster, Lives, Plan, ROLES, tail};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rustix::process::{Pid, Signal, kill_process};
-use support::{cluster_turn, eventually};
+use support::{PATIENCE, cluster_turn, eventually};
 use tokio::time::{Instant, sleep};
 use waybill_carrier_sim::wall_now_ms;
 
-/// A fetcher sends nothing that long after its last acknowledged commit; a commit and requests on their way may lie between.
-const LEASE_US: i64 = 12_000_000;
+/// A fetcher sends nothing ten seconds after its last acknowledged commit. On a busy machine that commit's answer, and the
+/// last requests that it let out, may be on their way for as long again.
+const LEASE_US: i64 = 20_000_000;
+
+/// Parcels that are registered in a fault only, so that there is something to ask then, however long all before it took.
+const FRESH: usize = 100;
 
 const fn seconds(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -93,7 +97,7 @@ async fn zombies_end(cluster: &mut Cluster, frozen: Vec<(&str, Zombie)>) {
                 break status;
             }
             // Two sessions and more may pass before it is sure that its name is another's.
-            if began.elapsed() > seconds(120) {
+            if began.elapsed() > PATIENCE {
                 let log = cluster.service(role, 0).log();
                 panic!("the zombie {role} goes on:\n{}", tail(&log));
             }
@@ -116,41 +120,50 @@ fn sleepers_wake(cluster: &mut Cluster) {
 }
 
 /// The broker hangs, then dies and comes back.
-async fn broker_away(cluster: &mut Cluster, time: Duration) {
+async fn broker_away(cluster: &mut Cluster, hangs: Duration, gone: Duration) {
     let pid = Pid::from_raw(i32::try_from(cluster.broker.pid()).unwrap()).unwrap();
     kill_process(pid, Signal::STOP).unwrap();
     let silent_us = wall_now_ms() * 1_000;
-    sleep(time).await;
+    sleep(hangs).await;
     let late = cluster.rate_between(silent_us + LEASE_US, wall_now_ms() * 1_000);
     assert!(late == 0.0, "a fetcher without a lease sends nothing: {late:.1} requests/s");
     kill_process(pid, Signal::CONT).unwrap();
     sleep(seconds(5)).await;
     cluster.broker.kill();
-    sleep(time).await;
+    sleep(gone).await;
     cluster.broker.restart().await;
     let ended = cluster.ended_by_themselves();
     assert!(ended.is_empty(), "no process exits because the broker is away: {}", ended.join("\n"));
     let before = cluster.requests();
+    register_fresh(cluster, 0).await;
     eventually("the carriers are asked again", || async { (cluster.requests() > before + 50).then_some(()) }).await;
 }
 
 /// ClickHouse is stopped; topics flow on.
 async fn clickhouse_away(cluster: &mut Cluster, time: Duration) {
     cluster.clickhouse_stop().await;
-    let before = cluster.requests();
+    let (before, began) = (cluster.requests(), Instant::now());
+    register_fresh(cluster, 1).await;
     sleep(time).await;
-    let during = cluster.requests() - before;
-    println!("chaos: {during} fetches while ClickHouse was away for {:.0} s", time.as_secs_f64());
-    assert!(during as u64 >= time.as_secs(), "topics flow on while ClickHouse is away: {during} fetches");
+    let during = || cluster.requests() - before;
+    eventually("topics flow on while ClickHouse is away", || async { (during() > 50).then_some(()) }).await;
+    println!("chaos: {} fetches while ClickHouse was away for {:.0} s", during(), began.elapsed().as_secs_f64());
     let ended = cluster.ended_by_themselves();
     assert!(ended.is_empty(), "no process exits because ClickHouse is away: {}", ended.join("\n"));
     cluster.clickhouse_start().await;
 }
 
-async fn cluster(seed: u64, parcels: u32, lives_s: u32) -> Cluster {
+/// Registers the parcels that were kept for the first or the second fault.
+async fn register_fresh(cluster: &mut Cluster, fault: usize) {
+    let end = cluster.plan().parcels as usize - fault * FRESH;
+    cluster.register_places(end - FRESH..end).await;
+}
+
+/// A cluster whose parcels are registered, but those of the plan that are kept for `faults`.
+async fn cluster(seed: u64, parcels: usize, faults: usize, lives_s: u32) -> Cluster {
     let plan = Plan {
         seed,
-        parcels,
+        parcels: u32::try_from(parcels + faults * FRESH).unwrap(),
         lives_s,
         lives: Lives::InTurn,
         rate_per_second: if long() { 45.0 } else { 20.0 },
@@ -159,7 +172,7 @@ async fn cluster(seed: u64, parcels: u32, lives_s: u32) -> Cluster {
         ..Plan::default()
     };
     let mut cluster = Cluster::start(plan).await;
-    cluster.register_all().await;
+    cluster.register_places(0..parcels).await;
     cluster
 }
 
@@ -171,8 +184,8 @@ async fn short_sch_1_sch_2_pol_1_pol_2_every_fault_in_one_cluster() {
     let Some(_turn) = cluster_turn().await else { return };
     let seed = seed();
     let mut dice = StdRng::seed_from_u64(seed);
-    // The last parcels begin when the faults end, so that there is always something to ask.
-    let mut cluster = cluster(seed, 400, 150).await;
+    // Where nothing is slow, the last parcels begin when the faults end.
+    let mut cluster = cluster(seed, 400, 2, 150).await;
     let began = Instant::now();
     let done = |what: &str| println!("chaos: {what} done after {:.0} s", began.elapsed().as_secs_f64());
     kills(&mut cluster, &mut dice, seconds(3), seconds(20)).await;
@@ -184,7 +197,7 @@ async fn short_sch_1_sch_2_pol_1_pol_2_every_fault_in_one_cluster() {
     sleepers_wake(&mut cluster);
     zombies_end(&mut cluster, zombies).await;
     done("zombies and sleepers");
-    broker_away(&mut cluster, seconds(14)).await;
+    broker_away(&mut cluster, seconds(26), seconds(14)).await;
     done("the broker's absence");
     clickhouse_away(&mut cluster, seconds(8)).await;
     done("ClickHouse's absence");
@@ -200,7 +213,7 @@ async fn long_sch_1_pol_1_pol_2_three_minutes_of_kills() {
     let Some(_turn) = cluster_turn().await else { return };
     let seed = seed();
     let mut dice = StdRng::seed_from_u64(seed);
-    let mut cluster = cluster(seed, 6_000, 300).await;
+    let mut cluster = cluster(seed, 6_000, 0, 300).await;
     kills(&mut cluster, &mut dice, seconds(1), seconds(180)).await;
     println!("chaos: {}", cluster.check_whole().await);
 }
@@ -211,7 +224,7 @@ async fn long_sch_2_zombies_of_a_minute_win_nothing() {
         return;
     }
     let Some(_turn) = cluster_turn().await else { return };
-    let mut cluster = cluster(seed(), 1_000, 260).await;
+    let mut cluster = cluster(seed(), 1_000, 0, 260).await;
     sleep(seconds(10)).await;
     let zombies = freeze_zombies(&mut cluster).await;
     sleep(seconds(60)).await;
@@ -228,9 +241,9 @@ async fn long_log_1_the_broker_and_clickhouse_stopped_for_a_while() {
         return;
     }
     let Some(_turn) = cluster_turn().await else { return };
-    let mut cluster = cluster(seed(), 1_000, 260).await;
+    let mut cluster = cluster(seed(), 1_000, 2, 260).await;
     sleep(seconds(10)).await;
-    broker_away(&mut cluster, seconds(30)).await;
+    broker_away(&mut cluster, seconds(30), seconds(30)).await;
     clickhouse_away(&mut cluster, seconds(60)).await;
     println!("chaos: {}", cluster.check_whole().await);
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use support::{PATIENCE, PROGRAM, eventually, http_client};
+use support::{Gone, PATIENCE, PROGRAM, eventually, http_client, watch_readiness};
 use tokio::time::{Instant, sleep};
 use waybill_log::{
     Headers, KafkaLog, Log, NewRecord, NewTopic, TopicPartition,
@@ -23,6 +23,8 @@ use waybill_log::{
 use waybill_schemas::{CarrierSlug, layout::Layout, topics::Cleanup};
 
 const PARTITIONS: u32 = 4;
+/// From readiness saying 503 to the end's beginning.
+const DRAIN_DELAY_MS: u64 = 1_000;
 
 /// A configuration on the shared broker under a prefix of its own.
 struct Cluster {
@@ -45,7 +47,7 @@ impl Cluster {
         let config = json!({
             "log": { "prefix": prefix, "partitions": PARTITIONS, "kafka": { "brokers": broker.brokers(), "replication": 1 } },
             "clickhouse": { "url": "http://127.0.0.1:1" },
-            "admin": { "drain_delay_ms": 1_000 },
+            "admin": { "drain_delay_ms": DRAIN_DELAY_MS },
             "member": "host-0",
         });
         fs::write(dir.path().join("waybill.json"), config.to_string()).unwrap();
@@ -132,16 +134,16 @@ impl Service {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// SIGTERM: whether readiness said 503 before the end, how it ended and how long that took.
-    async fn stop(&mut self) -> (bool, ExitStatus, Duration) {
+    /// SIGTERM: what readiness said before the end, how it ended and how long that took.
+    async fn stop(&mut self) -> (Gone, ExitStatus, Duration) {
+        let watched = watch_readiness(&http_client(), self.admin);
         let began = Instant::now();
         signal_process(self.child.id(), rustix::process::Signal::TERM);
-        let mut turned = false;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
-                return (turned, status, began.elapsed());
+                let took = began.elapsed();
+                return (watched.await.unwrap(), status, took);
             }
-            turned |= self.answers("/health/ready").await == 503;
             assert!(began.elapsed() < PATIENCE, "it does not end:\n{}", self.said());
             sleep(Duration::from_millis(20)).await;
         }
@@ -305,10 +307,10 @@ async fn three_processes_walk_a_number_a_letter_is_written_back_and_sigterm_drai
     assert!(cluster.says(&["dead-letters", "replay", "--limit", "0"]).contains("0 written back"));
 
     for mut service in services {
-        let (turned, status, took) = service.stop().await;
+        let (gone, status, took) = service.stop().await;
         let said = service.said();
         assert!(status.success() && took < Duration::from_secs(20), "{status} after {took:?}:\n{said}");
-        assert!(turned, "readiness says 503 before the end:\n{said}");
+        gone.assert_told_for(Duration::from_millis(DRAIN_DELAY_MS), &said);
         assert!(errors(&said).iter().all(|line| line.contains("command")), "{said}");
     }
 }

@@ -52,7 +52,10 @@ impl Overlay {
 
     fn change(&self, change: impl FnOnce(String) -> String) {
         let text = change(fs::read_to_string(self.adapter()).unwrap());
-        fs::write(self.adapter(), text).unwrap();
+        // In one step, as a ConfigMap changes: whoever follows the file must not meet a half of it.
+        let next = self.0.with_file_name("next.yaml");
+        fs::write(&next, text).unwrap();
+        fs::rename(next, self.adapter()).unwrap();
     }
 }
 
@@ -97,6 +100,12 @@ async fn register(waybill: &Waybill, parcels: &[Parcel]) {
     let all = parcels.len() as u64;
     eventually("every number's first look", || async {
         (waybill.sql_number("SELECT count() FROM waybill.v_shipments WHERE event_count > 0").await == all).then_some(())
+    })
+    .await;
+    // Shipments and events are stored apart: the last events may be a moment behind.
+    eventually("every event of these looks", || async {
+        let counted = waybill.sql_number("SELECT sum(event_count) FROM waybill.v_shipments").await;
+        (waybill.sql_number(EVENTS).await == counted).then_some(())
     })
     .await;
 }

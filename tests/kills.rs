@@ -7,8 +7,8 @@ mod support;
 use std::{collections::BTreeMap, fs, process::Command, time::Duration};
 
 use serde_json::{Value, json};
-use support::{PROGRAM, Waybill, embedded_clickhouse, eventually};
-use tokio::time::sleep;
+use support::{PATIENCE, PROGRAM, Waybill, embedded_clickhouse, eventually};
+use tokio::time::{Instant, sleep};
 
 const ARGS: [&str; 2] = ["standalone", "--demo"];
 
@@ -52,6 +52,26 @@ async fn stored(waybill: &Waybill) -> Histories {
     all
 }
 
+/// Parcels whose shipment is not at the end that the carrier has shown.
+async fn wrong_ends(waybill: &Waybill, parcels: &[Value]) -> Vec<String> {
+    let ends: BTreeMap<(String, String), String> = waybill
+        .sql("SELECT toString(carrier) AS carrier, number, toString(sub_status) AS sub_status FROM waybill.v_shipments")
+        .await
+        .iter()
+        .map(|row| ((text(&row["carrier"]), text(&row["number"])), text(&row["sub_status"])))
+        .collect();
+    parcels
+        .iter()
+        .filter(|parcel| parcel["sub_status"].is_string())
+        .filter_map(|parcel| {
+            let key = (text(&parcel["carrier"]), text(&parcel["number"]));
+            let found = ends.get(&key).cloned().unwrap_or_default();
+            (found != text(&parcel["sub_status"]))
+                .then(|| format!("{key:?}: {found} instead of {}", parcel["sub_status"]))
+        })
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sch_1_pol_1_sto_1_sec_1_five_kills_lose_nothing_double_nothing_and_stay_polite() {
     if !embedded_clickhouse() {
@@ -72,8 +92,10 @@ async fn sch_1_pol_1_sto_1_sec_1_five_kills_lose_nothing_double_nothing_and_stay
 
     let http = support::http_client();
     let sim = waybill.simulator().to_owned();
-    let registered = waybill.sql_number("SELECT count() FROM waybill.v_registrations").await;
-    assert_eq!(registered, parcels, "no registered number is lost");
+    eventually("no registered number is lost", || async {
+        (waybill.sql_number("SELECT count() FROM waybill.v_registrations").await == parcels).then_some(())
+    })
+    .await;
 
     // Every parcel that can be read reaches its end, and the views show what the simulator showed.
     let parcels_shown = eventually("every parcel has shown its end", || async {
@@ -88,29 +110,24 @@ async fn sch_1_pol_1_sto_1_sec_1_five_kills_lose_nothing_double_nothing_and_stay
         (stored(&waybill).await == ledger).then_some(())
     })
     .await;
-    let ends: BTreeMap<(String, String), String> = waybill
-        .sql("SELECT toString(carrier) AS carrier, number, toString(sub_status) AS sub_status FROM waybill.v_shipments")
-        .await
-        .iter()
-        .map(|row| ((text(&row["carrier"]), text(&row["number"])), text(&row["sub_status"])))
-        .collect();
-    let wrong: Vec<_> = parcels_shown
-        .iter()
-        .filter(|parcel| parcel["sub_status"].is_string())
-        .filter_map(|parcel| {
-            let key = (text(&parcel["carrier"]), text(&parcel["number"]));
-            let found = ends.get(&key).cloned().unwrap_or_default();
-            (found != text(&parcel["sub_status"]))
-                .then(|| format!("{key:?}: {found} instead of {}", parcel["sub_status"]))
-        })
-        .collect();
-    assert!(wrong.is_empty(), "{} parcels stand elsewhere than at their end: {wrong:#?}", wrong.len());
+    // Shipments come by another table than events, a little later.
+    let began = Instant::now();
+    loop {
+        let wrong = wrong_ends(&waybill, &parcels_shown).await;
+        if wrong.is_empty() {
+            break;
+        }
+        let count = wrong.len();
+        assert!(began.elapsed() < PATIENCE, "{count} parcels stand elsewhere than at their end: {wrong:#?}");
+        sleep(Duration::from_millis(500)).await;
+    }
 
     let rows = waybill.sql_number("SELECT count() FROM waybill.v_events").await;
-    let unique = waybill.sql_number("SELECT uniqExact(event_id, version) FROM waybill.v_events").await;
-    assert_eq!(rows, unique, "each (event_id, version) once in the views");
+    // In one question: a scan that is handed in late may still come.
+    let double = waybill.sql_number("SELECT count() - uniqExact(event_id, version) FROM waybill.v_events").await;
+    assert_eq!(double, 0, "each (event_id, version) once in the views");
     let base = waybill.sql_number("SELECT count() FROM waybill.tracking_events").await;
-    println!("kills: {registered} numbers, {rows} events in the views, {base} rows in the base table");
+    println!("kills: {parcels} numbers, {rows} events in the views, {base} rows in the base table");
 
     let lines = waybill.log();
     assert!(!lines.contains("promise.violated"), "{lines}");

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::{chart, list, text};
 
 /// How long anything may take before a test gives up; no figure is asserted.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A running API server; it ends with this value.
 pub(crate) struct Cluster {
@@ -68,7 +68,7 @@ impl Cluster {
         let http = reqwest::Client::builder()
             .tls_certs_only(reqwest::Certificate::from_pem_bundle(&certificates).unwrap())
             .no_proxy()
-            .timeout(Duration::from_secs(30))
+            .timeout(PATIENCE)
             .build()
             .unwrap();
         Some(Self {
@@ -103,6 +103,19 @@ impl Cluster {
     /// Objects of a collection.
     pub(crate) async fn list(&self, path: &str) -> Vec<Value> {
         self.get(path).await.map(|body| list(&body["items"]).cloned().collect()).unwrap_or_default()
+    }
+
+    /// Whether the server tells helm of a kind, by its plural: a little after the definition is established.
+    pub(crate) async fn discovers(&self, group: &str, plural: &str) -> bool {
+        let request = self.http.get(format!("{}/apis", self.url)).bearer_auth(&self.token);
+        let request = request.header("accept", "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
+        let answer = request.send().await.expect("the API server answers");
+        let all: Value = answer.json().await.unwrap_or(Value::Null);
+        let group = list(&all["items"]).find(|one| one["metadata"]["name"] == group);
+        group.is_some_and(|group| {
+            let versions = list(&group["versions"]);
+            versions.flat_map(|version| list(&version["resources"])).any(|one| one["resource"] == plural)
+        })
     }
 
     /// Creates an object; the error is what the server says.
@@ -142,6 +155,8 @@ impl Cluster {
         for folder in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
             command.env(folder, self.dir.path().join("helm"));
         }
+        // What another server once answered on this port is remembered elsewhere, for hours.
+        command.env("KUBECACHEDIR", self.dir.path().join("cache"));
         let mut running = std::pin::pin!(command.kill_on_drop(true).output());
         let began = Instant::now();
         let mut ran = Vec::new();

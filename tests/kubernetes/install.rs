@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{
     EVERYTHING, ValuesFile,
-    cluster::{Cluster, Jobs},
+    cluster::{Cluster, Jobs, PATIENCE},
     example, list, no_helm, text,
 };
 
@@ -195,10 +195,12 @@ async fn define(cluster: &Cluster, group: &str, version: &str, kind: &str, plura
     let began = tokio::time::Instant::now();
     loop {
         let defined = cluster.get(&format!("{path}/{plural}.{group}")).await.unwrap();
-        if list(&defined["status"]["conditions"]).any(|one| one["type"] == "Established" && one["status"] == "True") {
+        let established =
+            list(&defined["status"]["conditions"]).any(|one| one["type"] == "Established" && one["status"] == "True");
+        if established && cluster.discovers(group, plural).await {
             return;
         }
-        assert!(began.elapsed().as_secs() < 60, "{defined}");
+        assert!(began.elapsed() < PATIENCE, "{defined}");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
 }

@@ -4,12 +4,16 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 use waybill_log::kafka::testing::free_port;
+
+use crate::support::PATIENCE;
 
 /// A collector that writes what it receives to a file, a JSON object a line.
 pub struct Collector {
@@ -59,7 +63,18 @@ impl Collector {
             .stderr(Stdio::from(log))
             .spawn()
             .expect("the collector starts");
-        Some(Self { child, address, file })
+        let mut collector = Self { child, address, file };
+        // Spans that are sent before it listens may be given up.
+        let began = Instant::now();
+        while TcpStream::connect(&collector.address).is_err() {
+            let said = || fs::read_to_string(dir.join("collector.log")).unwrap_or_default();
+            if let Some(status) = collector.child.try_wait().expect("a child can be asked") {
+                panic!("the collector ended with {status}:\n{}", said());
+            }
+            assert!(began.elapsed() < PATIENCE, "the collector does not listen:\n{}", said());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Some(collector)
     }
 
     /// All that came in, as it was written.

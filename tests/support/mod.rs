@@ -9,13 +9,17 @@
 
 use std::{
     fs::{self, File},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
 };
 
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
 
 /// The program under test.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_waybill");
@@ -257,10 +261,52 @@ fn spawn(dir: &Path, args: &[&str], run: u32) -> Child {
     command(dir, args, log).spawn().expect("the program starts")
 }
 
+/// How a process that was told to end went, as whoever asks for its readiness sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Gone {
+    /// It said 503 first.
+    Told,
+    /// It was not heard to say so: between the last question that it answered as ready and its end lay so long.
+    Untold(Duration),
+}
+
+impl Gone {
+    /// Readiness turns, and at least `delay` passes before the listener closes. So whoever was never told has not asked for
+    /// that long: it was held up, which happens on a busy machine, and says nothing against the process.
+    pub fn assert_told_for(self, delay: Duration, who: &str) {
+        if let Self::Untold(silence) = self {
+            assert!(
+                silence >= delay,
+                "{who}: it went {silence:?} after it had said that it is ready, and never said 503"
+            );
+        }
+    }
+}
+
+/// Asks a process whether it is ready until it says 503 or nobody listens any more. To be called before it is told to end.
+pub fn watch_readiness(http: &reqwest::Client, admin: SocketAddr) -> JoinHandle<Gone> {
+    let (http, ready) = (http.clone(), format!("http://{admin}/health/ready"));
+    tokio::spawn(async move {
+        let mut last = Instant::now();
+        loop {
+            let asked = Instant::now();
+            match http.get(&ready).send().await {
+                Ok(answer) if answer.status().as_u16() == 503 => return Gone::Told,
+                Ok(_) => last = asked,
+                Err(error) if error.is_connect() => return Gone::Untold(last.elapsed()),
+                // A connection that was cut: whether anybody still listens is told by the next.
+                Err(_) => {}
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    })
+}
+
 /// An HTTP client with a deadline.
 pub fn http_client() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().timeout(Duration::from_secs(40)).no_proxy().build().expect("a client")
+    reqwest::Client::builder().timeout(Duration::from_secs(90)).no_proxy().build().expect("a client")
 }
 
 /// Puts `over` into `base`, object by object.

@@ -8,6 +8,10 @@ use std::{
     time::Duration,
 };
 
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -25,6 +29,24 @@ struct Consumer {
     line: Vec<String>,
     child: Option<Child>,
     runs: u32,
+}
+
+fn group_of(language: &str) -> String {
+    format!("examples-{language}")
+}
+
+/// Whether a group has committed anything of a topic, asked without joining it.
+fn has_committed(brokers: &str, group: &str, topic: &str) -> bool {
+    let settings = [("bootstrap.servers", brokers), ("group.id", group)];
+    let config: ClientConfig = settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let asking: BaseConsumer = config.create().expect("a client");
+    let metadata = asking.fetch_metadata(Some(topic), PATIENCE).expect("the broker answers");
+    let mut all = TopicPartitionList::new();
+    for partition in metadata.topics()[0].partitions() {
+        all.add_partition(topic, partition.id());
+    }
+    let committed = asking.committed_offsets(all, PATIENCE).expect("the broker answers");
+    committed.elements().iter().any(|one| matches!(one.offset(), Offset::Offset(offset) if offset > 0))
 }
 
 /// All three, on one topic.
@@ -49,7 +71,7 @@ impl Consumers {
         let all = lines.lines().map(|line| {
             let mut words = line.split(' ').map(str::to_owned);
             let language = words.next().expect("a language");
-            let group = format!("examples-{language}");
+            let group = group_of(&language);
             let line = words.chain([brokers.to_owned(), topic.to_owned(), schema.clone(), group]).collect();
             Consumer { language, line, child: None, runs: 0 }
         });
@@ -91,8 +113,18 @@ impl Consumers {
                 sleep(Duration::from_millis(200)).await;
             }
         }
-        // By then they have committed what they printed first.
-        sleep(Duration::from_secs(3)).await;
+        // What they have committed is where the next ones go on.
+        for consumer in &self.all {
+            while !has_committed(&self.brokers, &group_of(&consumer.language), &self.topic) {
+                assert!(
+                    began.elapsed() < PATIENCE,
+                    "the {} example commits nothing:\n{}",
+                    consumer.language,
+                    self.said(consumer)
+                );
+                sleep(Duration::from_millis(200)).await;
+            }
+        }
         self.end(Signal::KILL);
         self.launch();
     }
@@ -126,28 +158,30 @@ impl Consumers {
         fs::read_to_string(log).unwrap_or_default()
     }
 
-    /// Waits until each has seen all of `wanted` (values of `ce_id`) and nothing else, and checks that none printed one twice
-    /// in a run and that a restart began where the last run stopped.
+    /// Waits until each has seen all that `wanted` answers (values of `ce_id`; a late one may still come, so it is asked
+    /// again) and nothing else, and checks that none printed one twice in a run and that a restart began where the last run
+    /// stopped.
     ///
     /// # Panics
     /// When one does not.
-    pub async fn have_seen(&self, wanted: &BTreeSet<String>) -> String {
+    pub async fn have_seen(&self, wanted: impl AsyncFn() -> BTreeSet<String>) -> String {
         let began = Instant::now();
         let mut said = Vec::new();
         for consumer in &self.all {
-            let runs = loop {
+            let (runs, wanted) = loop {
+                let wanted = wanted().await;
                 let runs = self.seen(consumer);
                 let all: BTreeSet<String> = runs.iter().flatten().map(|(id, _)| id.clone()).collect();
-                if &all == wanted {
-                    break runs;
+                if all == wanted {
+                    break (runs, wanted);
                 }
                 if began.elapsed() > PATIENCE {
                     panic!(
                         "the {} example has seen {} of {}, {} unknown:\n{}",
                         consumer.language,
-                        all.intersection(wanted).count(),
+                        all.intersection(&wanted).count(),
                         wanted.len(),
-                        all.difference(wanted).count(),
+                        all.difference(&wanted).count(),
                         self.said(consumer)
                     );
                 }
@@ -168,7 +202,7 @@ impl Consumers {
                     wanted.len()
                 );
             }
-            said.push(format!("{} {printed}", consumer.language));
+            said.push(format!("{} {printed} for {} events", consumer.language, wanted.len()));
         }
         said.join(", ")
     }

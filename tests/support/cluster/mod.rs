@@ -22,6 +22,7 @@ use std::{
     ffi::OsString,
     fs,
     net::SocketAddr,
+    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -35,15 +36,15 @@ use waybill_log::kafka::testing::TestBroker;
 
 use crate::{
     chart::{Chart, Pod},
-    support::{PATIENCE, PROGRAM, http_client},
+    support::{PATIENCE, PROGRAM, http_client, watch_readiness},
 };
 
 #[allow(unused_imports, reason = "one test uses it")]
 pub use consumers::Consumers;
-use plan::KEY;
 #[allow(unused_imports, reason = "one test uses it")]
 pub use plan::Lives;
 pub use plan::Plan;
+use plan::{DRAIN_DELAY_MS, KEY};
 use service::free_address;
 pub use service::{Service, Used, tail};
 
@@ -73,6 +74,7 @@ fn clickhouse_config(dir: &Path, listen: SocketAddr) -> EmbeddedConfig {
     let mut config =
         EmbeddedConfig::new(PathBuf::from(PROGRAM), vec![OsString::from("clickhouse-child")], dir.join("clickhouse"));
     config.listen = listen;
+    config.start_deadline = PATIENCE;
     config
 }
 
@@ -197,27 +199,23 @@ impl Cluster {
     /// # Panics
     /// When one does not end with 0 within 20 s.
     pub async fn stop_all(&mut self) -> Duration {
+        // Whoever is being replaced says so first, and has not ended yet.
+        let watch = |service: &Service| (service.name(), watch_readiness(&self.http, service.admin));
+        let watched: Vec<_> = self.services.iter().map(watch).collect();
         let began = Instant::now();
         self.services.iter().for_each(Service::terminate);
-        // Whoever is being replaced says so first, and has not ended yet.
-        for service in &self.services {
-            let ready = format!("http://{}/health/ready", service.admin);
-            let status = loop {
-                let answer = self.http.get(&ready).send().await.expect("a service that drains still answers");
-                if !answer.status().is_success() || began.elapsed() > Duration::from_secs(2) {
-                    break answer.status();
-                }
-                sleep(Duration::from_millis(20)).await;
-            };
-            assert_eq!(status, 503, "{}: readiness turns first", service.name());
-        }
         for service in &mut self.services {
             let (status, _) = service.stopped().await;
             let (name, took) = (service.name(), began.elapsed());
             assert!(status.success(), "{name} ended with {status}:\n{}", tail(&service.log()));
             assert!(took < Duration::from_secs(20), "{name} took {took:?} to end");
         }
-        began.elapsed()
+        let took = began.elapsed();
+        for (name, gone) in watched {
+            let gone = gone.await.expect("asking does not panic");
+            gone.assert_told_for(Duration::from_millis(DRAIN_DELAY_MS), &name);
+        }
+        took
     }
 
     /// One service.
@@ -229,8 +227,13 @@ impl Cluster {
     /// Registers every parcel of the plan over the HTTP interface, spread over its processes; asks again where a call was
     /// refused for now, as a client does. Repeating is safe.
     pub async fn register_all(&mut self) {
+        self.register_places(0..self.plan.parcels as usize).await;
+    }
+
+    /// The same for the parcels at some places of the plan.
+    pub async fn register_places(&mut self, places: Range<usize>) {
         let plan = self.simulator.plan();
-        for chunk in plan.parcels().chunks(500) {
+        for chunk in plan.parcels()[places].chunks(500) {
             let entries: Vec<Value> = chunk
                 .iter()
                 .map(|parcel| {

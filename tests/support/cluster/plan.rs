@@ -9,6 +9,8 @@ use crate::chart::root;
 
 /// Requests that a carrier allows at once.
 pub(super) const BURST: u32 = 10;
+/// From readiness saying 503 to the end's beginning, in milliseconds.
+pub(super) const DRAIN_DELAY_MS: u64 = 3_000;
 /// The key of the HTTP interface.
 pub(super) const KEY: &str = "a-key-of-the-cluster-on-this-machine";
 
@@ -109,6 +111,7 @@ impl Plan {
         json!({
             "kafka": { "brokers": brokers, "config": { "replication": 1 } },
             "clickhouse": { "url": url, "user": user, "password": { "value": password } },
+            "admin": { "drain_delay_ms": DRAIN_DELAY_MS },
             "apiKeys": { "value": format!("tests {KEY}") },
             // The broker is no Service of a cluster; processes have no network policy anyway.
             "networkPolicy": { "enabled": false },

@@ -96,24 +96,25 @@ impl Cluster {
             }
             sleep(Duration::from_millis(500)).await;
         }
-        let registered = self.sql_number("SELECT count() FROM waybill.v_registrations").await;
-        assert_eq!(registered, parcels, "no registered number is lost");
-        // Shipments come by another table than events, a little later.
-        loop {
+        // Registrations and shipments come by other tables than events, a little later.
+        let began = Instant::now();
+        let registered = loop {
+            let registered = self.sql_number("SELECT count() FROM waybill.v_registrations").await;
             let wrong = self.wrong_ends(quota).await;
-            if wrong.is_empty() {
-                break;
+            if registered == parcels && wrong.is_empty() {
+                break registered;
             }
             assert!(
                 began.elapsed() < PATIENCE,
-                "{} parcels stand elsewhere than at their end: {wrong:#?}",
+                "{registered} of {parcels} numbers are registered, {} stand elsewhere than at their end: {wrong:#?}",
                 wrong.len()
             );
             sleep(Duration::from_millis(500)).await;
-        }
+        };
         let rows = self.sql_number("SELECT count() FROM waybill.v_events").await;
-        let unique = self.sql_number("SELECT uniqExact(event_id, version) FROM waybill.v_events").await;
-        assert_eq!(rows, unique, "each (event_id, version) once in the views");
+        // In one question: a scan that is handed in late may still come.
+        let double = self.sql_number("SELECT count() - uniqExact(event_id, version) FROM waybill.v_events").await;
+        assert_eq!(double, 0, "each (event_id, version) once in the views");
         let base = self.sql_number("SELECT count() FROM waybill.tracking_events").await;
         let violated = self.lines_with("promise.violated");
         assert!(violated.is_empty(), "{}", violated.join("\n"));

@@ -89,6 +89,8 @@ impl TestBroker {
         }
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("waybill-kafka-{}-{number}", std::process::id()));
+        // Of a process that had this number before and was killed together with its broker.
+        let _gone = std::fs::remove_dir_all(&dir);
         let broker = Self {
             dir,
             port: free_port(),
