@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     io::{Write, stdout},
+    pin::pin,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -31,6 +32,7 @@ use crate::{
     datadir::{DataDir, Parcels},
     directory::Directory,
     parts::Known,
+    process,
     standalone::{Setup, Standalone},
     until,
 };
@@ -64,7 +66,11 @@ pub(crate) async fn run(mut config: Config, own_dir: bool, run_for: Option<Durat
 
     let marker = dir.join(REGISTERED);
     let at = Some(format!("http://{}", simulator.addr()));
-    let running = Standalone::start(config, Setup { dir, known, journey, simulator: at }).await?;
+    let mut stop = pin!(process::signal());
+    let running = tokio::select! {
+        () = &mut stop => return Ok(ExitCode::SUCCESS),
+        started = Standalone::start(config, Setup { dir, known, journey, simulator: at }) => started?,
+    };
     let (api, sql) = (&running.holder.api, &running.holder.sql);
     writeln!(stdout(), "waybill demo: API {api}, SQL {sql} (database waybill)")?;
     if !marker.exists() {
@@ -82,7 +88,7 @@ pub(crate) async fn run(mut config: Config, own_dir: bool, run_for: Option<Durat
     let watching = async {
         tokio::select! {
             () = view.show() => {}
-            () = until(run_for) => {}
+            () = until(run_for, stop) => {}
         }
     };
     let ended = running.run_until(watching).await;

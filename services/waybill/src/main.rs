@@ -31,6 +31,7 @@ mod track;
 use std::{
     ffi::OsString,
     io::{Write, stdin, stdout},
+    pin::pin,
     process::ExitCode,
     time::Duration,
 };
@@ -275,25 +276,29 @@ async fn run_standalone(order: cli::Standalone) -> Result<ExitCode> {
     known.fit(&config)?;
     let dir = DataDir::take(&config.data_dir)?;
     let journey = dir.journey(Parcels::Real)?;
-    let running = Standalone::start(config, Setup { dir, known, journey, simulator: None }).await?;
+    let mut stop = pin!(process::signal());
+    let running = tokio::select! {
+        () = &mut stop => return Ok(ExitCode::SUCCESS),
+        started = Standalone::start(config, Setup { dir, known, journey, simulator: None }) => started?,
+    };
     let mut out = stdout();
     writeln!(
         out,
         "waybill is running: API {}, SQL {}, health {}",
         running.holder.api, running.holder.sql, running.holder.admin
     )?;
-    let ended = running.run_until(until(order.run_for)).await;
+    let ended = running.run_until(until(order.run_for, stop)).await;
     telemetry.finish().await;
     ended?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// A signal, or the end of the time given.
-async fn until(run_for: Option<Duration>) {
+async fn until(run_for: Option<Duration>, stop: impl Future<Output = ()>) {
     match run_for {
-        None => process::signal().await,
+        None => stop.await,
         Some(time) => {
-            let _ = tokio::time::timeout(time, process::signal()).await;
+            let _ = tokio::time::timeout(time, stop).await;
         }
     }
 }

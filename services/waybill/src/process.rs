@@ -170,18 +170,24 @@ fn reason_of(ended: Result<Result<&'static str>, JoinError>) -> anyhow::Error {
     }
 }
 
-/// Waits for SIGTERM or SIGINT.
-pub(crate) async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let wait = async |kind| match signal(kind) {
-        Ok(mut stream) => {
-            stream.recv().await;
+/// From this call on, and not only once it is awaited, SIGTERM and SIGINT no longer kill the process: they complete this.
+pub(crate) fn signal() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+    async fn next(stream: Option<Signal>) {
+        match stream {
+            Some(mut stream) => {
+                stream.recv().await;
+            }
+            None => std::future::pending().await,
         }
-        Err(_) => std::future::pending().await,
-    };
-    tokio::select! {
-        () = wait(SignalKind::terminate()) => {}
-        () = wait(SignalKind::interrupt()) => {}
+    }
+    // One that cannot be listened for goes on killing.
+    let (terminate, interrupt) = (signal(SignalKind::terminate()).ok(), signal(SignalKind::interrupt()).ok());
+    async {
+        tokio::select! {
+            () = next(terminate) => {}
+            () = next(interrupt) => {}
+        }
     }
 }
 

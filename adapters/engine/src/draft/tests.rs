@@ -301,3 +301,12 @@ fn xml_is_read_whatever_its_namespaces() {
     let json = format!("<?xml version=\"1.0\"?><string xmlns=\"http://acme.example/\">{SCANS}</string>");
     assert_eq!(read_again(&json).len(), 2);
 }
+
+#[test]
+fn what_yaml_takes_only_escaped_is_written_escaped() {
+    let body = SCANS.replace("Out for delivery", "Out\u{81} for \\\"it's\\\" \\\\ \u{2028}delivery\u{feff}");
+    assert_ne!(body, SCANS);
+    let read = read_again(&body);
+    assert_eq!(read.len(), 2);
+    assert!(read.iter().any(|(_, text, _)| text.contains("\"it's\" \\")), "{read:?}");
+}

@@ -28,7 +28,30 @@ pub(super) fn quoted(text: &str) -> String {
             text.to_ascii_lowercase().as_str(),
             "y" | "n" | "yes" | "no" | "on" | "off" | "true" | "false" | "null" | "nan" | "inf"
         );
-    if plain { text.to_owned() } else { format!("'{}'", text.replace('\'', "''").replace(['\n', '\r'], " ")) }
+    if plain { text.to_owned() } else { in_quotes(text) }
+}
+
+/// A text in quotes, on one line.
+fn in_quotes(text: &str) -> String {
+    let line = text.replace(['\n', '\r'], " ");
+    if !line.contains(is_unprintable) {
+        return format!("'{}'", line.replace('\'', "''"));
+    }
+    let mut written = String::from('"');
+    for c in line.chars() {
+        match c {
+            '"' | '\\' => written.extend(['\\', c]),
+            c if is_unprintable(c) => drop(write!(written, "\\u{:04X}", u32::from(c))),
+            c => written.push(c),
+        }
+    }
+    written + "\""
+}
+
+/// What YAML takes only escaped (YAML 1.2, 5.1), or may take for the end of a line. None is beyond four hexadecimal digits.
+fn is_unprintable(c: char) -> bool {
+    (c.is_control() && c != '\t')
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{fdd0}'..='\u{fdef}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
 /// A URL with the number replaced, its host, and its scheme made safe.
@@ -188,7 +211,7 @@ fn table(out: &mut String, events: &Events) {
         // What is printed may be personal: the heading will do.
         let hint = crate::text::collapse(&column(index).hint);
         let hint: String = if hint.is_empty() { format!("{} signs", text.chars().count()) } else { hint };
-        hint.chars().filter(|c| !c.is_control() && *c != '#').take(40).collect()
+        hint.chars().filter(|c| !c.is_control() && !is_unprintable(*c) && *c != '#').take(40).collect()
     };
     if let Some((columns, _)) = &events.time {
         let fields: Vec<&str> = columns.iter().map(|index| column(*index).field.as_str()).collect();
@@ -245,13 +268,13 @@ pub(super) fn mapping(adapter: &Adapter, reads: &ReadOutcome) -> String {
     if !unknown.is_empty() {
         out.push_str("# CHECK: nothing knows these texts; say what each means, such as InTransit_Other, and remove the #\n# exact:\n");
         for (text, _) in unknown {
-            let _ = writeln!(out, "#   '{}': ", text.replace('\'', "''"));
+            let _ = writeln!(out, "#   {}: ", in_quotes(&text));
         }
     }
     if !known.is_empty() {
         out.push_str("# CHECK: the language's phrase tables say so; write a rule here where that is wrong\n");
         for (text, meaning) in known {
-            let _ = writeln!(out, "#   '{}': {}", text.replace('\'', "''"), meaning.unwrap_or_default());
+            let _ = writeln!(out, "#   {}: {}", in_quotes(&text), meaning.unwrap_or_default());
         }
     }
     let mut codes: Vec<&str> = reads.events.iter().filter_map(|event| event.code.as_deref()).collect();
@@ -260,7 +283,7 @@ pub(super) fn mapping(adapter: &Adapter, reads: &ReadOutcome) -> String {
     if !codes.is_empty() {
         out.push_str("# codes:                          # better than words, where the carrier's list is known\n");
         for code in codes {
-            let _ = writeln!(out, "#   '{}': ", code.replace('\'', "''"));
+            let _ = writeln!(out, "#   {}: ", in_quotes(code));
         }
     }
     out
