@@ -55,10 +55,10 @@ e2e: setup kubernetes ## Only the cluster on a real broker: three processes of e
 	WAYBILL_CLUSTER=1 cargo test --locked -p waybill --test e2e --test rollback -- --show-output
 
 throughput: setup kubernetes ## What each stage takes a second on a real broker, behind a million records, and its memory
-	WAYBILL_CLUSTER=1 WAYBILL_LAG=$${WAYBILL_LAG:-1000000} WAYBILL_PARCELS=$${WAYBILL_PARCELS:-20000} cargo test --locked -p waybill --test stages -- --show-output --test-threads 1
+	WAYBILL_CLUSTER=1 WAYBILL_LAG=$${WAYBILL_LAG:-1000000} WAYBILL_PARCELS=$${WAYBILL_PARCELS:-20000} cargo test --locked --profile bench -p waybill --test stages -- --show-output --test-threads 1
 
 chaos: setup kubernetes ## The long form of every fault, on a real broker (about 20 minutes); WAYBILL_SEED=N replays one
-	WAYBILL_CLUSTER=1 WAYBILL_CHAOS=long cargo test --locked -p waybill --test chaos -- --show-output --test-threads 1
+	WAYBILL_CLUSTER=1 WAYBILL_CHAOS=long cargo test --locked --profile bench -p waybill --test chaos -- --show-output --test-threads 1
 	WAYBILL_CHAOS=long cargo test --locked -p waybill-log --test kafka -- --show-output
 
 # Without Go the chart's tests skip, aloud; in CI they fail.

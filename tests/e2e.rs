@@ -78,6 +78,7 @@ async fn three_of_each_service_track_every_parcel_to_its_end_and_stop_in_time() 
     }
 
     cluster.stop_all().await;
+    done("all ended");
     let errors = cluster.lines_with("ERROR");
     assert!(errors.is_empty(), "{}", errors.join("\n"));
 }
