@@ -35,24 +35,40 @@ pub enum NumberError {
     Character(char),
 }
 
+/// Characters that pages and mails put between others and that nobody sees: soft hyphens, zero-width spaces and joiners, marks
+/// of direction and of byte order.
+pub fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
+}
+
+/// Hyphens of typography, the en dash and the minus sign, which programs of writing put for a hyphen.
+pub fn is_dash(c: char) -> bool {
+    matches!(c, '\u{2010}'..='\u{2013}' | '\u{2212}')
+}
+
 impl TrackingNumber {
     /// Longest input that is looked at, in bytes; longer ones are refused by their length alone.
     const MAX_INPUT: usize = 1024;
 
-    /// Canonical form of what a person typed: NFKC, trimmed, upper case, white space removed, hyphens as told.
+    /// Canonical form of what a person typed: NFKC, trimmed, upper case, white space removed, hyphens as told, without the
+    /// full stop or comma of the sentence or list that it ended.
     ///
     /// # Errors
     /// [`NumberError`] when the canonical form is not `[A-Z0-9._-]{3,64}`.
     pub fn canonical(text: &str, hyphens: Hyphens) -> Result<Self, NumberError> {
+        Self::checked(Self::folded(text, hyphens)?.trim_end_matches(['.', ',', ';', ':']))
+    }
+
+    fn folded(text: &str, hyphens: Hyphens) -> Result<String, NumberError> {
         if text.len() > Self::MAX_INPUT {
             return Err(NumberError::Length(text.chars().count()));
         }
-        let canonical: String = text
-            .nfkc()
-            .filter(|c| !c.is_whitespace())
-            .flat_map(char::to_uppercase)
-            .filter(|c| hyphens == Hyphens::Keep || *c != '-')
-            .collect();
+        let plain = text.nfkc().filter(|c| !c.is_whitespace() && !is_invisible(*c));
+        let plain = plain.map(|c| if is_dash(c) { '-' } else { c }).flat_map(char::to_uppercase);
+        Ok(plain.filter(|c| hyphens == Hyphens::Keep || *c != '-').collect())
+    }
+
+    fn checked(canonical: &str) -> Result<Self, NumberError> {
         if let Some(odd) = canonical.chars().find(|c| !matches!(c, 'A'..='Z' | '0'..='9' | '.' | '_' | '-')) {
             return Err(NumberError::Character(odd));
         }
@@ -72,7 +88,7 @@ impl FromStr for TrackingNumber {
     type Err = NumberError;
     /// Reads a number that is canonical already, as in records; hyphens stay.
     fn from_str(text: &str) -> Result<Self, NumberError> {
-        Self::canonical(text, Hyphens::Keep)
+        Self::checked(&Self::folded(text, Hyphens::Keep)?)
     }
 }
 impl TryFrom<String> for TrackingNumber {
@@ -140,6 +156,15 @@ mod tests {
         assert_eq!(number("  rr 123-456 785 de ", Hyphens::Remove).unwrap(), "RR123456785DE");
         assert_eq!(number("ab-12", Hyphens::Keep).unwrap(), "AB-12");
         assert_eq!(number("１２３４５", Hyphens::Remove).unwrap(), "12345");
+        assert_eq!(number("12\u{2013}34\u{ad}5\u{200b}6", Hyphens::Remove).unwrap(), "123456");
+        assert_eq!(number("ab\u{2011}12", Hyphens::Keep).unwrap(), "AB-12");
+        assert_eq!(number("rr123456785de.", Hyphens::Remove).unwrap(), "RR123456785DE");
+        assert_eq!(number("99.00.123456,", Hyphens::Remove).unwrap(), "99.00.123456");
+        assert_eq!(
+            "AB12.".parse::<TrackingNumber>().map(String::from).unwrap(),
+            "AB12.",
+            "records are read as written"
+        );
         assert_eq!(number("12", Hyphens::Remove), Err(NumberError::Length(2)));
         assert_eq!(number(&"7".repeat(200), Hyphens::Remove), Err(NumberError::Length(200)));
         assert_eq!(number("12;34", Hyphens::Remove), Err(NumberError::Character(';')));

@@ -130,3 +130,46 @@ fn numbers_are_found_in_a_text_that_holds_all_of_them() {
         .collect();
     assert!(lost.is_empty(), "{lost:?} of {}", rows.len());
 }
+
+/// Invented numbers of formats that nobody has collected, with the check digit that their rule asks for: their carrier goes
+/// first (or second, behind one whose rule is the same), and with another digit it is never high.
+#[test]
+fn check_digits_of_other_carriers_are_verified() {
+    let catalog = Catalog::of_folder(&support::carriers()).unwrap_or_else(|error| panic!("{error}"));
+    let detector = catalog.detector();
+    for (carrier, number) in [
+        ("gls", "123456789011"),
+        ("gls", "12345678904"),
+        ("japan-post", "123456789013"),
+        ("japan-post", "12345678903"),
+        ("hermes", "01234567890128"),
+        ("evri", "H0A1B21234567891"),
+        ("colissimo", "6A12345678905"),
+        ("la-poste", "1L12345678905"),
+        ("la-poste", "861234567890125"),
+        ("tnt", "123456785"),
+        ("bring", "70123456789012346"),
+        ("postnord", "00373123456789012348"),
+        ("posti", "00364123456789012346"),
+        ("usps", "4201234591123456789012345677"),
+        ("dpd", "4202556605332812769151409290"),
+    ] {
+        let detected = detector.detect(number).unwrap();
+        let place = detected.candidates.iter().position(|c| c.carrier.as_str() == carrier);
+        let of = place.map(|at| &detected.candidates[at]);
+        let right = of.is_some_and(|c| c.check_digit == CheckDigit::Valid) && place < Some(2);
+        assert_eq!(detected.candidates[0].check_digit, CheckDigit::Valid, "{number}: {}", shown(&detected));
+        assert!(right, "{carrier} {number}: {}", shown(&detected));
+        let last = number.as_bytes()[number.len() - 1];
+        let wrong = format!("{}{}", &number[..number.len() - 1], (last - b'0' + 1) % 10);
+        let detected = detector.detect(&wrong).unwrap();
+        let mine = detected.candidates.iter().find(|c| c.carrier.as_str() == carrier);
+        let called = mine.is_some_and(|c| c.confidence == Confidence::Low && c.check_digit != CheckDigit::Valid);
+        assert!(called, "{carrier} {wrong}: {}", shown(&detected));
+    }
+    // An international number whose two letters are no country's belongs to nobody for certain, whatever its check digit.
+    for nobody in ["RB123456785ZF", "EE123456785QQ", "TBB123456789012"] {
+        let detected = detector.detect(nobody).unwrap();
+        assert!(detected.candidates.iter().all(|c| c.confidence != Confidence::High), "{nobody}: {}", shown(&detected));
+    }
+}

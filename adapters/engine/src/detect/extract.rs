@@ -11,7 +11,10 @@
 use std::collections::{HashMap, hash_map::Entry};
 
 use unicode_normalization::UnicodeNormalization;
-use waybill_schemas::limits::MAX_DETECT_TEXT_BYTES;
+use waybill_schemas::{
+    limits::MAX_DETECT_TEXT_BYTES,
+    number::{is_dash, is_invisible},
+};
 
 use super::{CheckDigit, Confidence, Detected, Detector};
 
@@ -35,7 +38,7 @@ pub(super) fn extract(detector: &Detector, text: &str) -> Vec<Detected> {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    let plain: String = text[..end].nfkc().flat_map(char::to_uppercase).collect();
+    let plain = plain(&text[..end]);
     let mut joins = LEAST_JOINS + JOINS_PER_BYTE * plain.len();
     let mut found: Vec<Detected> = Vec::new();
     let mut known = HashMap::new();
@@ -65,6 +68,22 @@ pub(super) fn extract(detector: &Detector, text: &str) -> Vec<Detected> {
         }
     }
     found
+}
+
+/// A text as numbers are looked for in it: upper case, without what nobody sees, and with a hyphen for every dash between
+/// letters and digits. Other dashes are punctuation.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.nfkc().filter(|c| !is_invisible(*c)).peekable();
+    while let Some(c) = rest.next() {
+        let inside = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+        if is_dash(c) && inside(plain.chars().next_back()) && inside(rest.peek().copied()) {
+            plain.push('-');
+        } else {
+            plain.extend(c.to_uppercase());
+        }
+    }
+    plain
 }
 
 /// A group of characters between spaces.
@@ -160,9 +179,11 @@ fn of_words(detector: &Detector, words: &[Word<'_>], joins: &mut usize) -> Vec<P
                 break;
             }
             *joins = joins.saturating_sub(1);
-            let Some(own) = worth_of(detector, &joined, &words[begin..=begin + count]) else { continue };
+            let beside = stands_beside_digits(words, begin, begin + count + 1);
+            let Some(own) = worth_of(detector, &joined, &words[begin..=begin + count], beside) else { continue };
             let total = own + worth[begin + count + 1];
-            if total > best.worth {
+            // Of two readings that are worth the same the longer number.
+            if total > best.worth || (best.is_number && total >= best.worth) {
                 best = Step { words: count + 1, worth: total, is_number: true };
             }
         }
@@ -183,8 +204,14 @@ fn of_words(detector: &Detector, words: &[Word<'_>], joins: &mut usize) -> Vec<P
     found
 }
 
+/// Whether groups with digits stand next to these words, which may belong to the same number.
+fn stands_beside_digits(words: &[Word<'_>], begin: usize, end: usize) -> bool {
+    let before = begin.checked_sub(1).is_some_and(|at| !words[at].ends && words[at].is_group());
+    before || (!words[end - 1].ends && words.get(end).is_some_and(|word| word.is_group()))
+}
+
 /// What the reading of joined words as a number is worth; none where it is none.
-fn worth_of(detector: &Detector, joined: &str, words: &[Word<'_>]) -> Option<f64> {
+fn worth_of(detector: &Detector, joined: &str, words: &[Word<'_>], beside: bool) -> Option<f64> {
     if joined.len() < 6 || !joined.bytes().any(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -200,6 +227,8 @@ fn worth_of(detector: &Detector, joined: &str, words: &[Word<'_>]) -> Option<f64
     }
     let each = match (best.check_digit, best.confidence) {
         (_, Confidence::High) => 10.0,
+        // One part in ten of a longer number's digits has a right check digit by chance.
+        (CheckDigit::Valid, _) if best.digits_only && beside => 3.5,
         (CheckDigit::Valid, _) => 8.0,
         (CheckDigit::None, Confidence::Medium) => 3.0,
         (CheckDigit::None, _) => 1.0,
@@ -259,6 +288,32 @@ mod tests {
         // Two that are both certain bear each other out.
         let two = found(&format!("{UPS} {UPS}"));
         assert!(two.iter().all(is_high) && two.len() == 1, "{two:?}");
+    }
+
+    #[test]
+    fn a_part_whose_digit_is_right_by_chance_never_goes_before_the_whole() {
+        for typed in ["D447 6156 0426 8667 7613 31", "JJD5 0182 4551 4534 759"] {
+            let whole = typed.replace(' ', "");
+            let all = found(&format!("Your parcels: {typed}, thanks"));
+            assert!(all.len() == 1 && all[0].number.as_str() == whole, "{typed}: {all:?}");
+        }
+        // Two that stand side by side are two.
+        let two: Vec<String> =
+            found("123456789012 700000000010").iter().map(|detected| detected.number.to_string()).collect();
+        assert_eq!(two, ["123456789012", "700000000010"]);
+    }
+
+    #[test]
+    fn dashes_of_typography_and_what_nobody_sees_do_not_part_a_number() {
+        for text in [
+            "1Z999AA1\u{2013}0123\u{2013}456784".to_owned(),
+            "your 1Z999AA1\u{ad}0123\u{200b}456784, thanks".to_owned(),
+            format!("{UPS} \u{2013} 2 pieces"),
+            format!("\u{feff}{UPS}\u{2014}on its way"),
+        ] {
+            let all = found(&text);
+            assert!(all.iter().any(|detected| detected.number.as_str() == UPS && is_high(detected)), "{text}: {all:?}");
+        }
     }
 
     /// Joins that are spent leave words that stand alone, and the text behind the limit is not looked at.

@@ -3,8 +3,8 @@
 //! Every form of every carrier (`numbers` in its `adapter.yaml`, and S10 for postal operators) that fits is a candidate.
 //! **Order**: by how likely a number of that form is to be just this one: a form that admits less says more, a right check
 //! digit narrows it down tenfold, a wrong one makes it a slip (one in a hundred), and `weight` says how common a form is
-//! beside others that admit as much. Digits that nothing verifies stand behind digits that are verified, and a form that is
-//! `shared_with` another carrier behind that one.
+//! beside others that admit as much. Digits that nothing verifies, and forms whose check digit is wrong, stand behind those
+//! whose check digit is right, and a form that is `shared_with` another carrier behind that one.
 //! **Confidence**:
 //! - `low`: the check digit is wrong; or digits only, without a check digit; or others are a hundred times as likely.
 //! - `high`: the check digit is right, or the form's letters admit less than one in 300 of what looks alike; and no other
@@ -212,11 +212,16 @@ fn best_of_each(mut fits: Vec<Fit<'_>>) -> Vec<Fit<'_>> {
     fits.sort_by(by_score);
     let mut seen = HashSet::new();
     fits.retain(|fit| seen.insert(fit.form.carrier.clone()));
-    // A run of digits that nothing verifies never goes before one whose check digit is right.
+    // Digits that nothing verifies, and a wrong check digit, never go before one that is right.
     let right = fits.iter().filter(|fit| fit.reading.verdict == CheckDigit::Valid);
     let right = right.map(|fit| fit.reading.score).fold(f64::NEG_INFINITY, f64::max);
     for fit in &mut fits {
-        if right.is_finite() && fit.reading.verdict == CheckDigit::None && fit.reading.digits_only {
+        let unverified = match fit.reading.verdict {
+            CheckDigit::None => fit.reading.digits_only,
+            CheckDigit::Invalid => true,
+            CheckDigit::Valid => false,
+        };
+        if right.is_finite() && unverified {
             fit.reading.score = fit.reading.score.min(right - LEAST_STEP);
         }
     }
