@@ -292,7 +292,7 @@ impl Condition {
             && (self.status.is_empty() || self.status.contains(&place.status))
             && self.root.as_deref().is_none_or(|name| root_is(&place.document, name))
             && self.has.iter().all(|(_, path)| place.row.first(path).is_some())
-            && self.lacks.iter().all(|(_, path)| place.row.first(path).is_none())
+            && self.lacks.iter().all(|(_, path)| place.row.first(path).is_none_or(|node| node.is_null()))
             && self.text.as_ref().is_none_or(|field| self.text_holds(field.read(place)))
             && self.blank.as_ref().is_none_or(|field| field.read(place).is_none())
             && self.all.iter().all(|condition| condition.holds(place))
@@ -317,7 +317,7 @@ impl Condition {
         if let Some((path, _)) = self.has.iter().find(|(_, path)| place.row.first(path).is_none()) {
             return Some(format!("nothing is found at `{path}`"));
         }
-        if let Some((path, _)) = self.lacks.iter().find(|(_, path)| place.row.first(path).is_some()) {
+        if let Some((path, _)) = self.lacks.iter().find(|(_, path)| place.row.first(path).is_some_and(|node| !node.is_null())) {
             return Some(format!("something is found at `{path}`"));
         }
         if let Some(field) = &self.text {

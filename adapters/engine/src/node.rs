@@ -83,6 +83,11 @@ impl<'d> Node<'d> {
         }
     }
 
+    /// Whether it is JSON's null: said to be there, and nothing.
+    pub(crate) const fn is_null(&self) -> bool {
+        matches!(self, Self::Json(serde_json::Value::Null, _))
+    }
+
     /// This node's text; `path` is the one that led here.
     pub(crate) fn text(&self, path: Option<&Path>, ignored: &Ignored) -> Option<String> {
         match self {

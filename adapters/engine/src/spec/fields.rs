@@ -21,10 +21,10 @@ pub(crate) struct ConditionSpec {
     /// The HTTP status is one of these.
     #[serde(default)]
     pub(crate) status: Vec<u16>,
-    /// Something is found.
+    /// Something is found, be it JSON's null.
     #[serde(default)]
     pub(crate) has: Option<OneOrMany>,
-    /// Nothing is found.
+    /// Nothing is found, or JSON's null.
     #[serde(default)]
     pub(crate) lacks: Option<OneOrMany>,
     /// The root element's name (XML).

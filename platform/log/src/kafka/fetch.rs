@@ -41,11 +41,11 @@ use crate::seam::{Bounds, LogError, Record, TopicPartition};
 /// Most bytes of one delivery.
 const MAX_DELIVERY_BYTES: usize = 4 * 1024 * 1024;
 /// Records waiting in a partition's queue, in KiB.
-const QUEUED_KIB: u32 = 512;
+const QUEUED_KIB: u32 = 256;
 /// The same in records: each costs some hundred bytes beside its own.
-const QUEUED_RECORDS: u32 = 2_000;
+const QUEUED_RECORDS: u32 = 1_000;
 /// Most bytes of one partition in one answer, as compressed; one batch always passes.
-const PARTITION_BYTES: u32 = 131_072;
+const PARTITION_BYTES: u32 = 16_384;
 /// Most bytes of one answer, as compressed.
 const ANSWER_BYTES: u32 = 1_048_576;
 /// How often a client's own events are looked at.
