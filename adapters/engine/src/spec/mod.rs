@@ -18,7 +18,7 @@ pub use asking::{SourceKind, StepName};
 pub(crate) use fields::{ConditionSpec, FieldSpec, Fill, LongField, Of};
 pub(crate) use numbers::{CheckRule, CheckSpec, DigitIs, LongCheck, NumberSpec, Side};
 pub(crate) use readers::{Absent, MarkerSpec, PartSpec, Pick, ReaderSpec, ScopeSpec, StageSpec, TakeWhat, Unescape};
-pub(crate) use tables::{FactsSpec, Midnight, TableSpec, TimesSpec, YearSpec};
+pub(crate) use tables::{CalendarSpec, FactsSpec, Midnight, TableSpec, TimesSpec, YearSpec};
 pub(crate) use words::{MappingSpec, Meaning, PhrasesSpec};
 
 #[cfg(test)]
