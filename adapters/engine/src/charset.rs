@@ -2,7 +2,10 @@
 
 use encoding_rs::{Encoding, UTF_8};
 
-use crate::{error::Fault, spec::CharsetSpec};
+use crate::{
+    error::Fault,
+    spec::{CharsetSpec, InvalidBytes},
+};
 
 /// Compiled rules of an adapter.
 #[derive(Debug, Default)]
@@ -10,6 +13,8 @@ pub(crate) struct Charset {
     force: Option<&'static Encoding>,
     declared: Vec<(&'static Encoding, &'static Encoding)>,
     fallback: Option<&'static Encoding>,
+    /// Whether bytes that are no text become U+FFFD.
+    replace: bool,
 }
 
 /// The bytes are not text in their charset.
@@ -29,6 +34,7 @@ impl Charset {
             force: spec.force.as_deref().map(named).transpose()?,
             declared: declared.collect::<Result<_, Fault>>()?,
             fallback: spec.fallback.as_deref().map(named).transpose()?,
+            replace: spec.invalid == InvalidBytes::Replace,
         })
     }
 
@@ -57,9 +63,13 @@ impl Charset {
     }
 
     /// Decodes an answer. Order: the adapter's `force`; a byte order mark; what the transport or the document declares
-    /// (corrected by the adapter's `declared`); UTF-8; the adapter's `fallback`.
+    /// (corrected by the adapter's `declared`); UTF-8; the adapter's `fallback`. What is no text in it is refused, but
+    /// where the adapter says `invalid: replace`.
     pub(crate) fn decode(&self, body: &[u8], transport: Option<&str>) -> Result<String, Undecodable> {
         let (encoding, mark) = self.choose(body, transport);
+        if self.replace {
+            return Ok(encoding.decode_without_bom_handling(&body[mark..]).0.into_owned());
+        }
         strictly(encoding, &body[mark..])
     }
 }
@@ -112,6 +122,11 @@ mod tests {
         assert!(wise.decode("<meta charset=ISO-8859-1>Zürich".as_bytes(), None).unwrap().ends_with("Zürich"));
         assert_eq!(plain.decode(b"\xef\xbb\xbfa", Some("euc-kr")).unwrap(), "a");
         assert!(plain.decode(b"a\xff\xfe", Some("utf-8")).is_err());
+        let spec = CharsetSpec { invalid: InvalidBytes::Replace, ..Default::default() };
+        let mixed = [b"<meta charset=utf-8><!-- ".as_slice(), &euc, " -->\u{bc30}".as_bytes()].concat();
+        assert!(plain.decode(&mixed, None).is_err());
+        let read = Charset::compile(&spec).unwrap().decode(&mixed, None).unwrap();
+        assert!(read.contains('\u{fffd}') && read.ends_with("-->\u{bc30}"), "{read}");
         assert_eq!(of_content_type("text/html; charset=\"Shift_JIS\""), Some("Shift_JIS"));
     }
 }

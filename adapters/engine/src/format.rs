@@ -4,7 +4,10 @@
 //! (a weekday) · `%H` or `%I` an hour · `%M` · `%S` · `%f` a fraction · `%p` AM/PM in several languages · `%z` an offset
 //! (`+01:00`, `-0500`, `Z`, `GMT+2`) · `%Z` an abbreviation · `%s` `%Q` seconds, milliseconds since 1970 · `%*` any run
 //! without white space · `%%`. White space stands for any amount, also none; other characters for themselves, case
-//! ignored; `[…]` may be absent. `iso` stands for ISO 8601 as it is met.
+//! ignored; `[…]` may be absent. Digits and signs of full width and Thai digits count as ASCII. `iso` stands for ISO 8601
+//! as it is met.
+
+use std::borrow::Cow;
 
 use jiff::tz::Offset;
 
@@ -28,6 +31,8 @@ enum Item {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Parsed {
     pub(crate) year: Option<i16>,
+    /// The year was printed with two digits.
+    pub(crate) short_year: bool,
     pub(crate) month: Option<i8>,
     pub(crate) day: Option<i8>,
     pub(crate) hour: Option<i8>,
@@ -154,7 +159,10 @@ impl Parsed {
         let within = |low: i8, high: i8| small.filter(|value| (low..=high).contains(value));
         match field {
             'Y' => self.year = Some(i16::try_from(value).ok().filter(|year| *year >= 1900)?),
-            'y' => self.year = Some(i16::try_from(value).ok()? + if value < 70 { 2000 } else { 1900 }),
+            'y' => {
+                self.year = Some(i16::try_from(value).ok()? + if value < 70 { 2000 } else { 1900 });
+                self.short_year = true;
+            }
             'm' => self.month = Some(within(1, 12)?),
             'd' => self.day = Some(within(1, 31)?),
             'H' | 'I' => self.hour = Some(within(0, 24)?),
@@ -181,6 +189,20 @@ impl Parsed {
         self.month = Some(names::month(&word[..letters], languages)?);
         Some(&text[letters..])
     }
+}
+
+/// A text with digits and signs of full width, and Thai digits, as their ASCII twins: people read them alike.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    const FULL_WIDTH: u32 = 0xff01 - 0x21;
+    let twin = |c: char| match c {
+        '\u{ff01}'..='\u{ff5e}' => u32::from(c) - FULL_WIDTH,
+        '\u{e50}'..='\u{e59}' => u32::from(c) - 0xe50 + u32::from('0'),
+        other => u32::from(other),
+    };
+    if text.chars().all(|c| twin(c) == u32::from(c)) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| char::from_u32(twin(c)).unwrap_or(c)).collect())
 }
 
 fn is_thai_mark(c: char) -> bool {

@@ -81,8 +81,30 @@ pub(crate) fn refusal(shape: Shape, text: &str) -> Option<String> {
     match shape {
         Shape::Html => html(text.as_bytes()).or_else(|| crowded(text.as_bytes())),
         Shape::Json => None,
-        Shape::Xml => xml(text.as_bytes()).or_else(|| crowded(text.as_bytes())),
+        Shape::Xml => {
+            let text = text.as_bytes();
+            document_type(text).or_else(|| xml(text)).or_else(|| crowded(text))
+        }
     }
+}
+
+/// Whether XML states a document type, which the parser refuses: entities of its own may grow without bound. Pages state
+/// one as well; they are no XML.
+fn document_type(text: &[u8]) -> Option<String> {
+    let mut rest = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start();
+    loop {
+        let length = if rest.starts_with(b"<?") {
+            end_of(rest, b"?>")
+        } else if rest.starts_with(b"<!--") {
+            end_of(rest, b"-->")
+        } else {
+            break;
+        };
+        rest = rest[length..].trim_ascii_start();
+    }
+    let name = starts(rest, b"<!doctype").then(|| rest[b"<!doctype".len()..].trim_ascii_start())?;
+    let why = "the answer states a document type (<!DOCTYPE …>), which is not read in XML; take it out";
+    (!starts(name, b"html")).then(|| why.to_owned())
 }
 
 fn html(text: &[u8]) -> Option<String> {
@@ -247,6 +269,12 @@ mod tests {
         assert!(cheap(Shape::Xml, &format!("<a><!-- {} --><![CDATA[{}]]></a>", "<b>".repeat(999), "<br>".repeat(999))));
         assert!(!cheap(Shape::Xml, &"<a>".repeat(300)));
         assert!(!cheap(Shape::Xml, &format!("<a {}/>", (0..50_000).map(|n| format!("a{n}='' ")).collect::<String>())));
+        let stated = "<?xml version='1.0'?>\n<!-- a > b --><!DOCTYPE t SYSTEM 't.dtd'><t/>";
+        assert!(refusal(Shape::Xml, stated).is_some_and(|why| why.contains("DOCTYPE")));
+        assert!(xml_document(stated).is_none());
+        assert!(cheap(Shape::Xml, "<!DOCTYPE html><html></html>"), "a page, which is not said to be wrong XML");
+        assert!(cheap(Shape::Xml, "<t><![CDATA[<!DOCTYPE t>]]></t>"));
+        assert!(cheap(Shape::Xml, &"<?".repeat(2_000_000)));
         // Found in one pass, however it ends.
         assert!(cheap(Shape::Xml, &"<a".repeat(2_000_000)));
         assert!(cheap(Shape::Html, &"<".repeat(4_000_000)));

@@ -16,10 +16,10 @@ use waybill_schemas::{
 use crate::{
     error::Fault,
     field::regex,
-    format::{Format, Parsed},
+    format::{self, Format, Parsed},
     names,
     pattern::Pattern,
-    spec::{Midnight, TimesSpec, YearSpec},
+    spec::{CalendarSpec, Midnight, TimesSpec, YearSpec},
 };
 
 /// Where an adapter's local times are at home.
@@ -39,6 +39,7 @@ pub(crate) struct Times {
     places: Vec<(Pattern, TimeZone)>,
     midnight: Midnight,
     year: YearSpec,
+    calendar: CalendarSpec,
     languages: Vec<String>,
 }
 
@@ -58,7 +59,7 @@ pub(crate) struct Shown<'a> {
 }
 
 pub(crate) fn zone(name: &str) -> Result<TimeZone, Fault> {
-    if let Some(offset) = crate::format::offset(name).filter(|(_, length)| *length == name.len()) {
+    if let Some(offset) = format::offset(name).filter(|(_, length)| *length == name.len()) {
         return Ok(TimeZone::fixed(offset.0));
     }
     TimeZone::get(name).map_err(|_| {
@@ -111,7 +112,12 @@ impl Times {
         let midnight =
             if specs.iter().any(|spec| spec.midnight == Midnight::Date) { Midnight::Date } else { Midnight::Time };
         let year = specs.iter().map(|spec| spec.year).find(|year| *year == YearSpec::Inferred).unwrap_or_default();
-        Ok(Self { formats: compiled, home, zones, places, midnight, year, languages: spoken })
+        let calendar = specs
+            .iter()
+            .map(|spec| spec.calendar)
+            .find(|calendar| *calendar != CalendarSpec::Gregorian)
+            .unwrap_or_default();
+        Ok(Self { formats: compiled, home, zones, places, midnight, year, calendar, languages: spoken })
     }
 
     /// Whether any format is known; without one, times are kept raw.
@@ -121,14 +127,16 @@ impl Times {
 
     /// Understands a printed time; `None` when no format fits.
     pub(crate) fn read(&self, shown: Shown<'_>) -> Option<ReadTime> {
-        let text = shown.time.trim();
-        let parsed = self.formats.iter().find_map(|format| format.parse(text, &self.languages))?;
+        let text = format::plain(shown.time.trim());
+        let parsed = self.formats.iter().find_map(|format| format.parse(&text, &self.languages))?;
         if let Some(ms) = parsed.epoch_ms {
             return epoch(ms, &parsed);
         }
         let printed = match parsed.year {
-            Some(year) => Some(year),
-            None => shown.year.and_then(four_digits),
+            Some(year) => Some(self.common_era(year, parsed.short_year)),
+            None => {
+                shown.year.and_then(four_digits).map(|year| self.common_era(year, false)).filter(|year| *year <= 2200)
+            }
         };
         let inferred = || match self.year {
             YearSpec::Printed => None,
@@ -155,6 +163,18 @@ impl Times {
         })
     }
 
+    /// The Gregorian year of a printed one. Where Buddhist years are expected, some are Gregorian all the same: those in which
+    /// parcels may be under way, until 2399 and of two digits until 59; `60` of the Buddhist era is 2017.
+    fn common_era(&self, year: i16, two_digits: bool) -> i16 {
+        match (self.calendar, two_digits) {
+            (CalendarSpec::Buddhist, false) if year >= 2400 => year - 543,
+            // Two digits were completed to 1970..=2069.
+            (CalendarSpec::Buddhist, true) if year >= 2060 => year - 43,
+            (CalendarSpec::Buddhist, true) if year < 2000 => year + 57,
+            _ => year,
+        }
+    }
+
     /// The zone, and where it came from: printed, then by place, then the adapter's.
     fn zone_of(&self, parsed: &Parsed, shown: Shown<'_>) -> (Option<TimeZone>, ZoneSource) {
         if let Some(offset) = parsed.offset {
@@ -166,7 +186,7 @@ impl Times {
             if let Some((_, zone)) = self.zones.iter().find(|(name, _)| *name == upper) {
                 return (Some(zone.clone()), ZoneSource::Carrier);
             }
-            if let Some((offset, length)) = crate::format::offset(printed)
+            if let Some((offset, length)) = format::offset(printed)
                 && length == printed.len()
             {
                 return (Some(TimeZone::fixed(offset)), ZoneSource::Carrier);
@@ -244,9 +264,10 @@ fn infer_year(parsed: &Parsed, shown: Shown<'_>) -> Option<i16> {
 }
 
 fn four_digits(text: &str) -> Option<i16> {
+    let text = format::plain(text);
     let digits: Vec<&str> = text.split(|c: char| !c.is_ascii_digit()).filter(|run| run.len() == 4).collect();
     let [year] = digits.as_slice() else { return None };
-    year.parse().ok().filter(|year| (1900..=2200).contains(year))
+    year.parse().ok().filter(|year| (1900..=2800).contains(year))
 }
 
 /// ISO 8601, no more exact than printed; an offset only behind a time of day.

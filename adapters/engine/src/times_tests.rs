@@ -95,3 +95,30 @@ fn sloppy_writing_is_understood() {
         assert!(Format::compile(format).is_err(), "{format}");
     }
 }
+
+#[test]
+fn nrm_5_buddhist_years_count_where_an_adapter_says_so_and_digits_of_every_width_are_digits() {
+    let thai = times(
+        "{formats: ['[วันที่ ]%d %b %Y [เวลา ]%H:%M[ น.]', '%d/%m/%y %H:%M', '%d/%m/%Y', '%d.%m. %H:%M'], languages: [th], \
+         calendar: buddhist}",
+    );
+    for (text, iso) in [
+        ("วันที่ 03 มี.ค. 2569 เวลา 15:10", "2026-03-03T15:10"),
+        ("29 กุมภาพันธ์ 2567 00:05 น.", "2024-02-29T00:05"),
+        ("๒๒ พ.ค. ๒๕๖๙ ๑๙:๔๐", "2026-05-22T19:40"),
+        ("03 Mar 2026 15:10", "2026-03-03T15:10"),
+        ("31/12/2568", "2025-12-31"),
+        ("22/05/69 07:08", "2026-05-22T07:08"),
+        ("22/05/70 07:08", "2027-05-22T07:08"),
+        ("22/05/26 07:08", "2026-05-22T07:08"),
+    ] {
+        assert_eq!(read(&thai, text).0, iso, "{text}");
+    }
+    let beside = Shown { time: "24.12. 18:00", year: Some("พ.ศ. 2568"), ..Shown::default() };
+    assert_eq!(thai.read(beside).unwrap().iso, "2025-12-24T18:00");
+    let elsewhere = times("{formats: ['%Y.%m.%d', '%Y/%m/%d[ %H:%M]', '%d.%m. %H:%M']}");
+    assert_eq!(read(&elsewhere, "2569.03.03").0, "2569-03-03", "a year is not taken for another one by itself");
+    assert!(elsewhere.read(beside).is_none());
+    let wide = "２０２６／１１／０４\u{3000}０９：０５";
+    assert_eq!(read(&elsewhere, wide).0, "2026-11-04T09:05");
+}

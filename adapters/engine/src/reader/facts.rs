@@ -44,6 +44,7 @@ impl Facts {
                 midnight: Midnight::Date,
                 languages: eta.languages.clone(),
                 year: eta.year,
+                calendar: eta.calendar,
                 ..TimesSpec::default()
             };
             Ok::<_, Fault>(Eta {

@@ -18,7 +18,7 @@ pub use asking::{SourceKind, StepName};
 pub(crate) use fields::{ConditionSpec, FieldSpec, Fill, LongField, Of};
 pub(crate) use numbers::{CheckRule, CheckSpec, DigitIs, LongCheck, NumberSpec, Side};
 pub(crate) use readers::{Absent, MarkerSpec, PartSpec, Pick, ReaderSpec, ScopeSpec, StageSpec, TakeWhat, Unescape};
-pub(crate) use tables::{FactsSpec, Midnight, TableSpec, TimesSpec, YearSpec};
+pub(crate) use tables::{CalendarSpec, FactsSpec, Midnight, TableSpec, TimesSpec, YearSpec};
 pub(crate) use words::{MappingSpec, Meaning, PhrasesSpec};
 
 #[cfg(test)]
@@ -126,6 +126,21 @@ pub(crate) struct CharsetSpec {
     /// Tried when nothing is declared and the bytes are not UTF-8.
     #[serde(default)]
     pub(crate) fallback: Option<String>,
+    /// What becomes of bytes that are no text in the charset.
+    #[serde(default)]
+    pub(crate) invalid: InvalidBytes,
+}
+
+/// What becomes of bytes that are no text in the charset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum InvalidBytes {
+    /// The answer is unreadable.
+    #[default]
+    Refuse,
+    /// They become U+FFFD: for pages that hold pieces in another charset, such as comments.
+    Replace,
 }
 
 /// The shape of an answer.

@@ -88,6 +88,9 @@ pub(crate) struct TimesSpec {
     /// What is done where no year is printed.
     #[serde(default)]
     pub(crate) year: YearSpec,
+    /// How printed years count.
+    #[serde(default)]
+    pub(crate) calendar: CalendarSpec,
     /// Of month names; English always.
     #[serde(default)]
     pub(crate) languages: Vec<String>,
@@ -103,6 +106,18 @@ pub(crate) enum YearSpec {
     Printed,
     /// It is the latest year in which the day is not after the day of the look; marked as inferred.
     Inferred,
+}
+
+/// How printed years count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CalendarSpec {
+    /// From the birth of Christ.
+    #[default]
+    Gregorian,
+    /// Years from 2400 on, and of two digits from 60 on, are of the Buddhist era: 2569 is 2026. Others are Gregorian.
+    Buddhist,
 }
 
 /// What midnight sharp means.
@@ -170,6 +185,9 @@ pub(crate) struct EtaSpec {
     /// What is done where no year is printed; inferred: the one nearest to the look.
     #[serde(default)]
     pub(crate) year: YearSpec,
+    /// How printed years count.
+    #[serde(default)]
+    pub(crate) calendar: CalendarSpec,
     #[serde(default)]
     pub(crate) languages: Vec<String>,
 }
