@@ -317,7 +317,9 @@ impl Condition {
         if let Some((path, _)) = self.has.iter().find(|(_, path)| place.row.first(path).is_none()) {
             return Some(format!("nothing is found at `{path}`"));
         }
-        if let Some((path, _)) = self.lacks.iter().find(|(_, path)| place.row.first(path).is_some_and(|node| !node.is_null())) {
+        if let Some((path, _)) =
+            self.lacks.iter().find(|(_, path)| place.row.first(path).is_some_and(|node| !node.is_null()))
+        {
             return Some(format!("something is found at `{path}`"));
         }
         if let Some(field) = &self.text {
