@@ -115,7 +115,7 @@ fn invalid_utf_8_too_much_and_too_deep_are_unreadable() {
         (format!("{bold}<table class='table_col'></table>").into_bytes(), "deeper"),
         (vec![b' '; 9 << 20], "larger"),
         (format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000)).into_bytes(), "no reader"),
-        (b"<!DOCTYPE x [<!ENTITY a 'b'>]><TrackResponse>&a;</TrackResponse>".to_vec(), "no reader"),
+        (b"<!DOCTYPE x [<!ENTITY a 'b'>]><TrackResponse>&a;</TrackResponse>".to_vec(), "<!DOCTYPE"),
     ] {
         let adapter = catalog().get(&"korea-post".parse().unwrap()).unwrap();
         let answers = [Answer::saved("page", &body)];

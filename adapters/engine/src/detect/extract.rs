@@ -226,6 +226,8 @@ fn worth_of(detector: &Detector, joined: &str, words: &[Word<'_>], beside: bool)
         return None;
     }
     let each = match (best.check_digit, best.confidence) {
+        // Distinctive letters at the beginning are the whole's as well as the part's.
+        (CheckDigit::None, Confidence::High) if beside => 3.0,
         (_, Confidence::High) => 10.0,
         // One part in ten of a longer number's digits has a right check digit by chance.
         (CheckDigit::Valid, _) if best.digits_only && beside => 3.5,
