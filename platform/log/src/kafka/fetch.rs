@@ -3,11 +3,12 @@
 //! A cursor holds a partition of its client from an offset on; its records come to a queue of its own, so a busy partition
 //! never hides another and a cursor that nobody reads holds back only itself.
 //!
-//! Memory of a process with 32 partitions far behind. A partition's queue holds `QUEUED_KIB` (or `QUEUED_RECORDS`), plus what
-//! one more fetch brings: `PARTITION_BYTES` *as compressed*, so at a ratio of 10 some 1.25 MiB, plus the rest of a batch (at
-//! most 1 MiB, our producer's limit). That is 2.75 MiB; 32 of them are 88 MiB. Uncompressed records keep the answer alive
-//! in which they came: at most `ANSWER_BYTES` a partition, 32 MiB. Together 120 MiB, whatever the lag. (With fetches of
-//! 1 MiB a compressible backlog was seen to need 680 MiB.) Readers outside groups keep few cursors besides.
+//! Memory of a consumer with 32 partitions far behind. A partition's queue holds `QUEUED_KIB` (or `QUEUED_RECORDS`), plus
+//! what one more fetch brings: `PARTITION_BYTES` *as compressed*, and records of one topic resemble each other, so at a ratio
+//! of 30 half a MiB, plus the rest of a batch (at most 1 MiB, our producer's limit). That is 1.75 MiB; 32 of them are 56 MiB.
+//! Uncompressed records keep the answer alive in which they came: at most `ANSWER_BYTES` a partition, 32 MiB. Together
+//! 88 MiB, whatever the lag; a store has a consumer for each topic that it reads. (With fetches eight times as large a store
+//! behind a million numbers was seen to need 830 MiB, and a fetcher 520.) Readers outside groups keep few cursors besides.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
