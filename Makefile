@@ -43,10 +43,10 @@ lint: ## Format, and lints with warnings denied
 check: lint ## Lints, unit and golden tests
 	cargo test --locked --workspace --lib --test golden --test files --test schemas --test asyncapi --test docs --quiet
 
-test: setup kubernetes ## The whole proof: lints, every test, and the real parts end to end, every fault in its short form
+test: setup kubernetes ## The whole proof: lints, every test, and the real parts end to end (e2e, chaos and throughput apart)
 	@scripts/room.sh
 	@$(MAKE) --no-print-directory lint
-	WAYBILL_CLUSTER=1 cargo test --locked --workspace --tests --quiet --no-fail-fast -- --show-output
+	cargo test --locked --workspace --tests --quiet --no-fail-fast -- --show-output
 
 test-pipeline: setup ## Only the whole-pipeline tests
 	cargo test --locked -p waybill --test '*' -- --nocapture
