@@ -346,3 +346,20 @@ fn commands_of_a_cluster_without_kafka_say_what_to_set() {
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.contains("\"partitions\": 32") && !shown.contains("hunter22"), "{shown}");
 }
+
+#[test]
+fn a_clickhouse_that_does_not_answer_is_named_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, data) = (dir.path().join("waybill.json"), dir.path().join("data"));
+    let (free, url) = (json!({ "listen": "127.0.0.1:0" }), "http://127.0.0.1:1");
+    fs::write(&file, json!({ "api": free, "admin": free, "clickhouse": { "url": url } }).to_string()).unwrap();
+    for args in [["standalone"].as_slice(), &["migrate"], &["doctor"]] {
+        let mut command = Command::new(PROGRAM);
+        let output = command.args(args).arg("--config").arg(&file).arg("--data-dir").arg(&data).output().unwrap();
+        assert!(!output.status.success(), "{args:?}");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        let about = |line: &&str| line.contains(url) && line.contains("start it, or correct clickhouse.url");
+        assert_eq!(said.lines().filter(about).count(), 1, "{args:?}: {said}");
+    }
+}

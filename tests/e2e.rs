@@ -17,8 +17,10 @@ use waybill_carrier_sim::wall_now_ms;
 #[tokio::test(flavor = "multi_thread")]
 async fn three_of_each_service_track_every_parcel_to_its_end_and_stop_in_time() {
     let Some(_turn) = cluster_turn().await else { return };
+    let seed = number("WAYBILL_SEED", 11);
+    println!("e2e: WAYBILL_SEED={seed}");
     let plan = Plan {
-        seed: 11,
+        seed: u64::from(seed),
         parcels: number("WAYBILL_PARCELS", 500),
         replicas: number("WAYBILL_REPLICAS", 3),
         rate_per_second: f64::from(number("WAYBILL_RATE", 30)),

@@ -16,6 +16,8 @@ mod install;
 mod network;
 #[path = "kubernetes/objects.rs"]
 mod objects;
+#[path = "kubernetes/scaling.rs"]
+mod scaling;
 #[path = "kubernetes/values.rs"]
 mod values;
 
@@ -65,7 +67,7 @@ kafka:
   files:
     ca.crt: {secret: kafka-ca, key: ca.crt}
     token: {serviceAccountToken: {audience: kafka.example, expirationSeconds: 1800}}
-clickhouse: {url: "https://clickhouse.example", user: waybill, password: {value: clickhouse-s3cret}}
+clickhouse: {url: "http://clickhouse.example:8443", user: waybill, password: {value: clickhouse-s3cret}}
 apiKeys: {value: "shop apikey-s3cret-0123456789abcdef"}
 carriers:
   usps: {enabled: true, secrets: {client_id: {value: usps-s3cret}, client_secret: {secret: usps, key: secret}}}

@@ -53,9 +53,11 @@ fn right_values_pass() {
         "carriers: {gls: {}}",
         "carriers: {gls: {private: [], drift: {}, canary: {adapters: /opt/next}}}",
         "kafka: {files: {token: {serviceAccountToken: {audience: kafka}}}}",
+        "kafka: {config: {settings: {ssl.key.location: /etc/waybill/kafka/key.pem}}}",
+        "apiKeys: {value: \"# ours\\n\\nshop 0123456789abcdef01234567\\nother 76543210fedcba9876543210\\n\"}",
         "scheduler: {podDisruptionBudget: {maxUnavailable: 25%}}",
         "api: {config: {max_connections: 2048, max_streams: 1024}}",
-        "clickhouse: {url: 'https://clickhouse.infra.svc:8443', password: {secret: ch, key: pw}}",
+        "clickhouse: {url: 'http://clickhouse.infra.svc:8124', password: {secret: ch, key: pw}}",
     ] {
         let file = ValuesFile::new(right);
         if let Err(said) = render(&[file.path()], &[]) {
@@ -88,6 +90,17 @@ fn wrong_values_are_refused_with_a_sentence_that_names_the_place() {
         ("carriers: {usps: {secrets: {key: {secret: a}}}}", &["carriers.usps.secrets.key: a reference needs both"]),
         ("carriers: {usps: {secrets: {key: {}}}}", &["carriers.usps.secrets.key: give `value`, or `secret` and `key`"]),
         ("apiKeys: {value: a, secret: b, key: c}", &["apiKeys: give either `value` or `secret` and `key`"]),
+        ("apiKeys: {value: shop too-short}", &["apiKeys.value: write lines of `name token`"]),
+        ("apiKeys: {value: a-token-without-a-name-0123456789}", &["apiKeys.value: write lines of `name token`"]),
+        (
+            "kafka: {config: {settings: {sasl.password: plain}}}",
+            &["kafka.config.settings: `sasl.password` is a secret", "kafka.secretSettings"],
+        ),
+        ("fetcher: {env: {WAYBILL__MEMBER: me}}", &["fetcher.env: WAYBILL__MEMBER is set by the chart"]),
+        (
+            "clickhouse: {url: 'https://clickhouse.infra.svc:8443'}",
+            &["clickhouse.url: https is not offered; give the http"],
+        ),
         ("clickhouse: {password: {key: b}}", &["clickhouse.password: a reference needs both"]),
         ("kafka: {secretSettings: {sasl.password: {}}}", &["kafka.secretSettings.sasl.password: give `value`"]),
         ("kafka: {files: {ca.crt: {key: ca.crt}}}", &["kafka.files.ca.crt: give `secret` and `key`, `configMap`"]),

@@ -5,7 +5,8 @@ use waybill_schemas::{
     event::{RawEvent, ShipmentFacts},
 };
 
-/// One answer. Headers matter only to values that later steps take; recordings have none.
+/// One answer. Headers matter to values that later steps take and to conditions that ask for them; recordings have
+/// none.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Answer<'a> {
     /// The step that got it: `page`, `token`, `cookie`, `summary` or `detail`.

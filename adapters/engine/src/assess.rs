@@ -3,7 +3,7 @@
 use serde::Serialize;
 use waybill_schemas::{
     Milestone, OutcomeClass, Status, SubStatus, UtcMs,
-    event::{EstimatedDelivery, MatchedBy},
+    event::{EstimatedDelivery, MatchedBy, ShipmentFacts},
 };
 
 use crate::{
@@ -37,6 +37,9 @@ pub struct ParsedView {
     /// The reader that accepted the answer.
     #[serde(skip)]
     pub reader: String,
+    /// What the answer says outside its tables.
+    #[serde(skip)]
+    pub facts: ShipmentFacts,
 }
 
 /// An event as printed.
@@ -115,6 +118,7 @@ pub fn assess(adapter: &Adapter, outcome: &ReadOutcome, number: Option<&str>) ->
         estimated_delivery: outcome.facts.estimated_delivery.clone(),
         detail: outcome.detail.clone(),
         reader: outcome.reader.clone(),
+        facts: outcome.facts.clone(),
     }
 }
 

@@ -2,7 +2,10 @@
 //! which rule gave each event its meaning. For people who write adapters; nothing else depends on it.
 
 use serde::Serialize;
-use waybill_schemas::{OutcomeClass, SubStatus, event::RawEvent};
+use waybill_schemas::{
+    OutcomeClass, SubStatus,
+    event::{RawEvent, ShipmentFacts},
+};
 
 use crate::{
     adapter::Adapter,
@@ -79,6 +82,8 @@ pub struct Explained {
     pub tables: Vec<ExplainedTable>,
     /// The events in the answer's order.
     pub events: Vec<ExplainedEvent>,
+    /// What it says outside its tables.
+    pub facts: ShipmentFacts,
     /// How it ended.
     pub class: OutcomeClass,
     /// One sentence where there is something to say.
@@ -100,6 +105,7 @@ impl Adapter {
             readers,
             tables,
             events: events.collect(),
+            facts: outcome.facts.clone(),
             class: outcome.class,
             detail: outcome.detail.clone(),
         };

@@ -17,19 +17,34 @@ pub(crate) struct Place<'d, 'c> {
     pub(crate) row: Node<'d>,
     pub(crate) group: Option<Node<'d>>,
     pub(crate) heading: Option<Node<'d>>,
+    /// The whole document, or the shipment in it that `scope` chose.
     pub(crate) document: Node<'d>,
+    /// The whole document, whatever `scope` chose.
+    pub(crate) answer: Node<'d>,
     pub(crate) ignored: &'c Ignored,
     /// The decoded text of the answer, before anything was unwrapped.
     pub(crate) body: &'c str,
     pub(crate) status: u16,
+    /// As they came; saved answers have none.
+    pub(crate) headers: &'c [(String, String)],
     pub(crate) reading: Reading<'c>,
 }
 
 impl<'d, 'c> Place<'d, 'c> {
     /// A place for conditions and facts of the whole document.
     pub(crate) fn whole(document: Node<'d>, ignored: &'c Ignored, body: &'c str, status: u16) -> Self {
-        let reading = Reading::default();
-        Self { row: document.clone(), group: None, heading: None, document, ignored, body, status, reading }
+        Self {
+            row: document.clone(),
+            group: None,
+            heading: None,
+            answer: document.clone(),
+            document,
+            ignored,
+            body,
+            status,
+            headers: &[],
+            reading: Reading::default(),
+        }
     }
 }
 
@@ -190,6 +205,7 @@ impl Take {
             Of::Group => place.group.clone()?,
             Of::Heading => place.heading.clone()?,
             Of::Document => place.document.clone(),
+            Of::Answer => place.answer.clone(),
             Of::Next => place.row.sibling(Direction::Next)?,
             Of::Previous => place.row.sibling(Direction::Previous)?,
         };
@@ -235,6 +251,8 @@ pub(crate) struct Condition {
     contains: Vec<String>,
     body: Option<Pattern>,
     status: Vec<u16>,
+    /// By name.
+    header: Vec<(String, Pattern)>,
     /// Each with its text as written.
     has: Vec<(String, Path)>,
     lacks: Vec<(String, Path)>,
@@ -266,6 +284,11 @@ impl Condition {
             contains: spec.contains.clone(),
             body: spec.body.as_deref().map(regex).transpose()?,
             status: spec.status.clone(),
+            header: spec
+                .header
+                .iter()
+                .map(|(name, text)| Ok((name.clone(), regex(text)?)))
+                .collect::<Result<_, Fault>>()?,
             has: spec.has.as_ref().map(|many| paths(many.items())).transpose()?.unwrap_or_default(),
             lacks: spec.lacks.as_ref().map(|many| paths(many.items())).transpose()?.unwrap_or_default(),
             root: spec.root.clone(),
@@ -290,6 +313,7 @@ impl Condition {
     pub(crate) fn holds(&self, place: &Place<'_, '_>) -> bool {
         self.possible(place.body)
             && (self.status.is_empty() || self.status.contains(&place.status))
+            && self.header.iter().all(|(name, regex)| header_is(place, name, regex))
             && self.root.as_deref().is_none_or(|name| root_is(&place.document, name))
             && self.has.iter().all(|(_, path)| place.row.first(path).is_some())
             && self.lacks.iter().all(|(_, path)| place.row.first(path).is_none_or(|node| node.is_null()))
@@ -310,6 +334,9 @@ impl Condition {
         }
         if !self.status.is_empty() && !self.status.contains(&place.status) {
             return Some(format!("the status is {}", place.status));
+        }
+        if let Some((name, regex)) = self.header.iter().find(|(name, regex)| !header_is(place, name, regex)) {
+            return Some(format!("no header `{name}` matches `{regex}`"));
         }
         if let Some(name) = self.root.as_deref().filter(|name| !root_is(&place.document, name)) {
             return Some(format!("the root element is not `{name}`"));
@@ -355,6 +382,11 @@ impl Condition {
         self.matches.as_ref().is_none_or(|regex| regex.is_match(&found))
             && self.equals.as_ref().is_none_or(|text| text::collapse(&found) == *text)
     }
+}
+
+/// Whether one of the headers of this name matches.
+fn header_is(place: &Place<'_, '_>, name: &str, regex: &Pattern) -> bool {
+    place.headers.iter().any(|(found, value)| found.eq_ignore_ascii_case(name) && regex.is_match(value))
 }
 
 fn root_is(document: &Node<'_>, name: &str) -> bool {

@@ -204,7 +204,7 @@ impl Opened<'_> {
         let run = |document: Node<'_>| {
             let ignored = reader::ignored(&document, &entry.ignore);
             let place = Place::whole(document, &ignored, body, self.answer.status);
-            let place = Place { reading: self.reading, ..place };
+            let place = Place { reading: self.reading, headers: self.answer.headers, ..place };
             accept.holds(&place).then(|| then(&place))
         };
         match entry.shape {

@@ -1,5 +1,6 @@
 //! Texts with places for values: `{number}`, `{numbers}` (of a batch), `{lang}`, `{param.postal_code}`, `{secret.key}`, `{take.csrf}`.
-//! `{param.country:US}` has a value for when the parameter is absent. `{{` and `}}` stand for braces.
+//! `{param.country:US}` has a value for when the parameter is absent; `{number|without JD}` leaves `JD` out where the number
+//! begins with it. `{{` and `}}` stand for braces.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,7 +44,12 @@ pub(crate) struct Template(Vec<Part>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Text(String),
-    Value(Value, Option<String>),
+    Value {
+        value: Value,
+        default: Option<String>,
+        /// What is left out where the value begins with it.
+        without: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,11 +94,22 @@ impl Template {
                 Some((name, default)) => (name, Some(default.to_owned())),
                 None => (&inner[..end], None),
             };
+            let (name, without) = match name.split_once('|') {
+                None => (name, None),
+                Some((name, asked)) => {
+                    let without = asked.trim().strip_prefix("without ").map(|text| text.trim().to_owned());
+                    let why = || wrong(&format!("has `|{asked}`; what may stand there is `|without JD`"));
+                    (name, Some(without.ok_or_else(why)?))
+                }
+            };
             let value = value(name).ok_or_else(|| {
                 wrong(&format!("asks for `{name}`; known are number, numbers, lang, param.…, secret.… and take.…"))
             })?;
             parts.push(Part::Text(std::mem::take(&mut literal)));
-            parts.push(Part::Value(value, default));
+            if value == Value::Numbers && without.is_some() {
+                return Err(wrong("cannot shorten several numbers at once; say each: '{number|without …}' in batch"));
+            }
+            parts.push(Part::Value { value, default, without });
             rest = &inner[end + 1..];
         }
         literal.push_str(rest);
@@ -104,7 +121,7 @@ impl Template {
     /// The values that it asks for, those with a default left out.
     pub(crate) fn values(&self) -> impl Iterator<Item = &Value> {
         self.0.iter().filter_map(|part| match part {
-            Part::Value(value, None) => Some(value),
+            Part::Value { value, default: None, .. } => Some(value),
             _ => None,
         })
     }
@@ -123,7 +140,7 @@ impl Template {
         for part in &self.0 {
             match part {
                 Part::Text(text) => out.push_str(text),
-                Part::Value(Value::Numbers, _) => {
+                Part::Value { value: Value::Numbers, .. } => {
                     for (index, number) in filling.numbers.iter().enumerate() {
                         match filling.batch {
                             Some((each, join)) => {
@@ -134,8 +151,11 @@ impl Template {
                         }
                     }
                 }
-                Part::Value(value, default) => match value.of(&filling.context).or(default.as_deref()) {
-                    Some(text) => escape.append(text, &mut out),
+                Part::Value { value, default, without } => match value.of(&filling.context).or(default.as_deref()) {
+                    Some(text) => {
+                        let rest = without.as_deref().and_then(|beginning| text.strip_prefix(beginning));
+                        escape.append(rest.unwrap_or(text), &mut out);
+                    }
                     None => drop(missing.insert(value.name())),
                 },
             }

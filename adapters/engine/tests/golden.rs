@@ -33,6 +33,37 @@ fn every_example_gives_its_golden_result() {
     assert!(wrong.is_empty(), "WAYBILL_BLESS=1 writes golden results anew; these differ:\n{}", wrong.join("\n"));
 }
 
+/// Service, weight, countries and partners are part of it; a golden result of before says nothing of them.
+#[test]
+fn what_stands_outside_the_tables_is_part_of_a_golden_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let carrier = folder.path().join("acme");
+    let example = carrier.join("examples/in-transit");
+    fs::create_dir_all(&example).unwrap();
+    let adapter = "format: 1\nname: Acme\nbasis: api\nlanguages: [en]\nhosts: [acme.example]\n\
+                   budget: {rate_per_second: 1, burst: 1, concurrency: 1, min_interval_s: 60}\n\
+                   readers:\n  - {name: any, shape: json, accept: {has: e}, tables: [{rows: 'e[*]', text: x}], facts: {weight: w}}\n";
+    fs::write(carrier.join("adapter.yaml"), adapter).unwrap();
+    fs::write(carrier.join("mapping.yaml"), "format: 1\n").unwrap();
+    fs::write(example.join("page.json"), r#"{"e":[{"x":"Sorted"}],"w":"2 kg"}"#).unwrap();
+    let catalog = Catalog::of_carrier(&carrier).unwrap();
+    let adapter = catalog.get(&"acme".parse().unwrap()).unwrap();
+    let check = || examples::of_folder(&carrier).unwrap()[0].check(&adapter).unwrap();
+    let mut golden = check().json;
+    assert_eq!(golden["facts"], serde_json::json!({ "weight": "2 kg" }));
+    let mut differences = |facts: Option<serde_json::Value>| {
+        match facts {
+            Some(facts) => golden["facts"] = facts,
+            None => drop(golden.as_object_mut().unwrap().remove("facts")),
+        }
+        fs::write(example.join("expected.json"), golden.to_string()).unwrap();
+        check().differences
+    };
+    assert!(differences(Some(serde_json::json!({ "weight": "2 kg" }))).is_empty());
+    assert_eq!(differences(Some(serde_json::json!({}))), ["facts.weight is \"2 kg\" instead of null"]);
+    assert!(differences(None).is_empty());
+}
+
 #[test]
 fn nobodys_data_is_among_the_examples() {
     let folder = support::carriers();
@@ -65,6 +96,9 @@ fn every_carrier_has_the_examples_that_show_what_it_can_say() {
         };
         let needed = ["Delivered", "InTransit", "not_found", "unreadable"];
         lacking.extend(needed.iter().filter(|what| !has(what)).map(|what| format!("{}: {what}", adapter.slug)));
+        if !has("Exception") && !has("DeliveryFailure") {
+            lacking.push(format!("{}: Exception or DeliveryFailure", adapter.slug));
+        }
     }
     assert!(lacking.is_empty(), "examples are missing:\n{}", lacking.join("\n"));
 }

@@ -6,10 +6,20 @@ YAML. Nothing in it is secret.
 {{- $values := .Values -}}
 {{- $kafka := deepCopy ($values.kafka.config | default dict) -}}
 {{- $_ := set $kafka "brokers" $values.kafka.brokers -}}
+{{- range $section := list "settings" "producer_settings" "consumer_settings" -}}
+{{- range $name, $_ := get $kafka $section | default dict -}}
+{{- if regexMatch "password|secret|key\\.pem|oauthbearer\\.config" $name -}}
+{{- fail (printf "kafka.config.%s: `%s` is a secret, and this becomes a ConfigMap: give it in kafka.secretSettings" $section $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- $files := dict -}}
 {{- range $name, $_ := $values.kafka.secretSettings }}{{- $_ := set $files $name (printf "/etc/waybill/kafka/%s" $name) -}}{{- end -}}
 {{- if $files }}{{- $_ := set $kafka "setting_files" $files -}}{{- end -}}
 {{- $log := dict "prefix" $values.kafka.prefix "partitions" (int $values.kafka.partitions) "kafka" $kafka -}}
+{{- if hasPrefix "https://" $values.clickhouse.url -}}
+{{- fail "clickhouse.url: https is not offered; give the http address of its Service, or of a proxy that speaks TLS to it" -}}
+{{- end -}}
 {{- $clickhouse := dict "url" $values.clickhouse.url "user" $values.clickhouse.user -}}
 {{- $telemetry := omit $values.telemetry "otlp" -}}
 {{- with $values.telemetry.otlp -}}

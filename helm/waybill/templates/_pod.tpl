@@ -226,6 +226,10 @@ spec:
         {{- end }}
         {{- end }}
         {{- range $variable, $value := $block.env }}
+        {{- /* Of two of one name the last counts: one member's name for all pods, say. */}}
+        {{- if has $variable (list "WAYBILL__MEMBER" "WAYBILL__ADMIN__LISTEN" "WAYBILL__API__LISTEN" "WAYBILL__API__KEYS_FILE" "WAYBILL__CLICKHOUSE__PASSWORD_FILE") }}
+        {{- fail (printf "%s.env: %s is set by the chart" $name $variable) }}
+        {{- end }}
         - {name: {{ $variable | quote }}, value: {{ $value | quote }}}
         {{- end }}
       ports:

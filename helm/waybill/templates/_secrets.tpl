@@ -64,6 +64,12 @@ nothing can be asked (`helm template`), each rendering makes another: give your 
 {{- if not (include "waybill.secretGiven" (dict "source" (dict "secret" .Values.apiKeys.secret "key" .Values.apiKeys.key "value" .Values.apiKeys.value) "path" "apiKeys")) -}}
 {{- $_ := set $own "api-keys" (include "waybill.apiKeys" . | b64enc) -}}
 {{- else if .Values.apiKeys.value -}}
+{{- range splitList "\n" .Values.apiKeys.value -}}
+{{- $line := trim . -}}
+{{- if and $line (not (hasPrefix "#" $line)) (not (regexMatch "^\\S+\\s+\\S.{23,}$" $line)) -}}
+{{- fail "apiKeys.value: write lines of `name token`, each token of 24 characters or more" -}}
+{{- end -}}
+{{- end -}}
 {{- $_ := set $own "api-keys" (b64enc .Values.apiKeys.value) -}}
 {{- end -}}
 {{- range $slug, $carrier := .Values.carriers -}}

@@ -97,6 +97,14 @@ pub fn build(options: &ClientOptions) -> Result<clickhouse::Client, ClientError>
     Ok(client)
 }
 
+/// Whether an address can be the store's; nothing is sent.
+///
+/// # Errors
+/// One sentence that says how it should look.
+pub fn check(url: &str) -> Result<(), ClientError> {
+    check_address(url).map(|_| ())
+}
+
 fn check_address(text: &str) -> Result<url::Url, ClientError> {
     let wrong = |reason: &str| ClientError::Address { url: text.to_owned(), reason: reason.to_owned() };
     let address = url::Url::parse(text).map_err(|error| wrong(&error.to_string()))?;

@@ -86,8 +86,19 @@ pub enum MigrationError {
         source: clickhouse::error::Error,
     },
     /// The ledger could not be read or written.
-    #[error("the migrations' ledger cannot be used: {0}")]
-    Ledger(#[from] clickhouse::error::Error),
+    #[error(
+        "the migrations' ledger cannot be used (clickhouse.url, clickhouse.user and clickhouse.password_file tell where and as whom): {0}"
+    )]
+    Ledger(#[source] clickhouse::error::Error),
+    /// Nobody answers at the store's address; the source says why.
+    #[error("ClickHouse is not reached; start it, or correct clickhouse.url (--store-url)")]
+    Unreached(#[source] clickhouse::error::Error),
+}
+
+impl From<clickhouse::error::Error> for MigrationError {
+    fn from(error: clickhouse::error::Error) -> Self {
+        if matches!(error, clickhouse::error::Error::Network(_)) { Self::Unreached(error) } else { Self::Ledger(error) }
+    }
 }
 
 /// A line of the ledger.

@@ -288,3 +288,14 @@ async fn a_torn_batch_at_the_end_is_dropped_because_nobody_was_told_of_it() {
     file.write_all_at(&torn, journal.metadata().unwrap().len()).unwrap();
     tells_or_has_all(dir.path(), &all).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_directory_of_another_version_is_told_as_one() {
+    for version in [2_u8, 9] {
+        let dir = tempfile::tempdir().unwrap();
+        well_used(dir.path()).await;
+        fs::write(dir.path().join("engine/version"), [b'F', b'J', b'L', version]).unwrap();
+        let told = EmbeddedLog::open(dir.path(), Hand::default().options()).err().unwrap().to_string();
+        assert!(told.contains("another version of waybill") && told.contains(dir.path().to_str().unwrap()), "{told}");
+    }
+}

@@ -66,23 +66,43 @@ fn load_from<T>(file: Option<&Path>, env: Environment, overrides: &[(&str, Strin
 where
     T: Default + Serialize + DeserializeOwned,
 {
-    // Some formats' errors draw the place over several lines.
-    let value = |error: Inner| ConfigError::Value(error.to_string().split_whitespace().collect::<Vec<_>>().join(" "));
+    let value = |error: Inner| ConfigError::Value(plain(&error));
     let mut layers = Config::builder().add_source(Config::try_from(&T::default()).map_err(value)?);
     if let Some(path) = file {
         layers = layers.add_source(ReadFile::of(path)?);
     }
+    let up_to_the_file = layers.clone();
     layers = layers.add_source(env.prefix_separator("__").separator("__").try_parsing(true));
     for (key, text) in overrides {
         layers = layers.set_override(*key, text.clone()).map_err(value)?;
     }
-    layers.build().map_err(value)?.try_deserialize().map_err(value)
+    layers.build().and_then(Config::try_deserialize::<T>).map_err(|error| {
+        // Of an unknown key the library does not tell who wrote it: whoever is left with the same complaint.
+        let said = plain(&error);
+        let of_the_file = up_to_the_file.build().and_then(Config::try_deserialize::<T>).err();
+        let place = match file {
+            Some(path) if of_the_file.is_some_and(|error| plain(&error) == said) => path.display().to_string(),
+            _ => "the environment".to_owned(),
+        };
+        let told = said.ends_with(&format!(" in {place}"));
+        ConfigError::Value(if told { said } else { format!("{said} in {place}") })
+    })
+}
+
+/// The library's words on one line (some formats' errors draw the place over several), without names that only Rust knows.
+fn plain(error: &Inner) -> String {
+    let said = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    let address = "the value is no IP address with a port, such as 127.0.0.1:8080,";
+    let said = said.replace("invalid socket address syntax", address);
+    let Some((before, after)) = said.split_once("expected struct ") else { return said };
+    let after = after.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric());
+    format!("{before}expected keys below it{after}")
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use std::{collections::HashMap, io::Write};
+    use std::{collections::HashMap, io::Write, net::SocketAddr};
 
     use serde::Deserialize;
 
@@ -93,6 +113,7 @@ mod tests {
     struct Sample {
         api: Api,
         rate: f64,
+        admin: SocketAddr,
     }
     #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
     #[serde(deny_unknown_fields, default)]
@@ -102,7 +123,11 @@ mod tests {
     }
     impl Default for Sample {
         fn default() -> Self {
-            Self { api: Api { listen: "default".into(), limit: 1 }, rate: 0.5 }
+            Self {
+                api: Api { listen: "default".into(), limit: 1 },
+                rate: 0.5,
+                admin: SocketAddr::from(([127, 0, 0, 1], 1)),
+            }
         }
     }
 
@@ -117,13 +142,13 @@ mod tests {
         writeln!(file, "api:\n  listen: file\n  limit: 2").unwrap();
         let vars = env(&[("WAYBILL__API__LIMIT", "3"), ("WAYBILL__RATE", "2.5")]);
         let all: Sample = load_from(Some(file.path()), vars, &[("api.listen", "flag".into())]).unwrap();
-        assert_eq!(all, Sample { api: Api { listen: "flag".into(), limit: 3 }, rate: 2.5 });
+        assert_eq!(all, Sample { api: Api { listen: "flag".into(), limit: 3 }, rate: 2.5, ..Sample::default() });
     }
 
     #[test]
     fn unknown_keys_and_missing_files_are_sentences() {
         let unknown = load_from::<Sample>(None, env(&[("WAYBILL__API__LISTN", "x")]), &[]).unwrap_err().to_string();
-        assert!(unknown.contains("listn"), "{unknown}");
+        assert!(unknown.contains("listn") && unknown.contains(" in the environment; "), "{unknown}");
         let missing = load_from::<Sample>(Some(Path::new("nowhere.yaml")), env(&[]), &[]).unwrap_err().to_string();
         assert!(missing.contains("nowhere.yaml"), "{missing}");
         let folder = tempfile::tempdir().unwrap();
@@ -159,9 +184,17 @@ mod tests {
             ("waybill.conf", b"rate: 1".to_vec(), "must end in .yaml"),
             ("broken.json", b"{".to_vec(), "waybill config show"),
             ("typo.yaml", b"api: {limit: many}".to_vec(), "limit"),
+            ("unknown.yaml", b"api: {listn: x}".to_vec(), "listn"),
+            ("flat.toml", b"api = 5".to_vec(), "expected keys below it for key `api`"),
+            ("name.json", br#"{"admin": "localhost:80"}"#.to_vec(), "such as 127.0.0.1:8080, for key `admin`"),
         ] {
             let said = of(name, &bytes).unwrap_err();
-            assert!(said.contains(name) && said.contains(why), "{said}");
+            assert_eq!(said.matches(name).count(), 1, "the place, once: {said}");
+            assert!(said.contains(why) && !said.contains("struct"), "{said}");
         }
+        // The file is not blamed for what the environment says.
+        let path = dir.path().join("a.yaml");
+        let said = load_from::<Sample>(Some(&path), env(&[("WAYBILL__API__LISTN", "x")]), &[]).unwrap_err().to_string();
+        assert!(said.contains(" in the environment; ") && !said.contains("a.yaml"), "{said}");
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::task::JoinSet;
+use tokio::{
+    task::JoinSet,
+    time::{Interval, MissedTickBehavior, interval},
+};
 use tokio_util::sync::CancellationToken;
 use waybill_log::{LogError, ReadFrom, TopicPartition};
 use waybill_runtime::Component;
@@ -18,6 +21,16 @@ use crate::{
     shipments,
 };
 
+/// How often it is looked for new commands.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Turns. Those that a log or a store held up are not caught up on: after an hour's outage that would be thousands at once.
+fn turns() -> Interval {
+    let mut turns = interval(EVERY);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    turns
+}
+
 /// Follows every partition of `waybill.commands` from where the store stands.
 pub(crate) async fn commands(
     shared: Arc<Shared>,
@@ -27,7 +40,7 @@ pub(crate) async fn commands(
     let topic = shared.deps.topics.of(names::COMMANDS);
     let failed = |source: LogError| ApiError::Log { topic: topic.clone(), source };
     let mut next = vec![None; shared.deps.layout.partitions as usize];
-    let mut turn = tokio::time::interval(Duration::from_millis(500));
+    let mut turn = turns();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
@@ -115,5 +128,19 @@ async fn follow_one(shared: &Shared, at: TopicPartition, mut from: u64) -> Resul
         if batch.records.is_empty() || from >= batch.end {
             return Ok(from);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn turns_that_were_held_up_are_not_caught_up_on() {
+        let mut turns = turns();
+        turns.tick().await;
+        tokio::time::advance(EVERY * 7_200).await;
+        turns.tick().await;
+        assert!(tokio::time::timeout(EVERY / 2, turns.tick()).await.is_err(), "one is enough");
     }
 }

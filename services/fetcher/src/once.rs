@@ -68,6 +68,8 @@ pub struct SeenAnswer {
     pub status: u16,
     /// The content type; may be empty.
     pub content_type: String,
+    /// Headers as they came; those of steps that only bring tokens are left out.
+    pub headers: Vec<(String, String)>,
     /// The body after content decoding.
     pub body: Bytes,
 }
@@ -150,10 +152,11 @@ async fn result(
                 turnstile.signal(signal).await;
             }
             let found = closed_meanwhile(*found, turnstile);
-            seen.extend(found.answers.iter().map(|kept| SeenAnswer {
+            seen.extend(found.answers.iter().zip(&found.headers).map(|(kept, headers)| SeenAnswer {
                 step: kept.step,
                 status: kept.status,
                 content_type: kept.content_type.clone(),
+                headers: if kept.speaks { headers.clone() } else { Vec::new() },
                 body: if kept.speaks { kept.body.clone() } else { Bytes::new() },
             }));
             results::of_look_up(request, 0, found, &memory, (&asked(&chosen), 0)).0

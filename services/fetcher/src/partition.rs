@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use waybill_log::{
-    ClaimError, Log, LogError, NewRecord, Ownership, ReadFrom, SharedLog, TopicPartition,
+    ClaimError, ErrorClass, Log, LogError, NewRecord, Ownership, ReadFrom, SharedLog, TopicPartition,
     claims::{self, ClaimTracker, Observed, Watch, epoch_headers},
     json_record,
     records::read_json,
@@ -271,11 +271,25 @@ pub(crate) async fn watch(
                 }
                 watched.send_replace(watch.next_offset());
             }
+            // Trying again would say the same for ever, while budgets wait for what they recorded to be seen. A new claim
+            // finds out: it goes on, or refuses the partition aloud.
+            Err(error) if is_final(&error) => {
+                tracing::warn!(%error, partition = standing.partition, "fetcher.watch_ended");
+                standing.end();
+                return;
+            }
             Err(error) => {
                 tracing::warn!(%error, partition = standing.partition, "fetcher.watch_failed");
                 tokio::time::sleep(WATCH_WAIT).await;
             }
         }
+    }
+}
+
+fn is_final(error: &ClaimError) -> bool {
+    match error {
+        ClaimError::Log(error) => error.class() == ErrorClass::Fatal,
+        ClaimError::Unreadable { .. } | ClaimError::Superseded { .. } => true,
     }
 }
 

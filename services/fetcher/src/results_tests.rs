@@ -35,6 +35,7 @@ fn found(outcome: ReadOutcome) -> LookUp {
             body,
             speaks: true,
         }],
+        headers: vec![Vec::new()],
         spent: 1,
         not_before: None,
         fetched_at: WallMs::new(5),

@@ -21,7 +21,7 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     sync::mpsc,
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -31,7 +31,10 @@ use waybill_log::{
     Ownership, SharedLog, claims::ClaimTracker, offset_tracker::Ticket,
 };
 use waybill_runtime::{
-    ClockGate, Clocks, Component, Health, PoisonWatch, health::FIRST_SHARE, telemetry::watch_promises,
+    ClockGate, Clocks, Component, Health, PoisonWatch,
+    health::FIRST_SHARE,
+    retry::{Delays, RetryPolicy},
+    telemetry::watch_promises,
 };
 use waybill_schemas::{
     BudgetName,
@@ -46,7 +49,7 @@ use crate::{
     error::FetcherError,
     exchange::Exchange,
     look_up::Tools,
-    partition::{Attempts, Booted, Standing},
+    partition::{Attempts, Booted, LEASE, Standing},
     terms::{Carriers, Policies},
     worker::Job,
     writer::Answered,
@@ -61,8 +64,11 @@ const SHUTDOWN_LOOK_UPS: Duration = Duration::from_secs(6);
 /// Results that wait for the log, per partition.
 const MAX_ANSWERS: usize = 512;
 const BOOT_RETRY: Duration = Duration::from_secs(1);
-/// Pause after an error of the log that passes.
-const LOG_PAUSE: Duration = Duration::from_millis(500);
+/// From the end of a claim of ours to the next: who has lost the partition in truth learns of it meanwhile.
+const CLAIM_AGAIN: Duration = Duration::from_secs(1);
+/// Pauses between tries of what the log does not do now.
+const LOG_RETRY: RetryPolicy =
+    RetryPolicy { initial: Duration::from_millis(500), max: Duration::from_secs(2), give_up_after: None };
 /// How long leaving the group may take.
 const LEAVE: Duration = Duration::from_secs(2);
 
@@ -134,6 +140,7 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), FetcherE
         tracker: OffsetTracker::new(),
         partitions: BTreeMap::new(),
         boots: JoinSet::new(),
+        lives: 0,
         writers: JoinSet::new(),
         done,
         done_sender,
@@ -141,6 +148,9 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), FetcherE
         broken_sender,
         poison,
         wanted: BTreeSet::new(),
+        starting: BTreeMap::new(),
+        trouble: None,
+        pauses: LOG_RETRY.delays(),
         dead,
         component,
         joined: Instant::now(),
@@ -157,7 +167,9 @@ struct Service {
     ownership: Ownership,
     tracker: OffsetTracker,
     partitions: BTreeMap<u32, Partition>,
-    boots: JoinSet<(u32, Result<Booted, FetcherError>)>,
+    boots: JoinSet<(Life, Result<Booted, FetcherError>)>,
+    /// Lives begun so far.
+    lives: u64,
     writers: JoinSet<Result<(), LogError>>,
     done: mpsc::Receiver<Vec<Ticket>>,
     done_sender: mpsc::Sender<Vec<Ticket>>,
@@ -167,24 +179,42 @@ struct Service {
     poison: PoisonWatch,
     /// Assigned, and their last commit is not known yet.
     wanted: BTreeSet<u32>,
+    /// Booted, and not delivered from yet: in which life, and from where on.
+    starting: BTreeMap<u32, (Life, u64)>,
+    /// What the log did not do in this turn.
+    trouble: Option<String>,
+    pauses: Delays,
     dead: DeadLetters,
     component: Component,
     joined: Instant,
     committed_at: Instant,
 }
 
+/// One time that a partition is ours: what a boot of an earlier one found is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Life {
+    partition: u32,
+    number: u64,
+}
+
 /// An owned partition.
 struct Partition {
+    life: Life,
     standing: Arc<Standing>,
     state: State,
+    /// The boot that was begun last.
+    boot: Option<AbortHandle>,
     paused: bool,
 }
 
 impl Drop for Partition {
-    /// However the service ends, nothing of it goes on sending.
+    /// However the service ends, nothing of it goes on sending, and no claim of it follows.
     fn drop(&mut self) {
         self.standing.end();
         self.standing.given_up.cancel();
+        if let Some(boot) = self.boot.take() {
+            boot.abort();
+        }
     }
 }
 
@@ -192,6 +222,8 @@ impl Drop for Partition {
 enum State {
     Booting,
     Serving(Box<Serving>),
+    /// The group says that it is ours, a claim that it is somebody else's: claimed anew from then on.
+    Superseded(Instant),
     /// Its records cannot be read: held and shown, so that nobody else breaks on it in turn, until somebody looks.
     Refused(String),
 }
@@ -233,7 +265,7 @@ impl Service {
     }
 
     async fn turn(&mut self) -> Result<(), FetcherError> {
-        let mut trouble = None;
+        self.trouble = None;
         match self.member.next(POLL).await {
             Ok(GroupEvent::Assigned(partitions)) => self.assigned(&partitions),
             Ok(GroupEvent::Revoked(partitions)) => self.revoked(&partitions).await,
@@ -243,19 +275,24 @@ impl Service {
                 ErrorClass::Fatal => return Err(error.into()),
                 ErrorClass::Retry | ErrorClass::Lost | ErrorClass::Drop => {
                     tracing::warn!(%error, "fetcher.log_unavailable");
-                    trouble = Some(error.to_string());
-                    tokio::time::sleep(LOG_PAUSE).await;
+                    self.bear(&error).await;
                 }
             },
         }
+        self.claim_again().await;
         self.begin_boots().await?;
         while let Ok(tickets) = self.done.try_recv() {
             self.complete(tickets);
         }
         while let Some(ended) = self.boots.try_join_next() {
-            let (partition, booted) = ended.map_err(|error| FetcherError::Task(error.to_string()))?;
-            self.booted(partition, booted).await?;
+            match ended {
+                Ok((life, booted)) => self.booted(life, booted)?,
+                // Its partition went before it was done.
+                Err(error) if error.is_cancelled() => {}
+                Err(error) => return Err(FetcherError::Task(error.to_string())),
+            }
         }
+        self.begin_delivery().await?;
         while let Some(ended) = self.writers.try_join_next() {
             ended.map_err(|error| FetcherError::Task(error.to_string()))??;
         }
@@ -269,12 +306,17 @@ impl Service {
         if let Some(why) = self.poison.must_stop() {
             return Err(FetcherError::Poison(why));
         }
-        let booting = self.partitions.values().any(|partition| matches!(partition.state, State::Booting));
+        let is_booting = |partition: &Partition| matches!(partition.state, State::Booting | State::Superseded(_));
+        let booting = self.partitions.values().any(is_booting);
         let refused = self.partitions.values().find_map(|partition| match &partition.state {
             State::Refused(why) => Some(why.clone()),
-            State::Booting | State::Serving(_) => None,
+            State::Booting | State::Serving(_) | State::Superseded(_) => None,
         });
-        match (trouble, refused) {
+        if self.trouble.is_none() {
+            self.pauses.reset();
+        }
+        let silent = self.lease_is_over();
+        match (self.trouble.take().or(silent), refused) {
             (Some(why), _) => self.component.not_ready(&why),
             (None, Some(why)) if booting => self.component.not_ready(&why),
             (None, Some(why)) => self.component.hindered(&why),
@@ -286,6 +328,23 @@ impl Service {
             (None, None) => self.component.ready(),
         }
         Ok(())
+    }
+
+    /// The log did not do what was asked, and will: says so, and waits a while. Whoever tries again does so in a later turn:
+    /// a member that is not asked for its events does not learn that it has lost its partitions, or has to join anew.
+    async fn bear(&mut self, error: &LogError) {
+        let why = error.to_string();
+        self.component.not_ready(&why);
+        self.trouble = Some(why);
+        tokio::time::sleep(self.pauses.next().unwrap_or(LOG_RETRY.max)).await;
+    }
+
+    /// Why nothing is sent although partitions are served.
+    fn lease_is_over(&self) -> Option<String> {
+        let serves = self.partitions.values().any(|partition| matches!(partition.state, State::Serving(_)));
+        let age = self.ownership.lease_age();
+        (serves && age > LEASE)
+            .then(|| format!("the log has acknowledged no commit for {} s: nothing is sent meanwhile", age.as_secs()))
     }
 
     fn complete(&mut self, tickets: Vec<Ticket>) {

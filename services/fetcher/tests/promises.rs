@@ -20,10 +20,11 @@ use support::{
 };
 use tokio::time::Instant;
 use waybill_fetcher::{NoPolicies, OnceDeps, RecordError, Recorder, look_up_once};
-use waybill_log::{EmbeddedLog, EmbeddedOptions, Headers, TopicPartition};
+use waybill_log::{EmbeddedLog, EmbeddedOptions, Headers, TopicPartition, claims};
 use waybill_runtime::Clocks;
 use waybill_schemas::{
     OutcomeClass,
+    fetch::FetchResult,
     politeness::FetcherBudgetRecord,
     topics::{TopicPrefix, names},
 };
@@ -177,6 +178,32 @@ async fn fet_1_a_request_that_was_produced_twice_is_answered_once() {
 async fn sch_2_a_zombie_schedulers_requests_are_expired() {
     let door = Door::open(|_| Reply::Raw(json(200, TRACKED))).await;
     a_zombies_requests_are_expired(&World::quick(&door).await, &door).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_claim_of_its_own_costs_a_fetcher_no_partition() {
+    let door = Door::open(|_| Reply::Raw(json(200, TRACKED))).await;
+    let world = World::quick(&door).await;
+    let running = world.start();
+    world.send(&[world.poll("acme", "ACME0001", 1)], Headers::new()).await;
+    world.results(1).await;
+    // A broker that was away takes what waited for it: a claim, too, that was given up and made once more.
+    let at = TopicPartition::new(world.deps.topics.of(names::CARRIERS), 0);
+    for attempt in 2..4 {
+        claims::claim(&*world.log, &at, &world.deps.member).await.unwrap();
+        // It has seen that claim when the next request comes.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        world.send(&[world.poll("acme", "ACME0001", attempt)], Headers::new()).await;
+        world.results(usize::try_from(attempt).unwrap()).await;
+    }
+    running.stop().await;
+    let answered = |result: &FetchResult| (result.request.attempt, result.class);
+    let answers: Vec<_> = world.all_results().await.iter().map(answered).collect();
+    assert_eq!(
+        answers,
+        [1, 2, 3].map(|attempt| (attempt, OutcomeClass::Tracked)),
+        "each is answered once, by the carrier"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

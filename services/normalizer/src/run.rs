@@ -23,7 +23,12 @@ use waybill_log::{
     Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, JoinGroup, LogError, OffsetTracker, OutOfRange, Record,
     SharedLog, offset_tracker::Dispatch,
 };
-use waybill_runtime::{Clocks, Component, Health, PoisonWatch, health::FIRST_SHARE, telemetry::watch_promises};
+use waybill_runtime::{
+    Clocks, Component, Health, PoisonWatch,
+    health::FIRST_SHARE,
+    retry::{Delays, RetryPolicy},
+    telemetry::watch_promises,
+};
 use waybill_schemas::{
     layout::Layout,
     topics::{TopicPrefix, names},
@@ -37,8 +42,9 @@ use crate::{
 
 /// How long the shell waits for records before it looks at anything else.
 const TURN: Duration = Duration::from_millis(50);
-/// Pause after an error of the log that passes.
-const LOG_PAUSE: Duration = Duration::from_millis(500);
+/// Pauses between tries of what the log does not do now.
+const LOG_RETRY: RetryPolicy =
+    RetryPolicy { initial: Duration::from_millis(500), max: Duration::from_secs(2), give_up_after: None };
 /// How long leaving the group may take.
 const LEAVE: Duration = Duration::from_secs(2);
 /// What workers have told and the shell has not yet heard: one message a piece written, and it listens every turn, so they
@@ -112,6 +118,7 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), Normaliz
         tracker: OffsetTracker::new(),
         hands: BTreeMap::new(),
         wanted: BTreeSet::new(),
+        pauses: LOG_RETRY.delays(),
         told,
         from_workers,
         failed: None,
@@ -173,6 +180,7 @@ struct Shell {
     hands: BTreeMap<u32, Hand>,
     /// Assigned, and not begun yet: the log did not answer.
     wanted: BTreeSet<u32>,
+    pauses: Delays,
     told: mpsc::Sender<Told>,
     from_workers: mpsc::Receiver<Told>,
     /// The first reason to end that a worker told.
@@ -217,8 +225,7 @@ impl Shell {
                 Ok(GroupEvent::Idle) => {}
                 Err(error) if error.class() == ErrorClass::Retry => {
                     tracing::warn!(%error, "normalizer.poll_failed");
-                    self.health.not_ready(&error.to_string());
-                    tokio::time::sleep(LOG_PAUSE).await;
+                    self.bear(&error).await;
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -230,6 +237,12 @@ impl Shell {
             }
         }
         Ok(())
+    }
+
+    /// The log did not do what was asked, and will: says so, and waits a while.
+    async fn bear(&mut self, error: &LogError) {
+        self.health.not_ready(&error.to_string());
+        tokio::time::sleep(self.pauses.next().unwrap_or(LOG_RETRY.max)).await;
     }
 
     /// The start is not over before the group has shared out, or has been given time enough to.

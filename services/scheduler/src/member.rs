@@ -17,7 +17,7 @@ use crate::{
     codec::Places,
     desk::Context,
     error::End,
-    partition::{Progress, Seat},
+    partition::{LEASE, Progress, Seat},
 };
 
 /// Batches that wait for a partition.
@@ -54,6 +54,8 @@ pub(crate) struct Membership<'a> {
     health: Component,
     poison: PoisonWatch,
     failures: u32,
+    /// The log has failed in this turn.
+    troubled: bool,
     joined: Instant,
 }
 
@@ -61,7 +63,8 @@ impl<'a> Membership<'a> {
     pub(crate) fn new(deps: &'a Deps, member: Box<dyn GroupMember>) -> Self {
         let health = deps.health.component("scheduler");
         let poison = PoisonWatch::new("scheduler", deps.config.poison.clone(), deps.clocks);
-        Self { deps, member, slots: BTreeMap::new(), health, poison, failures: 0, joined: Instant::now() }
+        let (slots, joined) = (BTreeMap::new(), Instant::now());
+        Self { deps, member, slots, health, poison, failures: 0, troubled: false, joined }
     }
 
     /// Works until asked to stop or broken; leaves the group either way.
@@ -85,6 +88,7 @@ impl<'a> Membership<'a> {
             if let Some(why) = self.poison.must_stop() {
                 return Err(SchedulerError::Poison(why));
             }
+            self.troubled = false;
             self.look_after_slots().await?;
             if committed.elapsed() >= interval {
                 committed = Instant::now();
@@ -95,9 +99,12 @@ impl<'a> Membership<'a> {
             let next = self.next().await;
             match next {
                 Ok(event) => {
-                    self.failures = 0;
                     self.take(event).await?;
-                    self.healthy();
+                    // A group that answers is not all: partitions may wait to be begun.
+                    if !self.troubled {
+                        self.failures = 0;
+                        self.healthy();
+                    }
                 }
                 Err(error) => self.bear(Err(error)).await?,
             }
@@ -107,7 +114,10 @@ impl<'a> Membership<'a> {
 
     /// The start is not over before the group has shared out, or has been given time enough to.
     fn healthy(&self) {
-        if self.slots.is_empty() && self.joined.elapsed() < FIRST_SHARE {
+        let serves = self.slots.values().any(|slot| slot.progress.borrow().done.is_some());
+        if let Some(why) = lease_is_over(serves, self.member.ownership().lease_age()) {
+            self.health.not_ready(&why);
+        } else if self.slots.is_empty() && self.joined.elapsed() < FIRST_SHARE {
             self.health.ready_for_work();
         } else {
             self.health.ready();
@@ -128,6 +138,7 @@ impl<'a> Membership<'a> {
         match error.class() {
             ErrorClass::Retry => {
                 self.failures = (self.failures + 1).min(6);
+                self.troubled = true;
                 tracing::warn!(%error, failures = self.failures, "scheduler.group_unavailable");
                 self.health.not_ready(&error.to_string());
                 sleep(Duration::from_millis(100 << self.failures).min(Duration::from_secs(5))).await;
@@ -206,6 +217,7 @@ impl<'a> Membership<'a> {
 
     async fn look_after_slots(&mut self) -> Result<(), SchedulerError> {
         let mut ended = Vec::new();
+        let mut begun = Ok(());
         for (&partition, slot) in &mut self.slots {
             if slot.task.is_finished() {
                 ended.push(partition);
@@ -215,8 +227,14 @@ impl<'a> Membership<'a> {
             match (slot.delivery, start) {
                 (Delivery::NotStarted, Some(offset)) => match self.member.start(partition, Some(offset)).await {
                     Ok(()) => slot.delivery = Delivery::Flowing,
-                    Err(error) if error.class() == ErrorClass::Fatal => return Err(error.into()),
-                    Err(error) => tracing::info!(partition, %error, "scheduler.start_passed_over"),
+                    Err(error) if error.class() == ErrorClass::Lost => {
+                        // The event that says so is on its way.
+                        tracing::debug!(partition, %error, "scheduler.start_passed_over");
+                    }
+                    Err(error) => {
+                        begun = Err(error);
+                        break;
+                    }
                 },
                 (Delivery::Paused, _) if slot.outcomes.capacity() > 0 => {
                     self.member.resume(&[partition]);
@@ -225,7 +243,10 @@ impl<'a> Membership<'a> {
                 _ => {}
             }
         }
-        if ended.is_empty() { Ok(()) } else { self.close(&ended).await }
+        if !ended.is_empty() {
+            self.close(&ended).await?;
+        }
+        self.bear(begun).await
     }
 
     fn commits(&self) -> Vec<Commit> {
@@ -281,5 +302,23 @@ impl<'a> Membership<'a> {
             Err(_) => tracing::info!("scheduler.last_commit_not_answered"),
         }
         answer
+    }
+}
+
+/// Why nothing is handed out although partitions are served.
+fn lease_is_over(serves: bool, age: Duration) -> Option<String> {
+    (serves && age >= LEASE)
+        .then(|| format!("the log has acknowledged no commit for {} s: nothing is handed out meanwhile", age.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_that_is_over_is_told_where_something_is_served() {
+        assert_eq!(lease_is_over(true, LEASE - Duration::from_millis(1)), None);
+        assert_eq!(lease_is_over(false, LEASE * 2), None, "nothing is there to commit");
+        assert!(lease_is_over(true, LEASE).is_some_and(|why| why.contains("10 s")));
     }
 }

@@ -31,7 +31,7 @@ const SECOND: Duration = Duration::from_secs(1);
 /// How soon a queue that credit or a block holds back is looked at again.
 const RETRY_QUEUE: Duration = Duration::from_millis(100);
 /// Nothing is handed out when the last acknowledged commit is older.
-const LEASE: Duration = Duration::from_secs(10);
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
 /// Longest pause between two takeovers.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 

@@ -8,7 +8,7 @@
 mod adopt;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -21,7 +21,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use waybill_log::{
     Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, LogError, Record, SharedLog, TopicPartition,
 };
-use waybill_runtime::{Component, PoisonWatch};
+use waybill_runtime::{
+    Component, PoisonWatch,
+    retry::{Delays, RetryPolicy},
+};
 
 use crate::{
     StoreConfig, StoreError,
@@ -36,8 +39,9 @@ use crate::{
 const IDLE_WAIT: Duration = Duration::from_millis(250);
 /// Longest wait while something is under way: how late its end may be noticed.
 const BUSY_WAIT: Duration = Duration::from_millis(5);
-/// Pause after an error of the log that passes.
-const LOG_PAUSE: Duration = Duration::from_millis(200);
+/// Pauses between tries of what the log does not do now.
+pub(crate) const LOG_RETRY: RetryPolicy =
+    RetryPolicy { initial: Duration::from_millis(200), max: Duration::from_secs(2), give_up_after: None };
 /// How long leaving the group may take.
 const LEAVE: Duration = Duration::from_secs(2);
 /// How often the lag is measured.
@@ -85,11 +89,16 @@ pub(crate) struct Consumer {
     topic: Arc<str>,
     member: Box<dyn GroupMember>,
     partitions: BTreeMap<u32, Partition>,
+    /// Assigned, and not taken over yet.
+    wanted: BTreeSet<u32>,
     work: JoinSet<Finished>,
     generation: u64,
     draining: bool,
     component: Component,
     lag_due: Instant,
+    pauses: Delays,
+    /// The log has failed in this turn.
+    troubled: bool,
 }
 
 impl Consumer {
@@ -100,9 +109,24 @@ impl Consumer {
         member: Box<dyn GroupMember>,
         component: Component,
     ) -> Self {
-        let (partitions, work) = (BTreeMap::new(), JoinSet::new());
+        let (partitions, wanted, work) = (BTreeMap::new(), BTreeSet::new(), JoinSet::new());
         let (generation, draining, lag_due) = (0, false, Instant::now());
-        Self { shared, source, topic, member, partitions, work, generation, draining, component, lag_due }
+        let (pauses, troubled) = (LOG_RETRY.delays(), false);
+        Self {
+            shared,
+            source,
+            topic,
+            member,
+            partitions,
+            wanted,
+            work,
+            generation,
+            draining,
+            component,
+            lag_due,
+            pauses,
+            troubled,
+        }
     }
 
     /// Runs until shutdown, then waits a while for what is under way.
@@ -123,15 +147,23 @@ impl Consumer {
                 }
             }
             self.balance();
+            self.troubled = false;
             match self.member.next(self.wait()).await {
                 Ok(event) => {
-                    self.on_event(event).await?;
-                    self.component.ready();
+                    self.on_event(event);
+                    if !self.draining {
+                        self.adopt_wanted().await?;
+                    }
                 }
                 Err(error) => self.on_log_error(error).await?,
             }
             self.collect()?;
             self.advance().await?;
+            // Not before: while a broker is away its group still answers, and what has to be acknowledged is tried anew.
+            if !self.troubled && self.wanted.is_empty() {
+                self.component.ready();
+                self.pauses.reset();
+            }
             self.measure().await;
         }
         self.work.shutdown().await;
@@ -179,27 +211,21 @@ impl Consumer {
         self.shared.buffered.load(Ordering::Relaxed) >= self.shared.config.buffer_bytes
     }
 
-    async fn on_event(&mut self, event: GroupEvent) -> Result<(), StoreError> {
+    fn on_event(&mut self, event: GroupEvent) {
         match event {
             GroupEvent::Idle => {}
             GroupEvent::Records { partition, records } => self.take(partition, &records),
             GroupEvent::Revoked(lost) => {
                 // What is under way is left to the new owner, who sends the same ranges under the same tokens; our own
                 // late inserts are then repeats.
-                lost.iter().for_each(|partition| self.forget(*partition));
+                for partition in &lost {
+                    self.wanted.remove(partition);
+                    self.forget(*partition);
+                }
                 self.member.release(&lost);
             }
-            GroupEvent::Assigned(gained) => {
-                for partition in gained {
-                    match self.adopt(partition).await {
-                        Ok(()) => {}
-                        Err(StoreError::Log { source: LogError::NotOwned(_), .. }) => self.forget(partition),
-                        Err(error) => return Err(error),
-                    }
-                }
-            }
+            GroupEvent::Assigned(gained) => self.wanted.extend(gained),
         }
-        Ok(())
     }
 
     async fn on_log_error(&mut self, error: LogError) -> Result<(), StoreError> {
@@ -208,7 +234,10 @@ impl Consumer {
                 tracing::warn!(topic = %self.topic, %error, "store.log_unavailable");
                 // It waits, and says so; that is no standstill.
                 self.component.not_ready(&error.to_string());
-                tokio::time::sleep(LOG_PAUSE).await;
+                self.troubled = true;
+                // Who is to end tries on at a steady pace: there is not much time.
+                let pause = self.pauses.next().filter(|_| !self.draining);
+                tokio::time::sleep(pause.unwrap_or(LOG_RETRY.initial)).await;
                 Ok(())
             }
             ErrorClass::Lost => {
@@ -345,12 +374,31 @@ impl Consumer {
                 Some(bounds.next.saturating_sub(position.max(bounds.first)))
             });
         }
-        let lag: u64 = asked.join_all().await.into_iter().flatten().sum();
-        metrics::gauge!("waybill_store_lag_records", "topic" => self.source.topic).set(lag as f64);
+        if let Some(lag) = whole_lag(asked.join_all().await) {
+            metrics::gauge!("waybill_store_lag_records", "topic" => self.source.topic).set(lag as f64);
+        }
         metrics::gauge!("waybill_store_buffered_bytes").set(self.shared.buffered.load(Ordering::Relaxed) as f64);
     }
 }
 
+/// Over all partitions; `None` while the log does not tell of one. The figure then stays as it was: without that partition
+/// it would look as if the store had caught up, and pods are taken away by it.
+fn whole_lag(lags: Vec<Option<u64>>) -> Option<u64> {
+    lags.into_iter().sum()
+}
+
 fn is_full(filling: &Filling, config: &StoreConfig) -> bool {
     filling.rows() >= config.batch_rows || filling.bytes() >= config.batch_bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lag_that_is_not_known_whole_is_not_told() {
+        assert_eq!(whole_lag(vec![Some(40), Some(2)]), Some(42));
+        assert_eq!(whole_lag(vec![Some(40), None]), None);
+        assert_eq!(whole_lag(Vec::new()), Some(0), "who owns nothing is behind with nothing");
+    }
 }

@@ -1,7 +1,7 @@
 //! One piece of work of a range, beside the topic's loop: an insert, dead letters, or an erasure. It ends only when it is
 //! done, or refused for what stands in the rows.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tracing::Instrument as _;
 use waybill_log::{Record, TopicPartition};
@@ -9,7 +9,7 @@ use waybill_runtime::trace;
 
 use crate::{
     buffer::{Sealed, Slice},
-    consumer::Shared,
+    consumer::{LOG_RETRY, Shared},
     dead::{Code, bury},
     erase,
     flight::{Outcome, Work},
@@ -17,9 +17,6 @@ use crate::{
     plan::Span,
     rows::Source,
 };
-
-/// Pause after an error of the log that passes.
-const LOG_PAUSE: Duration = Duration::from_millis(200);
 
 /// What a piece of work needs.
 pub(crate) struct Job {
@@ -72,6 +69,7 @@ impl Job {
     }
 
     async fn poison(&self, offset: u64, reason: &str) {
+        let mut pauses = LOG_RETRY.delays();
         loop {
             match self.shared.log.record_at(&self.at, offset).await {
                 Ok(Some(record)) => return self.bury(&record, (Code::RefusedByStore, reason)).await,
@@ -81,7 +79,7 @@ impl Job {
                 }
                 Err(error) => {
                     tracing::warn!(topic = %self.at.topic, %error, "store.log_unavailable");
-                    tokio::time::sleep(LOG_PAUSE).await;
+                    tokio::time::sleep(pauses.next().unwrap_or(LOG_RETRY.max)).await;
                 }
             }
         }

@@ -9,11 +9,11 @@ use std::{
 
 use anyhow::{Result, bail};
 use waybill_adapters::{
-    Adapter, Catalog,
+    Adapter, Catalog, ParsedEvent,
     examples::{self, Example},
     folders_in, personal,
 };
-use waybill_schemas::OutcomeClass;
+use waybill_schemas::{OutcomeClass, event::MatchedBy};
 
 use crate::{adapter_cmd::adapter_of, cli::Check, config::Config};
 
@@ -49,14 +49,19 @@ const READABLE: [&str; 14] = [
     "several",
 ];
 
+/// Names of answers that do not find something else than the number: an interface, a path, another carrier's parcel.
+const OF_SOMETHING_ELSE: [&str; 3] = ["service-not-found", "resource-not-found", "not-found-elsewhere"];
+
 /// Whether a name says that the example is read; `api-delivered` and `delivered-2` do as well.
 fn says_readable(name: &str) -> bool {
-    READABLE.iter().any(|known| {
-        name.match_indices(known).any(|(at, _)| {
-            let bounds = |c: Option<char>| c.is_none_or(|c| !c.is_ascii_alphanumeric());
-            bounds(name[..at].chars().next_back()) && bounds(name[at + known.len()..].chars().next())
+    let other = OF_SOMETHING_ELSE.iter().any(|other| name.contains(other));
+    !other
+        && READABLE.iter().any(|known| {
+            name.match_indices(known).any(|(at, _)| {
+                let bounds = |c: Option<char>| c.is_none_or(|c| !c.is_ascii_alphanumeric());
+                bounds(name[..at].chars().next_back()) && bounds(name[at + known.len()..].chars().next())
+            })
         })
-    })
 }
 
 /// Checks what the command line names.
@@ -114,6 +119,18 @@ pub(crate) fn check(order: &Check, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
+/// What of events was read and not understood, for the end of a line.
+fn doubts(events: &[ParsedEvent]) -> String {
+    let unmatched = |event: &&ParsedEvent| event.matched_by == MatchedBy::None && !event.text.is_empty();
+    let untimed = |event: &&ParsedEvent| event.time.is_none() && !event.time_raw.is_empty();
+    let count = |how_many: usize, what: &str, then: &str| match how_many {
+        0 => String::new(),
+        how_many => format!(", {} {then}", counted(how_many, what)),
+    };
+    let unmatched = count(events.iter().filter(unmatched).count(), "text", "that nothing matched");
+    unmatched + &count(events.iter().filter(untimed).count(), "time", "not understood")
+}
+
 /// `1 carrier`, `3 carriers`.
 pub(crate) fn counted(count: usize, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
@@ -164,12 +181,13 @@ fn check_examples(
                 let path = Path::new(&example.place).join("expected.json");
                 fs::write(&path, serde_json::to_string_pretty(&checked.json)? + "\n")?;
                 let sub = checked.view.sub_status.map_or("no status", |sub| sub.as_str());
+                let (outcome, events) = (checked.view.outcome, &checked.view.events);
                 writeln!(
                     out,
-                    "{}: {}, {sub}, {}",
+                    "{}: {outcome}, {sub}, {}{}",
                     path.display(),
-                    checked.view.outcome,
-                    counted(checked.view.events.len(), "event")
+                    counted(events.len(), "event"),
+                    doubts(events)
                 )?;
                 if checked.view.outcome == OutcomeClass::Unreadable && says_readable(&example.name) {
                     found.doubtful += 1;
@@ -211,8 +229,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_not_understood_is_told_where_results_are_written() {
+        let event = |text: &str, matched_by, time: Option<&str>, time_raw: &str| ParsedEvent {
+            time_raw: time_raw.to_owned(),
+            time: time.map(str::to_owned),
+            text: text.to_owned(),
+            location: None,
+            code: None,
+            sub_status: None,
+            matched_by,
+        };
+        let sound = event("Sorted", MatchedBy::Exact, Some("2026-03-01"), "1 March");
+        let odd = event("Odd", MatchedBy::None, None, "yesterday");
+        let bare = event("", MatchedBy::None, None, "");
+        assert_eq!(doubts(std::slice::from_ref(&sound)), "");
+        assert_eq!(doubts(&[odd.clone(), sound, odd, bare]), ", 2 texts that nothing matched, 2 times not understood");
+    }
+
+    #[test]
     fn what_is_blessed_as_unreadable_is_not_called_right() {
         assert!(says_readable("saved") && says_readable("api-delivered") && says_readable("in-transit-2"));
+        assert!(!says_readable("service-not-found") && !says_readable("not-found-elsewhere"));
+        assert!(says_readable("api-not-found") && says_readable("not-found"));
         assert!(!says_readable("broken") && !says_readable("undelivered") && !says_readable("api-fault"));
         let dir = tempfile::tempdir().unwrap();
         let carrier = dir.path().join("acme");

@@ -16,7 +16,7 @@ use waybill_adapters::{
     explain::Explained,
 };
 use waybill_runtime::telemetry;
-use waybill_schemas::{TrackingNumber, UtcMs};
+use waybill_schemas::{TrackingNumber, UtcMs, event::ShipmentFacts};
 
 use crate::{
     adapter_cmd::{adapter_of, print_view},
@@ -55,6 +55,7 @@ pub(crate) async fn run(order: Run) -> Result<ExitCode> {
         .map(|seen| Answer {
             status: seen.status,
             content_type: Some(seen.content_type.as_str()).filter(|text| !text.is_empty()),
+            headers: &seen.headers,
             ..Answer::saved(seen.step, &seen.body)
         })
         .collect();
@@ -193,6 +194,9 @@ pub(crate) fn print(adapter: &Adapter, explained: &Explained, out: &mut dyn Writ
         let code = event.code.as_deref().map(|code| format!(" [{code}]")).unwrap_or_default();
         writeln!(out, "  {} = {time}{year}\n    {}{code} = {sub} by {rule}", event.time_raw, event.text)?;
     }
+    for (name, text) in facts(&explained.facts) {
+        writeln!(out, "  {name:<12} {text}")?;
+    }
     // The sandbox has none: what it says is read by the program.
     let known = adapter.reader_names().count();
     if known > 0 && explained.readers.iter().all(|reader| reader.refused.is_some()) {
@@ -202,4 +206,63 @@ pub(crate) fn print(adapter: &Adapter, explained: &Explained, out: &mut dyn Writ
         }
     }
     Ok(())
+}
+
+/// What stands outside the tables, by the names that adapters give it. The expected day is told with the look-up, what tells
+/// of people nowhere.
+fn facts(found: &ShipmentFacts) -> Vec<(&'static str, String)> {
+    let named = [
+        ("status", found.status_text.clone()),
+        ("status_code", found.status_code.clone()),
+        ("origin", found.origin.clone()),
+        ("destination", found.destination.clone()),
+        ("service", found.service.clone()),
+        ("weight", found.weight.clone()),
+    ];
+    let legs = found.legs.iter().map(|leg| ("leg", format!("{} {}", leg.carrier, leg.number)));
+    named.into_iter().filter_map(|(name, text)| Some((name, text?))).chain(legs).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn a_reading_is_explained_down_to_what_stands_outside_the_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let carrier = dir.path().join("acme");
+        fs::create_dir_all(&carrier).unwrap();
+        let adapter = "format: 1\nname: Acme\nbasis: api\nlanguages: [en]\nhosts: [acme.example]\n\
+                       budget: {rate_per_second: 1, burst: 1, concurrency: 1, min_interval_s: 60}\n\
+                       readers:\n  - {name: old, shape: json, accept: {has: rows}, tables: [{rows: rows, text: x}]}\n  \
+                       - {name: new, shape: json, accept: {has: e}, tables: [{rows: 'e[*]', text: x}],\n     \
+                       facts: {status: s, destination: to, weight: w, legs: [{carrier: by, number: their}]}}\n";
+        fs::write(carrier.join("adapter.yaml"), adapter).unwrap();
+        fs::write(carrier.join("mapping.yaml"), "format: 1\nphrases: []\nexact: {Sorted: InTransit_Other}\n").unwrap();
+        let catalog = Catalog::of_carrier(&carrier).unwrap();
+        let adapter = adapter_of(&catalog, "acme").unwrap();
+        let body =
+            br#"{"e":[{"x":"Sorted"},{"x":"Odd"}],"s":"Moving","to":"France","w":"2 kg","by":"dpd","their":"D7"}"#;
+        let list = [Answer::saved("page", body)];
+        let (_, explained) = adapter.explain(&Answers { number: None, list: &list }, Reading::default());
+        let mut out = Vec::new();
+        print(&adapter, &explained, &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        for line in [
+            "answer page: 200, ",
+            "reader old does not take page: nothing is found at `rows`",
+            "reader new takes page",
+            "  rows `e[*]`: 2 found",
+            "text      in 2 of 2, first `Sorted`",
+            "Sorted = InTransit_Other by exact: sorted",
+            "Odd = - by nothing matched",
+            "  status       Moving\n",
+            "  destination  FR\n",
+            "  weight       2 kg\n",
+            "  leg          dpd D7\n",
+        ] {
+            assert!(out.contains(line), "{line}: {out}");
+        }
+    }
 }

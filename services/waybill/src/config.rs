@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use waybill_adapters::Catalog;
 use waybill_api::ApiConfig;
+use waybill_clickhouse::client;
 use waybill_fetcher::{CarrierConfig, FetcherConfig};
 use waybill_log::KafkaOptions;
 use waybill_normalizer::NormalizerConfig;
@@ -224,6 +225,9 @@ impl Config {
         }
         if self.member.as_deref().is_some_and(|member| member.trim().is_empty() || member.len() > 200) {
             bail!("member must have 1 to 200 characters");
+        }
+        if let Some(url) = &self.clickhouse.url {
+            client::check(url).context("clickhouse.url")?;
         }
         self.api.check()?;
         self.poison.check().map_err(|sentence| anyhow::anyhow!(sentence))?;

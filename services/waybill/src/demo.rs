@@ -33,7 +33,7 @@ use crate::{
     directory::Directory,
     parts::Known,
     process,
-    standalone::{Setup, Standalone},
+    standalone::{self, Setup, Standalone},
     until,
 };
 
@@ -56,6 +56,7 @@ pub(crate) async fn run(mut config: Config, own_dir: bool, run_for: Option<Durat
     }
     config.log_lines("warn");
     telemetry::init_logs(&config.telemetry)?;
+    standalone::check(&config)?;
     let dir = DataDir::take(&config.data_dir)?;
     let journey = dir.journey(Parcels::Simulated(first_journey(&config.demo)))?;
     let simulator = start_simulator(&config.demo, &dir, journey)?;

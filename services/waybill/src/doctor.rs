@@ -133,7 +133,11 @@ async fn clickhouse(config: &Config) -> Vec<Finding> {
     let version = version.query("SELECT version()").fetch_one::<String>();
     let version = match timeout(PATIENCE, version).await {
         Ok(Ok(version)) => version,
-        Ok(Err(error)) => return vec![bad("clickhouse", format!("{url}: {}", first_line(&error.to_string())))],
+        Ok(Err(error)) => {
+            let said = first_line(&error.to_string());
+            let remedy = "start it, or correct clickhouse.url, clickhouse.user or clickhouse.password_file";
+            return vec![bad("clickhouse", format!("{url} does not serve us; {remedy}: {said}"))];
+        }
         Err(_) => return vec![bad("clickhouse", format!("{url} did not answer within {} s", PATIENCE.as_secs()))],
     };
     let mut findings = vec![good("clickhouse", format!("{url} answers, version {version}"))];

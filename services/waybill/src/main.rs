@@ -175,6 +175,7 @@ fn check_config(config: &Config, out: &mut dyn Write) -> Result<()> {
     }
     telemetry::check(&config.telemetry)?;
     waybill_api::auth::Access::new(config.api.listen, config.api.keys_file.as_deref())?;
+    config::password(config.clickhouse.password_file.as_deref())?;
     if config.log.kafka.is_none() {
         standalone::check(config)?;
     }
@@ -245,8 +246,9 @@ async fn dead_letters_command(order: DeadLetters) -> Result<ExitCode> {
 }
 
 async fn migrate(config: Config) -> Result<ExitCode> {
-    let (client, _) = parts::server(&config.clickhouse, "`waybill migrate` (the embedded ClickHouse migrates itself)")?;
-    let applied = parts::migrate(&client).await?;
+    let (client, url) =
+        parts::server(&config.clickhouse, "`waybill migrate` (the embedded ClickHouse migrates itself)")?;
+    let applied = parts::migrate(&client).await.with_context(|| format!("ClickHouse's tables at {url}"))?;
     let applied = adapter_check::counted(applied.len(), "migration");
     writeln!(stdout(), "{applied} applied, the rest were there")?;
     Ok(ExitCode::SUCCESS)

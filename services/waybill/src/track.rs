@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep};
 use waybill_adapters::{Adapter, Catalog, ReadOutcome, assess};
 use waybill_clickhouse::library::cache_directory;
 use waybill_fetcher::{NoPolicies, OnceDeps, RecordError, Recorder, SeenAnswer, look_at, look_up_once_seeing};
-use waybill_log::{SharedLog, TopicPartition, claims, json_record};
+use waybill_log::{SharedLog, TopicPartition, claims, json_record, records::read_json};
 use waybill_runtime::{Clocks, telemetry};
 use waybill_schemas::{
     CarrierSlug, Memories, OutcomeClass, TrackingNumber,
@@ -175,7 +175,8 @@ pub(crate) async fn look(
     let mut record: Option<FetcherBudgetRecord> = None;
     let restored = claims::restore(log.as_ref(), &at, epoch, None, |state| {
         if state.key() == key {
-            record = state.record.value.as_ref().and_then(|value| serde_json::from_slice(value).ok());
+            // POL-1: one that cannot be read is never taken for nothing spent.
+            record = read_json(state.record).map_err(|error| error.to_string())?;
         }
         Ok(())
     })
@@ -245,19 +246,46 @@ async fn ask(holder: &Holder, adapter: &Adapter, number: &TrackingNumber, order:
     }
     let began = Instant::now();
     let path = format!("{}/v1/shipments/{}/{number}", holder.api, adapter.slug);
+    let looks = format!("{}/v1/lookups/{}", holder.api, answer["lookup"].as_str().unwrap_or_default());
     loop {
         let view = answer::json(answer::with_key(http.get(&path)).send().await?).await?;
         if view["shipment"].is_object() {
             return print_known(&view, order.json);
         }
+        // A look that brings no reading makes no shipment, and the next may be hours away.
+        let looked = answer::json(answer::with_key(http.get(&looks)).send().await?).await?;
+        if let Some(class) = failed(&looked["results"][0]) {
+            return print_failed(&looked["results"][0], class, order.json);
+        }
         if began.elapsed() > PATIENCE {
             bail!(
-                "no look-up has been made within {} s; the number stays registered, ask again later",
+                "no look has brought a reading within {} s; the number stays registered, ask again later",
                 PATIENCE.as_secs()
             );
         }
         sleep(Duration::from_millis(500)).await;
     }
+}
+
+/// How the last look at a number ended that has no shipment; `None` while there was none, or it was put off.
+fn failed(result: &Value) -> Option<OutcomeClass> {
+    serde_json::from_value(result["state"].clone()).ok()
+}
+
+fn print_failed(result: &Value, class: OutcomeClass, as_json: bool) -> Result<ExitCode> {
+    let mut out = stdout();
+    if as_json {
+        let shown = json!({
+            "carrier": result["carrier"], "number": result["number"], "outcome": class, "status": null,
+            "sub_status": null, "events": [], "milestones": {}, "estimated_delivery": null, "needs": result["needs"],
+        });
+        writeln!(out, "{shown}")?;
+        return Ok(exit(class));
+    }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    writeln!(out, "{} {}", text(&result["carrier"]), text(&result["number"]))?;
+    writeln!(out, "{class}  (the last look; the number stays registered and is asked again)")?;
+    Ok(exit(class))
 }
 
 fn print_known(view: &Value, as_json: bool) -> Result<ExitCode> {
@@ -298,4 +326,18 @@ fn print_known(view: &Value, as_json: bool) -> Result<ExitCode> {
         )?;
     }
     Ok(exit(class))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_without_a_reading_is_told_and_one_to_come_is_waited_for() {
+        let of = |state: &str| failed(&json!({ "number": "AB123456", "state": state }));
+        assert_eq!(of("blocked"), Some(OutcomeClass::Blocked));
+        assert_eq!(of("needs_data"), Some(OutcomeClass::NeedsData));
+        assert_eq!((of("queued"), of("known")), (None, None));
+        assert_eq!(failed(&Value::Null), None, "no answer at all");
+    }
 }

@@ -8,10 +8,6 @@ use std::{
     time::Duration,
 };
 
-use rdkafka::{
-    ClientConfig, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer as _},
-};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -21,6 +17,7 @@ use waybill_log::{
 };
 use waybill_schemas::headers;
 
+use super::Commits;
 use crate::{chart::root, support::PATIENCE};
 
 /// One example, in one language.
@@ -33,20 +30,6 @@ struct Consumer {
 
 fn group_of(language: &str) -> String {
     format!("examples-{language}")
-}
-
-/// Whether a group has committed anything of a topic, asked without joining it.
-fn has_committed(brokers: &str, group: &str, topic: &str) -> bool {
-    let settings = [("bootstrap.servers", brokers), ("group.id", group)];
-    let config: ClientConfig = settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let asking: BaseConsumer = config.create().expect("a client");
-    let metadata = asking.fetch_metadata(Some(topic), PATIENCE).expect("the broker answers");
-    let mut all = TopicPartitionList::new();
-    for partition in metadata.topics()[0].partitions() {
-        all.add_partition(topic, partition.id());
-    }
-    let committed = asking.committed_offsets(all, PATIENCE).expect("the broker answers");
-    committed.elements().iter().any(|one| matches!(one.offset(), Offset::Offset(offset) if offset > 0))
 }
 
 /// All three, on one topic.
@@ -115,7 +98,8 @@ impl Consumers {
         }
         // What they have committed is where the next ones go on.
         for consumer in &self.all {
-            while !has_committed(&self.brokers, &group_of(&consumer.language), &self.topic) {
+            let commits = Commits::of(&self.brokers, &group_of(&consumer.language), &self.topic);
+            while commits.sum() == 0 {
                 assert!(
                     began.elapsed() < PATIENCE,
                     "the {} example commits nothing:\n{}",

@@ -13,6 +13,7 @@
     reason = "each test uses a part of it; it fails by panicking and reads what its own programs answer"
 )]
 
+mod commits;
 mod consumers;
 mod plan;
 mod service;
@@ -39,6 +40,7 @@ use crate::{
     support::{PATIENCE, PROGRAM, http_client, watch_readiness},
 };
 
+pub use commits::Commits;
 #[allow(unused_imports, reason = "one test uses it")]
 pub use consumers::Consumers;
 #[allow(unused_imports, reason = "one test uses it")]
@@ -46,7 +48,7 @@ pub use plan::Lives;
 pub use plan::Plan;
 use plan::{DRAIN_DELAY_MS, KEY};
 use service::free_address;
-pub use service::{Service, Used, tail};
+pub use service::{Service, Used, by_thread, tail};
 
 /// The services, in the order in which they start.
 pub const ROLES: [&str; 5] = ["store", "normalizer", "fetcher", "scheduler", "api"];
@@ -68,6 +70,16 @@ pub struct Cluster {
     calls: usize,
     dir: TempDir,
     http: reqwest::Client,
+}
+
+impl Drop for Cluster {
+    /// What was written is kept where a test fails.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.dir.disable_cleanup(true);
+            println!("the services' logs are kept in {}", self.dir.path().display());
+        }
+    }
 }
 
 fn clickhouse_config(dir: &Path, listen: SocketAddr) -> EmbeddedConfig {
@@ -339,14 +351,14 @@ impl Cluster {
         }
     }
 
-    /// CPU time and memory of each service and of what they stand on, a line each.
+    /// CPU time, by threads as well, and memory of each service and of what they stand on, a line each.
     pub fn used(&self) -> Vec<String> {
         let services = self.services.iter().filter(|service| service.runs()).map(|one| (one.name(), one.pid()));
         let parts = [("the broker".to_owned(), self.broker.pid())];
         let store = self.clickhouse_pid().map(|pid| ("ClickHouse".to_owned(), pid));
         let line = |(name, pid): (String, u32)| {
             let Used { cpu_s, peak_mib } = Used::of(pid);
-            format!("{name}: {cpu_s:.1} s of CPU, at most {peak_mib} MiB")
+            format!("{name}: {cpu_s:.1} s of CPU ({}), at most {peak_mib} MiB", by_thread(pid))
         };
         services.chain(parts).chain(store).map(line).collect()
     }

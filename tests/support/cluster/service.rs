@@ -1,6 +1,7 @@
 //! One process of a service: started, stopped, killed, frozen, replaced.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     net::SocketAddr,
     path::PathBuf,
@@ -184,14 +185,36 @@ pub struct Used {
 impl Used {
     /// Of a process of this machine, by its id.
     pub fn of(pid: u32) -> Self {
-        let line = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // Behind the name, which may hold spaces: state is field 3, utime 14, stime 15, in hundredths of a second.
-        let fields: Vec<&str> = line.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
+        let cpu_s = cpu_s(&fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default());
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()?.parse().ok());
-        Self { cpu_s: (ticks(11) + ticks(12)) / 100.0, peak_mib: peak.unwrap_or(0_u64) / 1024 }
+        Self { cpu_s, peak_mib: peak.unwrap_or(0_u64) / 1024 }
     }
+}
+
+/// CPU time that a line of `/proc/…/stat` tells.
+fn cpu_s(line: &str) -> f64 {
+    // Behind the name, which may hold spaces: state is field 3, utime 14, stime 15, in hundredths of a second.
+    let fields: Vec<&str> = line.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or_default();
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+/// Where a process's CPU time went: what its living threads have used, by their names, the busiest first. Tells what is
+/// librdkafka's (`rdk:…`), what the services' own.
+pub fn by_thread(pid: u32) -> String {
+    let mut used: BTreeMap<String, f64> = BTreeMap::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let read = |what: &str| fs::read_to_string(thread.path().join(what)).unwrap_or_default();
+        let name = read("comm");
+        // Those of a kind are numbered.
+        let name = name.trim().trim_end_matches(|digit: char| digit.is_ascii_digit()).to_owned();
+        *used.entry(name).or_default() += cpu_s(&read("stat"));
+    }
+    let mut used: Vec<(String, f64)> = used.into_iter().collect();
+    used.sort_by(|one, other| other.1.total_cmp(&one.1));
+    let said: Vec<String> = used.iter().take(5).map(|(name, cpu_s)| format!("{name} {cpu_s:.1} s")).collect();
+    said.join(", ")
 }
 
 impl Drop for Service {

@@ -8,7 +8,7 @@ use std::{
 
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
-use waybill_carrier_sim::{FullestWindow, fullest_window};
+use waybill_carrier_sim::{FullestWindow, fullest_window, wall_now_ms};
 
 use super::{Cluster, Plan, plan::BURST};
 use crate::support::PATIENCE;
@@ -89,9 +89,10 @@ impl Cluster {
                     })
                     .collect();
                 panic!(
-                    "{open} parcels have not shown their end; {} histories differ: {:#?}",
+                    "{open} parcels have not shown their end; {} histories differ: {:#?}\n{}",
                     differ.len(),
-                    &differ[..differ.len().min(10)]
+                    &differ[..differ.len().min(10)],
+                    self.standstill(quota).await
                 );
             }
             sleep(Duration::from_millis(500)).await;
@@ -118,12 +119,43 @@ impl Cluster {
         let base = self.sql_number("SELECT count() FROM waybill.tracking_events").await;
         let violated = self.lines_with("promise.violated");
         assert!(violated.is_empty(), "{}", violated.join("\n"));
-        let (requests, worst) = self.check_door();
+        let (requests, (carrier, worst)) = self.check_door();
         format!(
             "{registered} numbers, {rows} events in the views ({base} rows in the base table), {requests} requests, 0 over \
-             budget, fullest window {:.0} %",
-            worst.percent()
+             budget, fullest window {:.0} %: {carrier}, {} requests within {:.2} s, {:.1} allowed",
+            worst.percent(),
+            worst.count,
+            worst.window_us as f64 / 1e6,
+            worst.allowed
         )
+    }
+
+    /// Where it stands still: the open parcels of each carrier, and what each service says of itself.
+    async fn standstill(&self, quota: Option<&str>) -> String {
+        let ledger = self.simulator.ledger();
+        let now_us = wall_now_ms() * 1_000;
+        let ago_s = |at_us: i64| (now_us - at_us) / 1_000_000;
+        let mut last: BTreeMap<(String, String), i64> = BTreeMap::new();
+        for answer in ledger.answers() {
+            last.insert((answer.carrier, answer.number), answer.at_us);
+        }
+        let mut lines = Vec::new();
+        for truth in self.simulator.truth() {
+            if truth.sub_status.is_some() && !truth.end_shown && Some(truth.carrier.as_str()) != quota {
+                let key = (truth.carrier, truth.number);
+                let asked = last.get(&key).map_or_else(|| "never".to_owned(), |at| format!("{} s ago", ago_s(*at)));
+                lines.push(format!("{} {}: asked {} times, last {asked}", key.0, key.1, truth.requests));
+            }
+        }
+        lines.truncate(100);
+        for carrier in ledger.carriers() {
+            let answered = last.iter().filter(|((of, _), _)| *of == carrier).map(|(_, at)| *at).max();
+            lines.push(format!("{carrier}: last answer {} s ago", answered.map_or(-1, ago_s)));
+        }
+        for service in &self.services {
+            lines.push(format!("{}: {}", service.name(), service.why_not_ready(&self.http).await));
+        }
+        lines.join("\n")
     }
 
     /// Parcels whose shipment is not at the end that the carrier has shown.
@@ -149,21 +181,21 @@ impl Cluster {
             .collect()
     }
 
-    /// POL-1 and POL-2 at the carriers' door.
+    /// POL-1 and POL-2 at the carriers' door: how many requests came, and whose fullest window was the fullest.
     ///
     /// # Panics
     /// When a budget or a quota was exceeded.
-    pub fn check_door(&self) -> (usize, FullestWindow) {
+    pub fn check_door(&self) -> (usize, (&'static str, FullestWindow)) {
         let ledger = self.simulator.ledger();
         let mut requests = 0;
-        let mut worst: Option<FullestWindow> = None;
+        let mut worst: Option<(&'static str, FullestWindow)> = None;
         for slug in waybill_carrier_sim::carriers() {
             let arrivals = ledger.arrivals(&[slug]);
             requests += arrivals.len();
             let window = fullest_window(&arrivals, self.plan.rate_per_second, BURST);
             assert!(window.held(), "POL-1: {slug}: {window:?}");
-            if worst.as_ref().is_none_or(|worst| window.ratio > worst.ratio) {
-                worst = Some(window);
+            if worst.as_ref().is_none_or(|(_, worst)| window.ratio > worst.ratio) {
+                worst = Some((slug, window));
             }
             if let Some((_, allowed)) = self.plan.quota.filter(|(carrier, _)| *carrier == slug) {
                 let mut days: BTreeMap<i64, u32> = BTreeMap::new();

@@ -234,6 +234,9 @@ fn worth_of(detector: &Detector, joined: &str, words: &[Word<'_>], beside: bool)
         (CheckDigit::Valid, _) => 8.0,
         (CheckDigit::None, Confidence::Medium) => 3.0,
         (CheckDigit::None, _) => 1.0,
+        // Letters within its groups make it one number with a slip in it; letters alone before digits may be a word, as in
+        // "AWB 1234567890".
+        (CheckDigit::Invalid, _) if !best.digits_only && words.iter().all(|word| word.has_digit()) => 2.0,
         (CheckDigit::Invalid, _) => 0.5,
     };
     // One word that is a number beats a sum of words that happens to be one.
@@ -303,6 +306,16 @@ mod tests {
         let two: Vec<String> =
             found("123456789012 700000000010").iter().map(|detected| detected.number.to_string()).collect();
         assert_eq!(two, ["123456789012", "700000000010"]);
+    }
+
+    #[test]
+    fn a_number_with_a_slip_is_shown_whole_and_its_digit_called_wrong() {
+        let all = found("It was 1Z 999 AA1 01 2345 6785, I think");
+        let first = all.first().map(|detected| (detected.number.as_str(), detected.candidates[0].check_digit));
+        assert_eq!(first, Some(("1Z999AA10123456785", CheckDigit::Invalid)), "{all:?}");
+        assert_eq!(all.len(), 1, "{all:?}");
+        let named = found("pin 1234567890");
+        assert_eq!(named[0].number.as_str(), "1234567890", "{named:?}");
     }
 
     #[test]

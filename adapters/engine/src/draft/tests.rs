@@ -303,6 +303,19 @@ fn xml_is_read_whatever_its_namespaces() {
 }
 
 #[test]
+fn a_place_that_is_a_dash_is_none() {
+    let body = "<html><body><table class=\"history\"><tr><th>Date</th><th>Time</th><th>Event</th><th>Depot</th></tr>\
+                <tr><td>13/03/2026</td><td>14:22</td><td>Delivered to neighbour</td><td>Leeds</td></tr>\
+                <tr><td>12/03/2026</td><td>08:02</td><td>Out with courier</td><td>Leeds</td></tr>\
+                <tr><td>11/03/2026</td><td>19:40</td><td>Left at depot</td><td>-</td></tr>\
+                <tr><td>10/03/2026</td><td>16:15</td><td>Collected</td><td>Exeter</td></tr></table></body></html>";
+    let draft = drafted(body.as_bytes(), None).unwrap();
+    assert!(draft.adapter.contains("location: {cell: 4, blank: ['-']}"), "{}", draft.adapter);
+    let places: Vec<Option<&str>> = draft.reads.events.iter().map(|event| event.location.as_deref()).collect();
+    assert_eq!(places, [Some("Leeds"), Some("Leeds"), None, Some("Exeter")]);
+}
+
+#[test]
 fn what_yaml_takes_only_escaped_is_written_escaped() {
     let body = SCANS.replace("Out for delivery", "Out\u{81} for \\\"it's\\\" \\\\ \u{2028}delivery\u{feff}");
     assert_ne!(body, SCANS);

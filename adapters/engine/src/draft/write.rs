@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use waybill_schemas::CarrierSlug;
 
-use super::{Wish, guess::Part, roles::Events};
+use super::{Column, Wish, guess::Part, roles::Events};
 use crate::{adapter::Adapter, answer::ReadOutcome, spec::Shape};
 
 /// What the files are written from.
@@ -222,7 +222,9 @@ fn table(out: &mut String, events: &Events) {
     }
     for (name, index) in [("text", events.text), ("code", events.code), ("location", events.place)] {
         if let Some(index) = index {
-            let _ = writeln!(out, "        {name}: {}   # CHECK: {}", column(index).field, example(index));
+            // Words stay as they are; a place that is a dash is none.
+            let field = if name == "location" { without_dashes(column(index)) } else { column(index).field.clone() };
+            let _ = writeln!(out, "        {name}: {field}   # CHECK: {}", example(index));
         }
     }
     if events.text.is_none() && events.code.is_none() {
@@ -242,6 +244,23 @@ fn table(out: &mut String, events: &Events) {
         .collect();
     if !unused.is_empty() {
         let _ = writeln!(out, "        # not used: {}", unused.join(" · "));
+    }
+}
+
+/// A column's field, blank where only a dash is printed.
+fn without_dashes(column: &Column) -> String {
+    let is_dash = |text: &String| !text.is_empty() && text.chars().all(|c| matches!(c, '-' | '\u{2013}' | '\u{2014}'));
+    let mut dashes: Vec<String> = column.texts.iter().map(|text| text.trim().to_owned()).filter(is_dash).collect();
+    dashes.sort_unstable();
+    dashes.dedup();
+    if dashes.is_empty() {
+        return column.field.clone();
+    }
+    let dashes: Vec<String> = dashes.iter().map(|text| in_quotes(text)).collect();
+    let blank = format!("blank: [{}]", dashes.join(", "));
+    match column.field.strip_prefix('{').and_then(|field| field.strip_suffix('}')) {
+        Some(inside) => format!("{{{inside}, {blank}}}"),
+        None => format!("{{path: {}, {blank}}}", column.field),
     }
 }
 

@@ -21,6 +21,9 @@ pub(crate) struct ConditionSpec {
     /// The HTTP status is one of these.
     #[serde(default)]
     pub(crate) status: Vec<u16>,
+    /// The answer has headers of these names that match these regular expressions.
+    #[serde(default)]
+    pub(crate) header: BTreeMap<String, String>,
     /// Something is found, be it JSON's null.
     #[serde(default)]
     pub(crate) has: Option<OneOrMany>,
@@ -187,6 +190,8 @@ pub(crate) enum Of {
     Heading,
     /// The whole document, or the shipment that `scope` chose.
     Document,
+    /// The whole document, also where `scope` chose a shipment.
+    Answer,
     /// The element behind the row.
     Next,
     /// The element before the row.

@@ -26,6 +26,51 @@ fn of_several_pieces_the_one_asked_is_read() {
 }
 
 #[test]
+fn of_a_chosen_piece_document_is_the_piece_and_answer_is_all() {
+    let xml = reading(
+        "shape: xml
+accept: {root: r}
+scope: {each: p, number: '@n'}
+tables: [{rows: '//e', text: '.'}]
+facts: {service: {of: document, path: '//service'}, weight: {of: answer, path: '//weight'}}",
+    );
+    let body = b"<r><service>all</service><weight>9 kg</weight><p n='A1'><e>one</e></p><p n='B2'><e>two</e></p></r>";
+    let outcome = read_with(&xml, body, Some("B2"), Reading::default());
+    assert_eq!(outcome.events.iter().map(|event| event.text.as_str()).collect::<Vec<_>>(), ["two"]);
+    assert_eq!(outcome.facts.service, None, "`//` stays below the piece, and `document` is the piece");
+    assert_eq!(outcome.facts.weight.as_deref(), Some("9 kg"));
+    let json = reading(
+        "shape: json\naccept: {has: p}\nscope: {each: 'p[*]', number: id}\n\
+         tables: [{rows: 'e[*]', text: {join: ['$', {of: answer, path: $.where}], with: ' '}}]",
+    );
+    let body = br#"{"where":"Riga","p":[{"id":"A1","e":["one"]},{"id":"B2","e":["two"]}]}"#;
+    assert_eq!(read_with(&json, body, Some("B2"), Reading::default()).events[0].text, "two Riga");
+}
+
+#[test]
+fn conditions_read_headers_whatever_their_case() {
+    let adapter = reading(
+        "shape: json
+accept: {any: [{has: e}, {header: {x-error: '.'}}]}
+tables: [{rows: 'e[*]', text: x}]
+not_found: [{when: {header: {X-Error: '^(?i)unknown'}}}]
+throttled: [{when: {header: {x-remaining: '^0$'}}}]",
+    );
+    let class = |headers: &[(&str, &str)], body: &[u8]| {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let answers = [Answer { headers: &headers, ..Answer::saved("page", body) }];
+        adapter.read(&Answers { number: None, list: &answers }).class
+    };
+    let events = br#"{"e":[{"x":"Moving"}]}"#;
+    assert_eq!(class(&[], events), OutcomeClass::Tracked);
+    assert_eq!(class(&[("X-Remaining", "10")], events), OutcomeClass::Tracked);
+    assert_eq!(class(&[("X-Remaining", "0")], events), OutcomeClass::Throttled);
+    assert_eq!(class(&[("x-error", "other"), ("X-ERROR", "Unknown number")], b"{}"), OutcomeClass::NotFound);
+    assert_eq!(class(&[("X-Error", "broken")], b"{}"), OutcomeClass::Unreadable);
+    assert_eq!(class(&[], b"{}"), OutcomeClass::Unreadable);
+}
+
+#[test]
 fn two_answers_become_one_history() {
     let adapter = reading(
         "shape: html

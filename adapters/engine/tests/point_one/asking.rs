@@ -48,6 +48,28 @@ fn steps_pass_on_tokens_cookies_and_hidden_fields() {
 }
 
 #[test]
+fn a_number_is_sent_without_what_it_begins_with() {
+    let source =
+        |url: &str| format!("sources:\n  - {{name: page, kind: page, steps: [{{name: page, get: '{url}'}}]}}\n{ANY}");
+    let none = BTreeMap::new();
+    let url = |number: &str| {
+        let adapter = adapter(&source("https://acme.example/{number|without AC}?z={param.zip|without GB-:GB-1}"));
+        let context = Context { number, params: &none, secrets: &none, taken: &none, lang: "en" };
+        adapter.source("page").unwrap().steps[0].request(&context).unwrap().url
+    };
+    assert_eq!(url("AC123"), "https://acme.example/123?z=1");
+    assert_eq!(url("123AC"), "https://acme.example/123AC?z=1");
+    for (url, expected) in [
+        ("https://acme.example/{number|upper}", "has `|upper`; what may stand there is `|without JD`"),
+        ("https://acme.example/{number|without }", "what may stand there is `|without JD`"),
+        ("https://acme.example/{numbers|without AC}", "cannot shorten several numbers at once"),
+    ] {
+        let error = try_adapter(&source(url)).unwrap_err();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
 fn oauth_tokens_are_kept_as_long_as_they_say_and_never_for_one_number() {
     let source = |step: &str| {
         format!(

@@ -14,13 +14,10 @@ use std::{
     time::Duration,
 };
 
-use rdkafka::{
-    consumer::{BaseConsumer, ConsumerContext},
-    producer::ThreadedProducer,
-};
+use rdkafka::{consumer::BaseConsumer, producer::ThreadedProducer};
 use tokio::time::sleep;
 
-use super::{context::Context, native};
+use super::{context::Context, native, shared::GroupContext};
 
 /// From a loss to the first reminder; each further one comes after twice as long.
 const SOON: Duration = Duration::from_secs(1);
@@ -31,9 +28,24 @@ const LATEST: Duration = Duration::from_secs(120);
 pub(super) trait Client: Send + Sync {
     /// Tells it its first brokers again.
     fn remind(&self, brokers: &CStr);
+    /// Makes it stop fetching without a word, if it fetches.
+    #[cfg(feature = "conformance")]
+    fn hush(&self) {}
 }
 
-impl<C: ConsumerContext + 'static> Client for BaseConsumer<C> {
+impl Client for BaseConsumer<Context> {
+    fn remind(&self, brokers: &CStr) {
+        native::add_brokers(rdkafka::consumer::Consumer::client(self), brokers);
+    }
+    #[cfg(feature = "conformance")]
+    fn hush(&self) {
+        if let Err(error) = rdkafka::consumer::Consumer::unassign(self) {
+            tracing::warn!(%error, "kafka.hush_failed");
+        }
+    }
+}
+
+impl Client for BaseConsumer<GroupContext> {
     fn remind(&self, brokers: &CStr) {
         native::add_brokers(rdkafka::consumer::Consumer::client(self), brokers);
     }
@@ -50,6 +62,8 @@ pub(super) struct Brokers {
     first: CString,
     clients: Mutex<Vec<Weak<dyn Client>>>,
     lost: AtomicBool,
+    /// Why one of them would not have a client of ours; noted until somebody asks.
+    refused: Mutex<Option<String>>,
 }
 
 impl std::fmt::Debug for Brokers {
@@ -62,7 +76,7 @@ impl Brokers {
     /// `first`: the list of a client's configuration (`host:port,…`).
     pub(super) fn new(first: &str) -> Arc<Self> {
         let first = CString::new(first).unwrap_or_default();
-        Arc::new(Self { first, clients: Mutex::default(), lost: AtomicBool::new(false) })
+        Arc::new(Self { first, clients: Mutex::default(), lost: AtomicBool::new(false), refused: Mutex::default() })
     }
 
     fn clients(&self) -> MutexGuard<'_, Vec<Weak<dyn Client>>> {
@@ -82,11 +96,32 @@ impl Brokers {
         self.lost.store(true, Ordering::Relaxed);
     }
 
-    fn remind(&self) {
+    /// A broker would not have a client: its name, password, token or certificate. Called from librdkafka's own threads: only
+    /// noted.
+    pub(super) fn refuse(&self, why: &str) {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+    }
+
+    /// Why a client was refused since this was asked last, if one was.
+    pub(super) fn take_refusal(&self) -> Option<String> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn each(&self, tell: impl Fn(&dyn Client)) {
         // Taken out first: a client that is dropped here waits for its threads.
         let clients: Vec<Arc<dyn Client>> = self.clients().iter().filter_map(Weak::upgrade).collect();
-        clients.iter().for_each(|client| client.remind(&self.first));
+        clients.iter().for_each(|client| tell(&**client));
         super::fetch::discard(clients);
+    }
+
+    fn remind(&self) {
+        self.each(|client| client.remind(&self.first));
+    }
+
+    /// Makes every client stop fetching without a word: what readers must notice.
+    #[cfg(feature = "conformance")]
+    pub(super) fn hush(&self) {
+        self.each(|client| client.hush());
     }
 
     /// Serves a log until it is dropped.

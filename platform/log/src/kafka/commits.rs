@@ -114,10 +114,12 @@ impl Commits {
         Ok(())
     }
 
-    /// Forgets what was known of partitions that came or went: others may have committed since.
+    /// Forgets what was known of partitions that came or went: others may have committed since. A mark that could not be
+    /// taken away goes too: with every later commit it would say again that the partition is held.
     pub(super) fn forget(&self, partitions: &[u32]) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.last.retain(|partition, _| !partitions.contains(partition));
+        state.marked.retain(|partition, _| !partitions.contains(partition));
     }
 
     /// What is stored.
@@ -161,5 +163,20 @@ impl Commits {
             row.set_metadata(metadata);
         }
         native.commit(&list, CommitMode::Sync)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn a_mark_that_was_not_taken_away_does_not_outlive_the_partitions_return() {
+        let commits = Commits::new("t".into());
+        let mark = Mark { holder: "a".to_owned(), budget_ms: 5_000 };
+        commits.state.lock().unwrap().marked.extend([(3, mark.clone()), (4, mark)]);
+        commits.forget(&[3]);
+        assert_eq!(commits.state.lock().unwrap().marked.keys().copied().collect::<Vec<_>>(), [4]);
     }
 }

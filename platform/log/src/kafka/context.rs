@@ -95,6 +95,10 @@ impl Context {
         if matches!(code, RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::BrokerTransportFailure) {
             self.brokers.are_lost();
         }
+        // Who is refused waits in vain for an answer: whoever asks is told why there was none.
+        if matches!(code, RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL) {
+            self.brokers.refuse(reason);
+        }
         if let Some(unsaid) = say(self.role, code) {
             tracing::warn!(target: "rdkafka", role = self.role, %error, reason, unsaid, "kafka.client");
         }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub(super) struct FaultState {
     lost_commit_answers: AtomicU32,
     lost_produce_answers: AtomicU32,
+    refused_looks: AtomicU32,
 }
 
 fn take(counter: &AtomicU32) -> bool {
@@ -20,6 +21,9 @@ impl FaultState {
     pub(super) fn produce_answer_is_lost(&self) -> bool {
         take(&self.lost_produce_answers)
     }
+    pub(super) fn look_is_refused(&self) -> bool {
+        take(&self.refused_looks)
+    }
     #[cfg(feature = "conformance")]
     pub(super) fn lose_commit_answers(&self, count: u32) {
         self.lost_commit_answers.store(count, Ordering::Release);
@@ -27,5 +31,9 @@ impl FaultState {
     #[cfg(feature = "conformance")]
     pub(super) fn lose_produce_answers(&self, count: u32) {
         self.lost_produce_answers.store(count, Ordering::Release);
+    }
+    #[cfg(feature = "conformance")]
+    pub(super) fn refuse_looks(&self, count: u32) {
+        self.refused_looks.store(count, Ordering::Release);
     }
 }

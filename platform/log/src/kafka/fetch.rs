@@ -35,6 +35,7 @@ use super::{
     context::Context,
     error::{from_error, gone},
     native::{Fetched, PartitionQueue, known_end},
+    silence::Silence,
     unless_given,
 };
 use crate::seam::{Bounds, LogError, Record, TopicPartition};
@@ -285,6 +286,7 @@ pub(super) struct Cursor {
     /// Taken from the queue, and not yet from here.
     next: Option<Fetched>,
     position: u64,
+    silence: Silence,
 }
 
 impl Cursor {
@@ -299,8 +301,8 @@ impl Cursor {
         let native = client.native()?;
         let queue = PartitionQueue::new(&native, &at.topic, native_partition(at.partition), filled)
             .ok_or_else(|| LogError::UnknownTopic(at.topic.to_string()))?;
-        let cursor =
-            Self { client: Arc::clone(client), at: at.clone(), queue: Some(queue), next: None, position: offset };
+        let (client, at, silence) = (Arc::clone(client), at.clone(), Silence::default());
+        let cursor = Self { client, at, queue: Some(queue), next: None, position: offset, silence };
         cursor.assign(offset)?;
         Ok(cursor)
     }
@@ -310,6 +312,7 @@ impl Cursor {
         self.unassign();
         self.next = None;
         self.position = offset;
+        self.silence = Silence::default();
         self.assign(offset)
     }
 
@@ -382,6 +385,11 @@ impl Cursor {
             self.next = self.queue.as_ref().and_then(PartitionQueue::take);
         }
         self.next.is_some()
+    }
+
+    /// Whether nothing has come from here for long, although the partition ends at `end`.
+    pub(super) fn is_stuck(&mut self, end: u64) -> bool {
+        !self.has_some() && self.silence.is_long(self.position, end)
     }
 
     /// Tells of arrivals; to be armed before [`Self::take`].

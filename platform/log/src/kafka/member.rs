@@ -1,6 +1,8 @@
 //! A member of a group: the service's side. Membership is served by [`super::session`]; records come by cursors of a
 //! client without a group, one a started partition, each with its own queue, served in turn.
 
+mod stuck;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -11,7 +13,7 @@ use async_trait::async_trait;
 use rdkafka::{consumer::Consumer as _, error::KafkaError, types::RDKafkaErrorCode as Code};
 use tokio::{
     sync::{Notify, oneshot},
-    task::spawn_blocking,
+    task::{JoinSet, spawn_blocking},
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 
@@ -22,7 +24,7 @@ use super::{
     error::{from_code, from_error, gone},
     fetch::{Cursor, FetchClient},
     handover::MAX_METADATA_BYTES,
-    namesake::{Doubt, Finding, Own},
+    namesake::{ASK_AGAIN, Doubt, Finding, Own},
     session::Session,
     shared::{Change, GroupContext, Shared},
 };
@@ -38,8 +40,6 @@ const HOLD: Duration = Duration::from_millis(250);
 const COLD: Duration = Duration::from_secs(2);
 /// What leaving may take in all.
 const LEAVING: Duration = Duration::from_secs(15);
-/// How often a member in doubt asks who holds its name.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Stands in for waits that no clock can express.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -49,6 +49,8 @@ struct Started {
     since: Instant,
     /// Something has come from the broker.
     warm: bool,
+    /// Why it cannot be read on where it stands, until that is mended.
+    failed: Option<Code>,
 }
 
 impl Started {
@@ -77,6 +79,10 @@ pub(super) struct Member {
     broken: BTreeMap<u32, LogError>,
     /// The partition served last: the next look begins behind it, so that a busy one starves no other.
     served: Option<u32>,
+    /// When partitions that bring nothing are looked at next.
+    look_at: Instant,
+    /// Where those partitions end that brought nothing at the last look, once it is known.
+    looking: JoinSet<Option<(u32, u64)>>,
 }
 
 impl Member {
@@ -100,6 +106,8 @@ impl Member {
             paused: BTreeSet::new(),
             broken: BTreeMap::new(),
             served: None,
+            look_at: log.reads.next_look(),
+            looking: JoinSet::new(),
         })
     }
 
@@ -171,15 +179,19 @@ impl Member {
                 continue;
             }
             let Some(started) = self.cursors.get_mut(&partition) else { continue };
-            let (records, failed) = started.cursor.take_some(self.max_batch);
+            let (records, failed) = match started.failed {
+                None => started.cursor.take_some(self.max_batch),
+                failed => (Vec::new(), failed),
+            };
             if !records.is_empty() {
+                // What came before is delivered first: a repair that fails must not swallow it.
+                started.failed = failed;
                 self.served = Some(partition);
-                if let Some(code) = failed {
-                    self.repair(partition, code).await?;
-                }
                 return Ok(Some(GroupEvent::Records { partition, records }));
             }
             if let Some(code) = failed {
+                // The next look begins behind it: what cannot be mended now holds up no other.
+                self.served = Some(partition);
                 self.repair(partition, code).await?;
             }
         }
@@ -193,35 +205,6 @@ impl Member {
             started.is_cold(now) && !self.paused.contains(partition) && self.shared.ownership.holds(**partition)
         };
         self.cursors.iter().filter(awaited).map(|(_, started)| started.since + COLD).max()
-    }
-
-    /// A partition cannot be read on where it stands.
-    async fn repair(&mut self, partition: u32, code: Code) -> Result<(), LogError> {
-        let Some(Started { cursor, .. }) = self.cursors.get_mut(&partition) else { return Ok(()) };
-        let at = cursor.at().clone();
-        let offset = cursor.position();
-        if !matches!(code, Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset) {
-            // librdkafka goes on by itself when it can.
-            tracing::warn!(topic = %at.topic, partition, %code, "kafka.fetch_failed");
-            return Ok(());
-        }
-        let bounds = self.log.doubted(&at.topic, self.log.reads.bounds(&at).await)?;
-        if (bounds.first..=bounds.next).contains(&offset) {
-            return cursor.reposition(offset);
-        }
-        let (first, next) = (bounds.first, bounds.next);
-        match self.out_of_range {
-            OutOfRange::Earliest => {
-                tracing::warn!(topic = %at.topic, partition, offset, first, next, "log.position_gone");
-                cursor.reposition(first)
-            }
-            OutOfRange::Fail => {
-                self.cursors.remove(&partition);
-                let error = LogError::OutOfRange { topic: at.topic.to_string(), partition, offset, first, next };
-                self.broken.insert(partition, error.clone());
-                Err(error)
-            }
-        }
     }
 
     fn not_owned(&self, partition: u32) -> LogError {
@@ -304,12 +287,13 @@ impl GroupMember for Member {
                     }
                 }
             }
+            self.look_at_silence();
             if let Some(event) = self.deliver().await? {
                 return Ok(event);
             }
             // A change that comes in between leaves its mark in the notification: it is not missed.
             let now = Instant::now();
-            let wake = self.thaw(now).map_or(deadline, |thaw| thaw.min(deadline));
+            let wake = self.thaw(now).map_or(deadline, |thaw| thaw.min(deadline)).min(self.look_at);
             if timeout_at(wake, self.changed.notified()).await.is_err() && Instant::now() >= deadline {
                 return Ok(GroupEvent::Idle);
             }
@@ -336,7 +320,7 @@ impl GroupMember for Member {
         // A cursor that stands elsewhere is let go first: a client has one a partition.
         drop(self.cursors.remove(&partition));
         let cursor = Cursor::open(&self.fetch, &at, position, Arc::clone(&self.changed))?;
-        self.cursors.insert(partition, Started { cursor, since: Instant::now(), warm: false });
+        self.cursors.insert(partition, Started { cursor, since: Instant::now(), warm: false, failed: None });
         Ok(())
     }
 

@@ -23,6 +23,7 @@ mod producer;
 mod reads;
 mod session;
 mod shared;
+mod silence;
 #[cfg(feature = "conformance")]
 pub mod testing;
 mod topics;
@@ -154,33 +155,58 @@ impl Inner {
 
     /// A consumer that joins.
     fn group_config(&self, group: &JoinGroup) -> Result<ClientConfig, LogError> {
-        let options = &self.options;
-        let mut config = consumer(options, &self.common, &group.group);
-        // Also how long the others wait for a member that is there but does not join again: longer than any drain.
-        let session = Duration::from_millis(u64::from(options.session_timeout_ms));
-        let patience = (group.drain_budget + Duration::from_secs(30)).max(session * 2).max(Duration::from_secs(60));
-        config.set("max.poll.interval.ms", patience.as_millis().to_string());
-        match options.group_protocol {
-            GroupProtocol::Classic => {
-                // What the others do is heard with a heartbeat's answer: one second is how fast partitions move.
-                let beat = (options.session_timeout_ms / 3).min(1_000);
-                config
-                    .set("group.protocol", "classic")
-                    .set("partition.assignment.strategy", "cooperative-sticky")
-                    .set("session.timeout.ms", options.session_timeout_ms.to_string())
-                    .set("heartbeat.interval.ms", beat.to_string());
-            }
-            GroupProtocol::Consumer => {
-                config.set("group.protocol", "consumer");
-            }
-        }
-        if options.is_static() {
-            config.set("group.instance.id", &group.member);
-        }
-        // Nothing is fetched by it.
-        config.set("auto.offset.reset", "latest").set("queued.min.messages", "1");
-        Ok(config)
+        Ok(joining(&self.options, &self.common, group))
     }
+}
+
+fn joining(options: &KafkaOptions, common: &BTreeMap<String, String>, group: &JoinGroup) -> ClientConfig {
+    let mut config = consumer(options, common, &group.group);
+    // Also how long the others wait for a member that is there but does not join again: longer than any drain.
+    let session = Duration::from_millis(u64::from(options.session_timeout_ms));
+    let patience = (group.drain_budget + Duration::from_secs(30)).max(session * 2).max(Duration::from_secs(60));
+    config.set("max.poll.interval.ms", patience.as_millis().to_string());
+    match options.group_protocol {
+        GroupProtocol::Classic => {
+            // What the others do is heard with a heartbeat's answer: one second is how fast partitions move.
+            let beat = (options.session_timeout_ms / 3).min(1_000);
+            config
+                .set("group.protocol", "classic")
+                .set("partition.assignment.strategy", "cooperative-sticky")
+                .set("session.timeout.ms", options.session_timeout_ms.to_string())
+                .set("heartbeat.interval.ms", beat.to_string());
+        }
+        GroupProtocol::Consumer => {
+            config.set("group.protocol", "consumer");
+        }
+    }
+    if options.is_static() {
+        config.set("group.instance.id", &group.member);
+    }
+    // Nothing is fetched by it.
+    config.set("auto.offset.reset", "latest").set("queued.min.messages", "1");
+    config
+}
+
+/// The producer's: LOG-1 rests on the first two.
+fn producing(options: &KafkaOptions, common: &BTreeMap<String, String>) -> ClientConfig {
+    let mut config = base(options, common);
+    config
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("message.timeout.ms", options.delivery_timeout_ms.to_string())
+        .set("message.max.bytes", MAX_MESSAGE_BYTES.to_string());
+    for (name, value) in &options.producer_settings.0 {
+        config.set(name, value);
+    }
+    for (name, value) in [
+        ("linger.ms", "2"),
+        ("compression.type", "lz4"),
+        ("queue.buffering.max.kbytes", "65536"),
+        ("topic.metadata.propagation.max.ms", "5000"),
+    ] {
+        unless_given(&mut config, name, value);
+    }
+    config
 }
 
 fn reader(options: &KafkaOptions, common: &BTreeMap<String, String>) -> ClientConfig {
@@ -199,25 +225,8 @@ impl KafkaLog {
         let brokers = Brokers::new(&options.brokers);
         tokio::spawn(Brokers::serve(Arc::downgrade(&brokers)));
         let context = Context { role: "client", oauth_token_file: options.oauth_token_file.clone(), brokers };
-        let mut config = base(&options, &common);
-        config
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("message.timeout.ms", options.delivery_timeout_ms.to_string())
-            .set("message.max.bytes", MAX_MESSAGE_BYTES.to_string());
-        for (name, value) in &options.producer_settings.0 {
-            config.set(name, value);
-        }
-        for (name, value) in [
-            ("linger.ms", "2"),
-            ("compression.type", "lz4"),
-            ("queue.buffering.max.kbytes", "65536"),
-            ("topic.metadata.propagation.max.ms", "5000"),
-        ] {
-            unless_given(&mut config, name, value);
-        }
-        let producing = Context { role: "producer", ..context.clone() };
-        let producer = Producer::new(config, producing, options.delivery_timeout())?;
+        let appending = Context { role: "producer", ..context.clone() };
+        let producer = Producer::new(producing(&options, &common), appending, options.delivery_timeout())?;
         let reads = Reads::new(reader(&options, &common), context.clone(), options.request_timeout());
         let copies = (options.replication, options.min_insync_replicas);
         let administrating = Context { role: "admin", ..context.clone() };
@@ -235,12 +244,19 @@ impl KafkaLog {
     pub async fn answers(&self) -> Result<(), LogError> {
         let brokers = self.inner.options.brokers.clone();
         let client = self.inner.reads.any()?;
-        client
+        let answered = client
             .ask(&format!("no broker answers at {brokers}"), move |native, limit| {
                 let what = format!("no broker answers at {brokers}");
                 native.fetch_metadata(Some("waybill-probe"), limit).map(drop).map_err(|error| from_error(&error, &what))
             })
-            .await
+            .await;
+        let refusal = self.inner.context.brokers.take_refusal();
+        answered.map_err(|error| match (error, refusal) {
+            (LogError::Unavailable(what), Some(why)) => {
+                LogError::Unavailable(format!("{what}; a client was refused: {why}"))
+            }
+            (error, _) => error,
+        })
     }
 
     async fn exists(&self, at: &TopicPartition) -> Result<(), LogError> {
@@ -346,6 +362,58 @@ impl Log for KafkaLog {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seam::OutOfRange;
+
+    fn has(config: &ClientConfig, wanted: &[(&str, Option<&str>)]) {
+        for (name, value) in wanted {
+            assert_eq!(config.get(name), *value, "{name}");
+        }
+    }
+
+    /// Members of a group, as `options` have them join.
+    fn member(options: &KafkaOptions) -> ClientConfig {
+        let group = JoinGroup {
+            group: "g".to_owned(),
+            topic: "t".to_owned(),
+            member: "g-0".to_owned(),
+            out_of_range: OutOfRange::Fail,
+            drain_budget: Duration::from_secs(10),
+            max_batch: 1,
+        };
+        joining(options, &BTreeMap::new(), &group)
+    }
+
+    #[test]
+    fn log_1_what_is_acknowledged_is_in_all_replicas_once_and_nothing_is_committed_unasked() {
+        let producer = producing(&KafkaOptions::default(), &BTreeMap::new());
+        has(&producer, &[("enable.idempotence", Some("true")), ("acks", Some("all"))]);
+        let options = KafkaOptions::default();
+        for consumer in [member(&options), reader(&options, &BTreeMap::new())] {
+            let never = [("enable.auto.commit", Some("false")), ("enable.auto.offset.store", Some("false"))];
+            has(&consumer, &never);
+            has(&consumer, &[("isolation.level", Some("read_committed"))]);
+        }
+    }
+
+    #[test]
+    fn members_are_classic_and_static_unless_asked_otherwise_and_never_static_under_kip_848() {
+        let classic = [
+            ("group.protocol", Some("classic")),
+            ("partition.assignment.strategy", Some("cooperative-sticky")),
+            ("session.timeout.ms", Some("15000")),
+        ];
+        let mut options = KafkaOptions::default();
+        has(&member(&options), &classic);
+        has(&member(&options), &[("group.instance.id", Some("g-0"))]);
+        options.static_members = StaticMembers::Dynamic;
+        has(&member(&options), &classic);
+        has(&member(&options), &[("group.instance.id", None)]);
+        options = KafkaOptions { group_protocol: GroupProtocol::Consumer, ..KafkaOptions::default() };
+        // The broker decides on the rest, and librdkafka refuses to be told.
+        let decided = ["group.instance.id", "partition.assignment.strategy", "session.timeout.ms"];
+        has(&member(&options), &[("group.protocol", Some("consumer"))]);
+        has(&member(&options), &decided.map(|name| (name, None::<&str>)));
+    }
 
     #[test]
     fn what_an_operator_gives_stands_under_either_name() {

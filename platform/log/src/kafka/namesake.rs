@@ -17,6 +17,8 @@ use tokio::{task::spawn_blocking, time::Instant};
 use super::{KafkaOptions, commits::Native, error::gone};
 use crate::seam::{JoinGroup, LogError};
 
+/// How often a member in doubt asks, however often its service looks for events.
+pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Beyond two sessions, a name that is still held is another's.
 const LONG_GONE: Duration = Duration::from_secs(5);
 
@@ -39,12 +41,24 @@ pub(super) struct Own {
     pub are_all: bool,
 }
 
-/// Since when another may have this member's name.
+/// Since when another may have this member's name, and when that was last asked.
 #[derive(Debug, Default)]
-pub(super) struct Doubt(Option<Instant>);
+pub(super) struct Doubt {
+    since: Option<Instant>,
+    asked: Option<Instant>,
+}
 
 impl Doubt {
-    /// Asks once who is in the group.
+    /// Whether it is time to ask; if so, it is noted that it was.
+    fn is_due(&mut self) -> bool {
+        let due = self.asked.is_none_or(|asked| asked.elapsed() >= ASK_AGAIN);
+        if due {
+            self.asked = Some(Instant::now());
+        }
+        due
+    }
+
+    /// Asks who is in the group, unless it was asked just now.
     pub(super) async fn look(
         &mut self,
         native: Arc<Native>,
@@ -52,7 +66,10 @@ impl Doubt {
         own: Own,
         options: &KafkaOptions,
     ) -> Result<Finding, LogError> {
-        let since = *self.0.get_or_insert_with(Instant::now);
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if !self.is_due() {
+            return Ok(Finding::NotYet);
+        }
         let (group, name, limit) = (group.group.clone(), group.member.clone(), options.request_timeout());
         let Own { ids, are_all } = own;
         let asked = spawn_blocking(move || {
@@ -69,13 +86,13 @@ impl Doubt {
                 Ok(if since.elapsed() > sessions + LONG_GONE { Finding::Another } else { Finding::NotYet })
             }
             Ok(false) => {
-                self.0 = None;
+                self.since = None;
                 Ok(Finding::Nobody)
             }
             Err(error) => {
                 // Nobody's session ends while there is no broker.
                 tracing::warn!(%error, "kafka.group_unknown");
-                self.0 = None;
+                self.since = None;
                 Ok(Finding::NotYet)
             }
         }
@@ -95,6 +112,15 @@ fn is_held<'a>(name: &str, mut ids: impl Iterator<Item = &'a str>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_group_is_not_asked_each_time_that_a_service_looks_for_events() {
+        let mut doubt = Doubt::default();
+        assert!(doubt.is_due());
+        assert!((0..50).all(|_| !doubt.is_due()));
+        tokio::time::advance(ASK_AGAIN).await;
+        assert!(doubt.is_due() && !doubt.is_due());
+    }
 
     #[test]
     fn a_name_is_held_by_a_member_whose_id_begins_with_it_and_goes_on_with_a_uuid() {

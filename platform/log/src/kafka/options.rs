@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use rdkafka::{config::ClientConfig, error::KafkaError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::Value;
 use waybill_schemas::{files::read_text, limits::MAX_KEYS_BYTES};
@@ -142,6 +143,7 @@ const OWN: &[(&str, &str)] = &[
     ("max.poll.interval.ms", "it follows from `session_timeout_ms` and from how long a drain may take"),
     ("allow.auto.create.topics", "topics are made by `waybill topics apply`, with the settings that they need"),
     ("message.max.bytes", "how large a record may be is the same for every topic and reader"),
+    ("transactional.id", "zombies are kept out by claims; nothing is written in transactions"),
 ];
 
 impl KafkaOptions {
@@ -198,6 +200,31 @@ impl KafkaOptions {
         for (section, name) in self.given() {
             if let Some((_, why)) = OWN.iter().find(|(own, _)| *own == name) {
                 return refuse(format!("kafka.{section}: `{name}` cannot be given: {why}"));
+            }
+        }
+        let mechanism = ["sasl.mechanisms", "sasl.mechanism"].iter().find_map(|name| self.settings.0.get(*name));
+        if mechanism.is_some_and(|name| name.eq_ignore_ascii_case("OAUTHBEARER")) && self.oauth_token_file.is_none() {
+            return refuse("kafka.oauth_token_file is missing: OAUTHBEARER needs a file with a token".to_owned());
+        }
+        self.are_known()
+    }
+
+    /// Whether librdkafka knows the settings and takes their values. Those in files and variables it sees at the start only:
+    /// who checks need not be who holds the secrets.
+    fn are_known(&self) -> Result<(), OptionsError> {
+        for (section, settings) in [
+            ("settings", &self.settings),
+            ("producer_settings", &self.producer_settings),
+            ("consumer_settings", &self.consumer_settings),
+        ] {
+            let mut config = ClientConfig::new();
+            for (name, value) in &settings.0 {
+                config.set(name, value);
+            }
+            // The description names the setting; it may hold a value only where that is one of a few.
+            let refused = config.create_native_config().err();
+            if let Some(KafkaError::ClientConfig(_, description, _, _)) = refused {
+                return Err(OptionsError(format!("kafka.{section}: librdkafka does not take it: {description}")));
             }
         }
         Ok(())
@@ -355,6 +382,11 @@ mod tests {
             (r#"{"brokers": " "}"#, "host:port"),
             (r#"{"replication": 1, "min_insync_replicas": 2}"#, "only 1 replicas"),
             (r#"{"brokrs": "x"}"#, "brokrs"),
+            (r#"{"producer_settings": {"transactional.id": "x"}}"#, "by claims"),
+            (r#"{"settings": {"compresion.type": "lz4"}}"#, "kafka.settings: librdkafka does not take it"),
+            (r#"{"consumer_settings": {"fetch.min.bytes": "many"}}"#, "fetch.min.bytes"),
+            (r#"{"settings": {"sasl.mechanisms": "OAUTHBEARER"}}"#, "oauth_token_file is missing"),
+            (r#"{"settings": {"sasl.mechanism": "OAUTHBEARER"}}"#, "oauth_token_file is missing"),
         ] {
             let refused = read(text).unwrap_err();
             assert!(refused.contains(wanted), "{refused}");

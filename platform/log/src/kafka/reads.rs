@@ -14,7 +14,7 @@ use std::{
 use rdkafka::{config::ClientConfig, types::RDKafkaErrorCode as Code};
 use tokio::{
     sync::Notify,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
@@ -23,6 +23,7 @@ use super::{
     error::from_code,
     fetch::{Cursor, FetchClient},
     native::Fetched,
+    silence::next_look,
 };
 use crate::seam::{Batch, Bounds, LogError, ReadFrom, TopicPartition};
 
@@ -34,6 +35,8 @@ const SCAN_HOLD: Duration = Duration::from_millis(10);
 const STEADY: Duration = Duration::from_secs(2);
 /// A cursor not read for so long is let go.
 const IDLE: Duration = Duration::from_secs(30);
+/// How long a tail that brings nothing waits to hear where its partition ends.
+const LOOK: Duration = Duration::from_secs(2);
 /// Most clients of each kind.
 const CLIENTS: usize = 12;
 /// Stands in for waits that no clock can express.
@@ -73,6 +76,7 @@ pub(super) struct Reads {
     tails: Arc<Side>,
     scans: Arc<Side>,
     asked: Arc<Asked>,
+    began: Instant,
 }
 
 /// A cursor in use; goes back to the pool when it is dropped, also in the middle of a read.
@@ -121,10 +125,9 @@ impl Side {
             (0..state.idle.len()).filter(|index| here(&state.idle[*index])).min_by_key(|i| state.idle[*i].since);
         // A cursor nobody goes on with is better moved than kept.
         if let Some(index) = oldest.filter(|index| now - state.idle[*index].since > STEADY) {
-            let mut lease = self.lease(&mut state, index);
+            let lease = self.lease(&mut state, index);
             drop(state);
-            lease.cursor_mut()?.reposition(offset)?;
-            return Ok(Some(lease));
+            return lease.moved_to(offset).map(Some);
         }
         let taken = |state: &State, client: usize| {
             state.busy.contains(&(client, at.clone()))
@@ -137,10 +140,9 @@ impl Side {
         }
         let Some(client) = free else {
             let Some(index) = oldest else { return Ok(None) };
-            let mut lease = self.lease(&mut state, index);
+            let lease = self.lease(&mut state, index);
             drop(state);
-            lease.cursor_mut()?.reposition(offset)?;
-            return Ok(Some(lease));
+            return lease.moved_to(offset).map(Some);
         };
         state.busy.insert((client, at.clone()));
         let opens = Some(Arc::clone(&state.clients[client]));
@@ -166,12 +168,20 @@ impl Lease {
     fn cursor_mut(&mut self) -> Result<&mut Cursor, LogError> {
         self.cursor.as_mut().ok_or(LogError::Closed)
     }
+
+    /// With its cursor elsewhere. One that could not be moved stands nowhere, and must not be found as if it stood there.
+    fn moved_to(mut self, offset: u64) -> Result<Self, LogError> {
+        self.keep = false;
+        self.cursor_mut()?.reposition(offset)?;
+        self.keep = true;
+        Ok(self)
+    }
 }
 
 impl Reads {
     pub(super) fn new(config: ClientConfig, context: Context, request_timeout: Duration) -> Self {
         let (tails, scans) = (Side::new(Kind::Tail), Side::new(Kind::Scan));
-        Self { config, context, request_timeout, tails, scans, asked: Arc::default() }
+        Self { config, context, request_timeout, tails, scans, asked: Arc::default(), began: Instant::now() }
     }
 
     fn client(&self, kind: Kind) -> Result<Arc<FetchClient>, LogError> {
@@ -192,6 +202,11 @@ impl Reads {
         let client = self.client(Kind::Scan)?;
         state.clients.push(Arc::clone(&client));
         Ok(client)
+    }
+
+    /// When those whose partitions bring nothing next look whether there is something.
+    pub(super) fn next_look(&self) -> Instant {
+        next_look(self.began)
     }
 
     async fn lease(&self, side: &Arc<Side>, at: &TopicPartition, offset: u64) -> Result<Lease, LogError> {
@@ -265,22 +280,39 @@ impl Reads {
     async fn tail(&self, from: &ReadFrom) -> Result<Batch, LogError> {
         let mut lease = self.lease(&self.tails, &from.at, from.offset).await?;
         let deadline = Instant::now() + from.wait.min(FAR);
-        let collected = collect(lease.cursor_mut()?, from, Until::Something, deadline).await;
-        match collected {
-            Ok(records) => {
-                let cursor = lease.cursor_mut()?;
-                Ok(Batch { records, next_offset: cursor.position(), end: cursor.known_end() })
+        loop {
+            let look = self.next_look();
+            let collected = collect(lease.cursor_mut()?, from, Until::Something, deadline.min(look)).await;
+            match collected {
+                Ok(records) => {
+                    let cursor = lease.cursor_mut()?;
+                    if !records.is_empty() || cursor.position() > from.offset || deadline <= look {
+                        return Ok(Batch { records, next_offset: cursor.position(), end: cursor.known_end() });
+                    }
+                }
+                Err(trouble) => {
+                    lease.keep = false;
+                    drop(lease);
+                    within(from, self.bounds(&from.at).await?)?;
+                    return Err(match trouble {
+                        Trouble::OutOfRange => {
+                            LogError::Unavailable(format!("{}: the position is not settled", from.at.topic))
+                        }
+                        Trouble::Other(error) => error,
+                    });
+                }
             }
-            Err(trouble) => {
+            // A broker that does not answer is no silence of the partition's.
+            let Ok(Ok(bounds)) = timeout(LOOK, self.bounds(&from.at)).await else { continue };
+            if lease.cursor_mut()?.is_stuck(bounds.next) {
+                let (topic, partition, offset, next) = (&from.at.topic, from.at.partition, from.offset, bounds.next);
+                tracing::warn!(%topic, partition, offset, next, "kafka.tail_stuck");
                 lease.keep = false;
                 drop(lease);
-                within(from, self.bounds(&from.at).await?)?;
-                Err(match trouble {
-                    Trouble::OutOfRange => {
-                        LogError::Unavailable(format!("{}: the position is not settled", from.at.topic))
-                    }
-                    Trouble::Other(error) => error,
-                })
+                within(from, bounds)?;
+                // By another client: should this one be beyond help, its readers go on all the same.
+                let nothing = Batch { records: Vec::new(), next_offset: from.offset, end: bounds.next };
+                return Ok(self.scan(from, bounds).await?.unwrap_or(nothing));
             }
         }
     }

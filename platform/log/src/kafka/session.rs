@@ -57,6 +57,15 @@ pub(super) struct Session {
     unmarkable: bool,
 }
 
+/// What a life's end is that librdkafka calls fatal: it never gets over it, so nobody must wait for that. Only a name that
+/// another may have is asked for again.
+fn for_good(code: Code, reason: &str, topic: &str) -> LogError {
+    match from_code(code, topic) {
+        LogError::Fenced => LogError::Fenced,
+        _ => LogError::Misconfigured(format!("the group on {topic} does not take this member: {code}: {reason}")),
+    }
+}
+
 impl Session {
     /// Serves a member until it leaves or is fenced, on a thread of its own.
     pub(super) fn start(
@@ -100,7 +109,7 @@ impl Session {
             let known = self.shared.state().ended.is_some();
             if !known && let Some((code, reason)) = self.native.client().fatal_error() {
                 tracing::warn!(%code, reason, topic = %self.shared.topic, "kafka.member_ended");
-                self.shared.end(self.life, from_code(code, &self.shared.topic));
+                self.shared.end(self.life, for_good(code, &reason, &self.shared.topic));
             }
             let (leaving, ended) = {
                 let state = self.shared.state();
@@ -292,6 +301,20 @@ impl Session {
         let revoking = self.shared.state().revoking.take();
         if let Some((all, _)) = revoking {
             self.shared.let_go(&self.native, &all);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seam::ErrorClass;
+
+    #[test]
+    fn what_librdkafka_never_gets_over_ends_the_member_and_is_not_tried_for_ever() {
+        assert_eq!(for_good(Code::FencedInstanceId, "", "t"), LogError::Fenced);
+        for code in [Code::UnsupportedVersion, Code::GroupAuthorizationFailed, Code::InvalidRequest] {
+            assert_eq!(for_good(code, "no", "t").class(), ErrorClass::Fatal, "{code}");
         }
     }
 }

@@ -158,10 +158,14 @@ impl Shared {
         let life = state.life + 1;
         let ids = std::mem::take(&mut state.ids);
         *state = State { life, leaving: state.leaving, ids, ..State::default() };
+        let lost: Vec<u32> = lost.into_iter().collect();
         if !lost.is_empty() {
-            let lost: Vec<u32> = lost.into_iter().collect();
+            state.changes.push_back(Change::Revoked(lost.clone()));
+        }
+        drop(state);
+        // A commit of the earlier life may still wait for the broker, and this for its end: nobody else has to.
+        if !lost.is_empty() {
             self.commits.forget(&lost);
-            state.changes.push_back(Change::Revoked(lost));
         }
         life
     }

@@ -220,6 +220,17 @@ impl KafkaFaults {
         Self { log: log.clone(), brokers: brokers.to_owned() }
     }
 
+    /// Makes every reader of the log stop fetching without a word.
+    pub async fn hush(&self) {
+        let brokers = std::sync::Arc::clone(&self.log.inner.context.brokers);
+        spawn_blocking(move || brokers.hush()).await.unwrap();
+    }
+
+    /// Lets this many looks fail that members take at the ends of partitions that cannot be read on.
+    pub fn refuse_looks(&self, count: u32) {
+        self.log.inner.faults.refuse_looks(count);
+    }
+
     /// Sends a static member away as an administrator would: its session ends, and it is not told.
     pub async fn remove_member(&self, group: &str, instance: &str) {
         let (brokers, group, instance) = (self.brokers.clone(), group.to_owned(), instance.to_owned());

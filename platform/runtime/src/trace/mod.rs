@@ -117,6 +117,13 @@ impl Trail {
         forward(&self.span, self.incoming)
     }
 
+    /// Part of this work is done within another's: a link leads there.
+    pub fn join(&self, other: &Self) {
+        if let Some(context) = other.context().filter(|_| !self.span.is_disabled()) {
+            self.span.add_link(context.into());
+        }
+    }
+
     /// Sends a record of the work: it carries the context of the span that is answered, to be kept until it is acknowledged.
     pub fn send(&self, topic: &str, carrying: &mut Vec<(String, Bytes)>) -> Span {
         let span = if self.span.is_disabled() { Span::none() } else { send(topic, 1, Sender::Span(&self.span)) };
@@ -209,4 +216,54 @@ fn below(span: Span, parent: Option<TraceParent>) -> Span {
         let _ = span.set_parent(Context::new().with_remote_span_context(SpanContext::from(parent)));
     }
     span
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use std::sync::{Arc, Mutex};
+
+    use opentelemetry::trace::TracerProvider as _;
+    use opentelemetry_sdk::{
+        error::OTelSdkResult,
+        trace::{SdkTracerProvider, SpanData, SpanExporter},
+    };
+    use tracing_subscriber::layer::SubscriberExt as _;
+
+    use super::*;
+
+    /// What would have been sent.
+    #[derive(Debug, Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+    impl SpanExporter for Kept {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().unwrap().extend(batch);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn work_whose_requests_are_anothers_is_linked_to_where_they_are_made() {
+        const FIRST: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+        const SECOND: &str = "5bf92f3577b34da6a3ce929d0e0e4736";
+        let kept = Kept::default();
+        let provider = SdkTracerProvider::builder().with_simple_exporter(kept.clone()).build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let take = |offset: u64, trace: &str| {
+                let carried = Bytes::from(format!("00-{trace}-00f067aa0ba902b7-01"));
+                Trail::process(Place { topic: "t", partition: 0, offset }, "g", Some(&carried))
+            };
+            let (first, second) = (take(1, FIRST), take(2, SECOND));
+            second.join(&first);
+        });
+        let spans = kept.0.lock().unwrap();
+        let of = |trace: &str| spans.iter().find(|span| span.span_context.trace_id().to_string() == trace).unwrap();
+        let (first, second) = (of(FIRST), of(SECOND));
+        let named = |context: &SpanContext| (context.trace_id(), context.span_id());
+        let links: Vec<_> = second.links.iter().map(|link| named(&link.span_context)).collect();
+        assert_eq!(links, [named(&first.span_context)]);
+        assert!(first.links.is_empty());
+    }
 }

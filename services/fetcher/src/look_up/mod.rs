@@ -40,6 +40,8 @@ pub(crate) struct LookUp {
     /// What a later request may ask with, whether anything has changed.
     pub(crate) validators: Validators,
     pub(crate) answers: Vec<Kept>,
+    /// Of each answer.
+    pub(crate) headers: Vec<Vec<(String, String)>>,
     pub(crate) spent: u32,
     pub(crate) not_before: Option<WallMs>,
     pub(crate) fetched_at: WallMs,
@@ -164,6 +166,7 @@ pub(crate) fn builtin(outcome: ReadOutcome, clocks: &Clocks, body: Bytes) -> Loo
         not_modified: false,
         validators: Validators::default(),
         answers,
+        headers: vec![Vec::new()],
         spent: 0,
         not_before: None,
         fetched_at: clocks.wall(),

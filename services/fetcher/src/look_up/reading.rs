@@ -87,6 +87,7 @@ impl Run<'_> {
             not_modified,
             validators,
             answers: self.answers.clone(),
+            headers: self.headers.clone(),
             spent: self.spent,
             not_before: later,
             fetched_at,

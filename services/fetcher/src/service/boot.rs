@@ -8,12 +8,12 @@ use std::{
 
 use bytes::Bytes;
 use futures::FutureExt;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use waybill_log::{ClaimError, ErrorClass, LogError, TopicPartition};
 use waybill_schemas::{BudgetName, topics::names};
 
-use super::{BOOT_RETRY, LOG_PAUSE, MAX_ANSWERS, Partition, Service, Serving, State};
+use super::{BOOT_RETRY, CLAIM_AGAIN, Life, MAX_ANSWERS, Partition, Service, Serving, State, handover::DRAIN_LOOK_UPS};
 use crate::{
     budget::{BudgetState, Terms},
     error::FetcherError,
@@ -27,24 +27,54 @@ use crate::{
 impl Service {
     pub(super) fn assigned(&mut self, partitions: &[u32]) {
         for partition in partitions {
-            let standing = Arc::new(Standing::new(*partition, self.ownership.clone()));
-            self.partitions.insert(*partition, Partition { standing, state: State::Booting, paused: false });
+            self.begin_life(*partition, State::Booting);
             self.wanted.insert(*partition);
+        }
+    }
+
+    fn begin_life(&mut self, partition: u32, state: State) {
+        self.lives += 1;
+        let life = Life { partition, number: self.lives };
+        let standing = Arc::new(Standing::new(partition, self.ownership.clone()));
+        self.partitions.insert(partition, Partition { life, standing, state, boot: None, paused: false });
+    }
+
+    /// Partitions that the group says are ours while a later claim says otherwise: one of our own that was given up and
+    /// reached the log all the same, or that of a former owner who did not know yet. Nobody else would ever serve them.
+    pub(super) async fn claim_again(&mut self) {
+        let ended = |(partition, owned): &(&u32, &Partition)| {
+            let serves = matches!(owned.state, State::Serving(_));
+            serves && !owned.standing.alive() && self.ownership.holds(**partition)
+        };
+        let ended: Vec<u32> = self.partitions.iter().filter(ended).map(|(partition, _)| *partition).collect();
+        if !ended.is_empty() {
+            self.drain(&ended, DRAIN_LOOK_UPS).await;
+            for partition in ended {
+                let _ = self.tracker.revoke(partition);
+                self.member.resume(&[partition]);
+                self.begin_life(partition, State::Superseded(Instant::now() + CLAIM_AGAIN));
+            }
+        }
+        let now = Instant::now();
+        for (partition, owned) in &mut self.partitions {
+            if matches!(owned.state, State::Superseded(until) if until <= now) {
+                owned.state = State::Booting;
+                self.wanted.insert(*partition);
+            }
         }
     }
 
     /// Begins to boot what was assigned, each from its last commit; a log that does not tell it is asked again next turn.
     pub(super) async fn begin_boots(&mut self) -> Result<(), FetcherError> {
         while let Some(partition) = self.wanted.pop_first() {
-            if !self.partitions.contains_key(&partition) {
-                continue;
-            }
+            let Some(life) = self.partitions.get(&partition).map(|owned| owned.life) else { continue };
             let committed = match self.member.committed(partition).await {
                 Ok(committed) => committed,
                 Err(error) if error.class() == ErrorClass::Fatal => return Err(error.into()),
                 Err(error) => {
                     tracing::warn!(%error, partition, "fetcher.commit_not_read");
                     self.wanted.insert(partition);
+                    self.bear(&error).await;
                     return Ok(());
                 }
             };
@@ -53,14 +83,14 @@ impl Service {
                 committed: committed.map(|commit| commit.offset),
                 max_open: self.carriers.config.max_open,
             };
-            self.boot(start);
+            self.boot(life, start);
         }
         Ok(())
     }
 
-    fn boot(&mut self, start: Start) {
+    fn boot(&mut self, life: Life, start: Start) {
         let (log, topics, member) = (Arc::clone(&self.deps.log), self.deps.topics.clone(), self.deps.member.clone());
-        self.boots.spawn(async move {
+        let boot = self.boots.spawn(async move {
             let booted = loop {
                 match partition::boot(Arc::clone(&log), topics.clone(), member.clone(), start).await {
                     Err(ClaimError::Log(error)) if error.class() == ErrorClass::Retry => {
@@ -70,23 +100,29 @@ impl Service {
                     ended => break ended.map_err(FetcherError::from),
                 }
             };
-            (start.partition, booted)
+            (life, booted)
         });
+        if let Some(owned) = self.partitions.get_mut(&life.partition) {
+            owned.boot = Some(boot);
+        }
     }
 
-    pub(super) async fn booted(
-        &mut self,
-        partition: u32,
-        booted: Result<Booted, FetcherError>,
-    ) -> Result<(), FetcherError> {
-        let Some(owned) = self.partitions.get_mut(&partition) else { return Ok(()) };
-        if !owned.standing.alive() || matches!(owned.state, State::Serving(_)) {
+    pub(super) fn booted(&mut self, life: Life, booted: Result<Booted, FetcherError>) -> Result<(), FetcherError> {
+        let partition = life.partition;
+        let Some(owned) = self.partitions.get_mut(&partition).filter(|owned| owned.life == life) else {
+            return Ok(());
+        };
+        if !owned.standing.alive() {
             return Ok(());
         }
         let booted = match booted {
             Ok(booted) => booted,
-            // Somebody else is booting it: the revocation is on its way.
-            Err(FetcherError::Claim(ClaimError::Superseded { .. })) => return Ok(()),
+            // Somebody else is booting it, and the revocation is on its way; or an earlier claim of ours came late.
+            Err(FetcherError::Claim(ClaimError::Superseded { .. })) => {
+                tracing::warn!(partition, "fetcher.superseded_while_booting");
+                owned.state = State::Superseded(Instant::now() + CLAIM_AGAIN);
+                return Ok(());
+            }
             // Never passed over: what was spent would be spent again (POL-1, POL-2). The other partitions go on.
             Err(FetcherError::Claim(error @ ClaimError::Unreadable { .. })) => {
                 let why = format!(
@@ -146,18 +182,28 @@ impl Service {
         }));
         self.tracker.assign(partition, booted.position);
         tracing::info!(partition, epoch = booted.epoch, position = booted.position, "fetcher.partition_started");
-        loop {
-            match self.member.start(partition, Some(booted.position)).await {
-                Ok(()) | Err(LogError::NotOwned(_)) => return Ok(()),
-                Err(error) if error.class() == ErrorClass::Retry && self.ownership.holds(partition) => {
+        self.starting.insert(partition, (life, booted.position));
+        Ok(())
+    }
+
+    /// Begins delivery from what has booted; a log that does not do it now is asked again next turn.
+    pub(super) async fn begin_delivery(&mut self) -> Result<(), FetcherError> {
+        while let Some((partition, (life, position))) = self.starting.pop_first() {
+            if self.partitions.get(&partition).is_none_or(|owned| owned.life != life) {
+                continue;
+            }
+            match self.member.start(partition, Some(position)).await {
+                Ok(()) | Err(LogError::NotOwned(_)) => {}
+                Err(error) if error.class() == ErrorClass::Retry => {
                     tracing::warn!(%error, partition, "fetcher.start_retried");
-                    self.component.beat();
-                    tokio::time::sleep(LOG_PAUSE).await;
+                    self.starting.insert(partition, (life, position));
+                    self.bear(&error).await;
+                    return Ok(());
                 }
-                Err(error) if error.class() == ErrorClass::Retry => return Ok(()),
                 Err(error) => return Err(error.into()),
             }
         }
+        Ok(())
     }
 
     pub(super) fn open_budget(

@@ -10,7 +10,7 @@ use waybill_log::Commit;
 use super::{COMMIT_EVERY, Partition, Service, Serving, State};
 
 /// How long look-ups under way may take to end when their partition goes.
-const DRAIN_LOOK_UPS: Duration = Duration::from_secs(3);
+pub(super) const DRAIN_LOOK_UPS: Duration = Duration::from_secs(3);
 
 impl Service {
     pub(super) async fn revoked(&mut self, partitions: &[u32]) {

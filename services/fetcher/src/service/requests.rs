@@ -22,7 +22,7 @@ use waybill_schemas::{
     topics::names,
 };
 
-use super::{LOG_PAUSE, Partition, Service, State};
+use super::{LOG_RETRY, Partition, Service, State};
 use crate::{
     admission::{Short, without_carrier},
     error::FetcherError,
@@ -197,11 +197,14 @@ impl Service {
         let reason = Reason { code: "request_unreadable", detail, service: "fetcher" };
         metrics::counter!("waybill_dead_letters_total", "service" => "fetcher", "topic" => at.topic.to_string())
             .increment(1);
+        let mut pauses = LOG_RETRY.delays();
         while let Err(error) = self.dead.bury(&*self.deps.log, at, record, &reason).await {
             match error.class() {
                 ErrorClass::Retry => {
-                    self.component.beat();
-                    tokio::time::sleep(LOG_PAUSE).await;
+                    // Everything waits for it, so it is said.
+                    tracing::warn!(partition = at.partition, %error, "fetcher.dead_letter_retried");
+                    self.component.not_ready(&error.to_string());
+                    tokio::time::sleep(pauses.next().unwrap_or(LOG_RETRY.max)).await;
                 }
                 ErrorClass::Drop | ErrorClass::Lost => {
                     tracing::error!(partition = at.partition, offset = record.offset, %error, "fetcher.dead_letter_refused");

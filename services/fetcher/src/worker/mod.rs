@@ -348,8 +348,12 @@ impl Worker {
         let answers = self.answers.clone();
         self.running.spawn(async move {
             let begun = Instant::now();
-            let span = jobs.first().map(|(job, _)| job.trail.span().clone());
-            let came_to = task.run(jobs, &chosen).instrument(span.unwrap_or_else(tracing::Span::none)).await;
+            // The requests stand in the trace of the first; those of the others link there.
+            let span = jobs.first().map_or_else(tracing::Span::none, |(first, _)| {
+                jobs.iter().skip(1).for_each(|(job, _)| job.trail.join(&first.trail));
+                first.trail.span().clone()
+            });
+            let came_to = task.run(jobs, &chosen).instrument(span).await;
             let took_ms = i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX);
             match came_to {
                 CameTo::Results(results, back) => {

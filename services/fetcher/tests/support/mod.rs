@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
+pub mod refusing;
 pub mod slow;
 pub mod zombie;
 
@@ -373,6 +374,18 @@ impl World {
             }
             assert!(Instant::now() < until, "{} of {count} results after {PATIENCE:?}", results.len());
             tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until the fetcher is not ready for a reason that has this in it, or ready where it is empty.
+    pub async fn until_it_says(&self, why: &str) {
+        let says = |one: &waybill_runtime::health::ComponentReport| {
+            one.name == "fetcher" && one.ready == why.is_empty() && one.note.contains(why)
+        };
+        let until = Instant::now() + PATIENCE;
+        while !self.deps.health.report().iter().any(says) {
+            assert!(Instant::now() < until, "{:?}", self.deps.health.report());
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 

@@ -21,13 +21,14 @@ impl Shell {
                 Ok(()) => self.health.beat(),
                 Err(NormalizerError::Log(error)) if error.class() == ErrorClass::Retry => {
                     tracing::warn!(%error, partition, "normalizer.partition_not_taken");
-                    self.health.not_ready(&error.to_string());
                     self.wanted.insert(partition);
+                    self.bear(&error).await;
                     return Ok(());
                 }
                 Err(error) => return Err(error),
             }
         }
+        self.pauses.reset();
         self.healthy();
         Ok(())
     }

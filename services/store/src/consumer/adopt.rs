@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio_util::sync::CancellationToken;
-use waybill_log::{LogError, ReadFrom, TopicPartition};
+use waybill_log::{ErrorClass, LogError, ReadFrom, TopicPartition};
 use waybill_runtime::telemetry::promise_violated_times;
 use waybill_schemas::topics::{self, Cleanup};
 
@@ -22,22 +22,29 @@ use crate::{
 const REREAD_BYTES: usize = 4 * 1024 * 1024;
 
 impl Consumer {
+    /// Takes over what was assigned; where the log does not answer, again next turn. Never tried on here: a member that is
+    /// not asked for its events does not learn that it has to join anew, and would be refused for ever.
+    pub(super) async fn adopt_wanted(&mut self) -> Result<(), StoreError> {
+        while let Some(partition) = self.wanted.pop_first() {
+            match self.adopt(partition).await {
+                Ok(()) => self.component.beat(),
+                Err(StoreError::Log { source: LogError::NotOwned(_), .. }) => self.forget(partition),
+                Err(StoreError::Log { source, .. }) if source.class() == ErrorClass::Retry => {
+                    self.wanted.insert(partition);
+                    return self.on_log_error(source).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// Takes a partition over where the group left it: a range that was under way is read again and sent again, exactly.
-    pub(super) async fn adopt(&mut self, partition: u32) -> Result<(), StoreError> {
+    async fn adopt(&mut self, partition: u32) -> Result<(), StoreError> {
         self.forget(partition);
         let at = self.at(partition);
-        let committed = loop {
-            match self.member.committed(partition).await {
-                Ok(committed) => break committed,
-                Err(error) => self.on_log_error(error).await?,
-            }
-        };
-        let bounds = loop {
-            match self.shared.log.bounds(&at).await {
-                Ok(bounds) => break bounds,
-                Err(error) => self.on_log_error(error).await?,
-            }
-        };
+        let committed = self.member.committed(partition).await.map_err(|error| self.fail(error))?;
+        let bounds = self.shared.log.bounds(&at).await.map_err(|error| self.fail(error))?;
         let mut position = bounds.first;
         let mut flight = None;
         if let Some(commit) = committed {
@@ -56,7 +63,6 @@ impl Consumer {
             position = commit.offset.max(bounds.first);
             if let Some(plan) = plan {
                 let range = self.reread(&at, position, plan.last()).await?;
-                self.shared.buffered.fetch_add(range.as_ref().map_or(0, |range| range.bytes), Ordering::Relaxed);
                 flight = range.map(|range| Flight::resumed(self.source, range, plan));
                 if flight.is_none() {
                     position = read_up_to.max(bounds.first);
@@ -64,13 +70,8 @@ impl Consumer {
             }
         }
         let from = flight.as_ref().map_or(position, |flight| flight.last() + 1);
-        loop {
-            match self.member.start(partition, Some(from)).await {
-                Ok(()) => break,
-                Err(error @ LogError::NotOwned(_)) => return Err(self.fail(error)),
-                Err(error) => self.on_log_error(error).await?,
-            }
-        }
+        self.member.start(partition, Some(from)).await.map_err(|error| self.fail(error))?;
+        self.shared.buffered.fetch_add(flight.as_ref().map_or(0, |flight| flight.range().bytes), Ordering::Relaxed);
         self.generation += 1;
         let cancel = CancellationToken::new();
         let part = Partition {
@@ -111,13 +112,7 @@ impl Consumer {
                 max_bytes: REREAD_BYTES,
                 wait: Duration::ZERO,
             };
-            let batch = match self.shared.log.read(read).await {
-                Ok(batch) => batch,
-                Err(error) => {
-                    self.on_log_error(error).await?;
-                    continue;
-                }
-            };
+            let batch = self.shared.log.read(read).await.map_err(|error| self.fail(error))?;
             let in_range = batch.records.iter().take_while(|record| record.offset <= last);
             // Counted when it was first read.
             in_range.for_each(|record| {

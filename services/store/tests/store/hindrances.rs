@@ -1,11 +1,17 @@
 //! What keeps a range from being stored: a ClickHouse that is away, rows that it refuses, a table of another shape.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 
 use super::{
-    support::proxy::{Mode, Proxy},
+    support::{
+        proxy::{Mode, Proxy},
+        rejoin::{deaf, rejoining},
+    },
     *,
 };
 
@@ -31,6 +37,45 @@ async fn clickhouse_being_away_stalls_no_producer_and_drops_nothing() {
     assert!(!running.task.is_finished());
     assert_eq!(number(&world.client, "SELECT count() FROM tracking_events").await, 0);
     proxy.set(Mode::Open);
+    events_are_there_once(&world, produced).await;
+    until_true("being ready", async || world.health.report().iter().all(|one| one.ready)).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_is_refused_until_it_joins_anew_takes_its_partitions_over_then() {
+    if no_library() {
+        return;
+    }
+    let world = world().await;
+    let running = store_on(&world, rejoining(&world.log), world.client.clone());
+    let produced = put_events(&world.log, 0..100, 3).await;
+    events_are_there_once(&world, produced).await;
+    until_true("being ready", async || world.health.report().iter().all(|one| one.ready)).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_takes_no_commits_keeps_the_store_from_being_ready_until_it_does() {
+    if no_library() {
+        return;
+    }
+    let world = world().await;
+    let (log, is_deaf) = deaf(&world.log);
+    let running = store_on(&world, log, world.client.clone());
+    let produced = put_events(&world.log, 0..100, 3).await;
+    let says_so = || {
+        let report = world.health.report();
+        report.iter().any(|one| one.name == "store.tracking-events" && !one.ready && one.note.contains("no commits"))
+    };
+    until_true("saying that nothing is acknowledged", async || says_so()).await;
+    // Its group answers all the while: that alone makes nobody ready.
+    for _ in 0..50 {
+        assert!(says_so(), "{:?}", world.health.report());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(number(&world.client, "SELECT count() FROM tracking_events").await, 0);
+    is_deaf.store(false, Ordering::SeqCst);
     events_are_there_once(&world, produced).await;
     until_true("being ready", async || world.health.report().iter().all(|one| one.ready)).await;
     running.stop().await;

@@ -9,6 +9,7 @@
 pub mod crash;
 pub mod proxy;
 pub mod records;
+pub mod rejoin;
 
 use std::{path::Path, sync::Arc, time::Duration};
 

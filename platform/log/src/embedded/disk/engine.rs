@@ -72,6 +72,10 @@ pub(super) fn engine_error(dir: &Path, error: &fjall::Error) -> LogError {
             _ => io_error(dir, error),
         },
         fjall::Error::Locked => in_use(dir),
+        // One changed byte looks the same, so this is told beside the remedy for damage.
+        fjall::Error::InvalidVersion(_) | fjall::Error::Storage(fjall::LsmError::InvalidVersion(_)) => {
+            damaged(dir, "its format is not this program's (if another version of waybill wrote it, run that one)")
+        }
         fjall::Error::Poisoned => LogError::Unavailable(format!("{}: an earlier write failed", dir.display())),
         other => damaged(dir, &format!("stored data cannot be read ({other:?})")),
     }
