@@ -394,7 +394,7 @@ fn sections_of_the_configuration_are_the_programs_own() {
     assert_eq!(sections, covered, "the program left, what the chart covers right");
     assert_eq!(
         of_program("/clickhouse", &["listen", "library"]),
-        ["password_file", "url", "user"].map(str::to_owned).into()
+        ["ca_file", "password_file", "url", "user"].map(str::to_owned).into()
     );
     assert_eq!(of_program("/log", &[]), ["kafka", "partitions", "prefix"].map(str::to_owned).into());
 }
