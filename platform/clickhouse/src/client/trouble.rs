@@ -60,7 +60,7 @@ pub(super) enum Trouble {
 }
 
 /// The trouble at the end of an error's causes.
-pub(super) fn of(error: &(dyn Error + 'static)) -> Option<&Trouble> {
+pub(super) fn of<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Trouble> {
     let mut next = Some(error);
     while let Some(error) = next {
         // What an I/O error holds is not its source: its source is that one's source.
