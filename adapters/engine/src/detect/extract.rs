@@ -44,7 +44,7 @@ pub(super) fn extract(detector: &Detector, text: &str) -> Vec<Detected> {
     let mut known = HashMap::new();
     let ends = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, ' ' | '\u{a0}' | '-' | '_' | '.'));
     for stretch in plain.split(ends) {
-        let words: Vec<Word<'_>> = stretch.split_whitespace().filter_map(Word::of).collect();
+        let words = words_of(detector, stretch);
         let mut pieces = Vec::new();
         for (index, part) in words.chunks(MOST_TOGETHER).enumerate() {
             pieces.extend(of_words(detector, part, &mut joins).into_iter().map(|mut piece| {
@@ -120,6 +120,27 @@ impl<'t> Word<'t> {
         let months = |one: &str, other: &str| (of(one, 12) && of(other, 31)) || (of(one, 31) && of(other, 12));
         (year(first) && of(middle, 12) && of(last, 31)) || (year(last) && months(first, middle))
     }
+}
+
+/// The words of a stretch. A full stop or an underline beside a letter parts them where no form fits the whole: the text's own,
+/// as in `No.1Z…` or in the name of a file.
+fn words_of<'t>(detector: &Detector, stretch: &'t str) -> Vec<Word<'t>> {
+    let mut words = Vec::new();
+    for written in stretch.split_whitespace() {
+        let bytes = written.as_bytes();
+        let letter = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphabetic);
+        let parts = |at: &usize| matches!(bytes[*at], b'.' | b'_') && (letter(*at - 1) || letter(*at + 1));
+        let cuts: Vec<usize> = (1..bytes.len().saturating_sub(1)).filter(parts).collect();
+        let mut begin = 0;
+        if !cuts.is_empty() && Word::of(written).is_some_and(|whole| detector.judge(whole.text).is_none()) {
+            for cut in cuts {
+                words.extend(Word::of(&written[begin..=cut]));
+                begin = cut + 1;
+            }
+        }
+        words.extend(Word::of(&written[begin..]));
+    }
+    words
 }
 
 /// Words that read as a number.
@@ -309,6 +330,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_full_stop_or_an_underline_ties_to_a_number_is_no_part_of_it() {
+        for text in [
+            format!("Parcel no.{UPS}"),
+            format!("Sendungsnr.{UPS}."),
+            format!("label_{UPS}.pdf"),
+            format!("It has left.{UPS}.Thanks"),
+            "Nr.1Z 999 AA1 01 2345 6784".to_owned(),
+        ] {
+            let all = found(&text);
+            assert!(all.len() == 1 && all[0].number.as_str() == UPS && is_high(&all[0]), "{text}: {all:?}");
+        }
+        // Where they belong to a number they stay.
+        for number in ["99.00.123456.12345678", "SANDBOX-OUT_FOR_DELIVERY-0009"] {
+            let all = found(&format!("It is {number}, I think"));
+            assert!(all.len() == 1 && all[0].number.as_str() == number, "{number}: {all:?}");
+        }
+    }
+
+    #[test]
     fn a_number_with_a_slip_is_shown_whole_and_its_digit_called_wrong() {
         let all = found("It was 1Z 999 AA1 01 2345 6785, I think");
         let first = all.first().map(|detected| (detected.number.as_str(), detected.candidates[0].check_digit));
@@ -325,6 +365,7 @@ mod tests {
             "your 1Z999AA1\u{ad}0123\u{200b}456784, thanks".to_owned(),
             format!("{UPS} \u{2013} 2 pieces"),
             format!("\u{feff}{UPS}\u{2014}on its way"),
+            "1Z999AA1\u{1d}0123\u{fe0f}456\u{61c}784".to_owned(),
         ] {
             let all = found(&text);
             assert!(all.iter().any(|detected| detected.number.as_str() == UPS && is_high(detected)), "{text}: {all:?}");
