@@ -213,6 +213,8 @@ fn check_digits_of_other_carriers_are_verified() {
     let told = |number: &str| shown(&detector.detect(number).unwrap());
     assert!(told("12345678905").contains("gls/low/none"), "{}", told("12345678905"));
     assert_eq!(told("GE123456785GB"), "royal-mail/medium/valid tnt/medium/valid");
+    assert_eq!(told("PQABCD0701234560128001Q"), "correos/high/valid");
+    assert_eq!(told("PQABCD0701234560128001R"), "correos/low/invalid");
     // An international number whose two letters are no country's belongs to nobody for certain, whatever its check digit.
     for nobody in ["RB123456785ZF", "EE123456785QQ", "TBB123456789012"] {
         let detected = detector.detect(nobody).unwrap();
