@@ -330,25 +330,6 @@ mod tests {
     }
 
     #[test]
-    fn what_a_full_stop_or_an_underline_ties_to_a_number_is_no_part_of_it() {
-        for text in [
-            format!("Parcel no.{UPS}"),
-            format!("Sendungsnr.{UPS}."),
-            format!("label_{UPS}.pdf"),
-            format!("It has left.{UPS}.Thanks"),
-            "Nr.1Z 999 AA1 01 2345 6784".to_owned(),
-        ] {
-            let all = found(&text);
-            assert!(all.len() == 1 && all[0].number.as_str() == UPS && is_high(&all[0]), "{text}: {all:?}");
-        }
-        // Where they belong to a number they stay.
-        for number in ["99.00.123456.12345678", "SANDBOX-OUT_FOR_DELIVERY-0009"] {
-            let all = found(&format!("It is {number}, I think"));
-            assert!(all.len() == 1 && all[0].number.as_str() == number, "{number}: {all:?}");
-        }
-    }
-
-    #[test]
     fn a_number_with_a_slip_is_shown_whole_and_its_digit_called_wrong() {
         let all = found("It was 1Z 999 AA1 01 2345 6785, I think");
         let first = all.first().map(|detected| (detected.number.as_str(), detected.candidates[0].check_digit));
@@ -365,7 +346,6 @@ mod tests {
             "your 1Z999AA1\u{ad}0123\u{200b}456784, thanks".to_owned(),
             format!("{UPS} \u{2013} 2 pieces"),
             format!("\u{feff}{UPS}\u{2014}on its way"),
-            "1Z999AA1\u{1d}0123\u{fe0f}456\u{61c}784".to_owned(),
         ] {
             let all = found(&text);
             assert!(all.iter().any(|detected| detected.number.as_str() == UPS && is_high(detected)), "{text}: {all:?}");
