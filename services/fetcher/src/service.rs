@@ -52,7 +52,7 @@ use crate::{
     partition::{Attempts, Booted, LEASE, Standing},
     terms::{Carriers, Policies},
     worker::Job,
-    writer::Answered,
+    writer::Answers,
 };
 
 const COMMIT_EVERY: Duration = Duration::from_secs(2);
@@ -61,8 +61,6 @@ const MAX_BATCH: usize = 500;
 const DRAIN_BUDGET: Duration = Duration::from_secs(10);
 /// How long they may take when the process ends.
 const SHUTDOWN_LOOK_UPS: Duration = Duration::from_secs(6);
-/// Results that wait for the log, per partition.
-const MAX_ANSWERS: usize = 512;
 const BOOT_RETRY: Duration = Duration::from_secs(1);
 /// From the end of a claim of ours to the next: who has lost the partition in truth learns of it meanwhile.
 const CLAIM_AGAIN: Duration = Duration::from_secs(1);
@@ -234,7 +232,7 @@ struct Serving {
     attempts: Attempts,
     claims: ClaimTracker,
     budgets: BTreeMap<BudgetName, mpsc::Sender<Job>>,
-    answers: mpsc::Sender<Answered>,
+    answers: Answers,
     /// Cancelled once the writer has ended, and with that told of every result it wrote.
     written: CancellationToken,
     workers: TaskTracker,

@@ -2,12 +2,15 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::timeout,
+};
 use waybill_log::{
     ErrorClass, LogError, NewRecord, SharedLog, TopicPartition, json_record, offset_tracker::Ticket,
     records::attempt_headers,
 };
-use waybill_runtime::{Pulse, telemetry::promise_violated, trace::Trail};
+use waybill_runtime::{Pulse, Writes, telemetry::promise_violated, trace::Trail};
 use waybill_schemas::{
     OutcomeClass,
     fetch::FetchResult,
@@ -22,6 +25,8 @@ const BATCH: usize = 256;
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 const PRODUCE_TIMEOUT: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_millis(250);
+/// Most look-ups of one partition whose results wait for the log: they bring what the carrier said, and may be large.
+const MAX_LOOKED_UP: usize = 3 * BATCH;
 
 /// A result on its way.
 pub(crate) struct Answered {
@@ -29,6 +34,39 @@ pub(crate) struct Answered {
     pub(crate) result: FetchResult,
     pub(crate) payload: Option<Payload>,
     pub(crate) trail: Trail,
+}
+
+/// Where results of one partition are handed in. Each request that may be open has a place, so whoever answers without the
+/// carrier never waits for the log: a partition whose results nobody takes holds up no other. Look-ups wait for one of a few
+/// places of their own.
+#[derive(Clone)]
+pub(crate) struct Answers {
+    all: mpsc::Sender<(Answered, Option<OwnedSemaphorePermit>)>,
+    looked_up: Arc<Semaphore>,
+}
+
+/// The other end of [`Answers`].
+pub(crate) type Inbox = mpsc::Receiver<(Answered, Option<OwnedSemaphorePermit>)>;
+
+impl Answers {
+    /// For a partition of which at most so many requests are open at once.
+    pub(crate) fn new(most_open: usize) -> (Self, Inbox) {
+        let (all, inbox) = mpsc::channel(most_open.clamp(1, Semaphore::MAX_PERMITS));
+        (Self { all, looked_up: Arc::new(Semaphore::new(MAX_LOOKED_UP)) }, inbox)
+    }
+
+    /// Hands in what was answered without the carrier.
+    pub(crate) async fn short(&self, answered: Answered) {
+        // There is room: no request has two answers. A writer that has ended has told the service why.
+        let _ = self.all.send((answered, None)).await;
+    }
+
+    /// Hands in what a look-up came to, once there is a place for it.
+    pub(crate) async fn looked_up(&self, answered: Answered) {
+        // Nobody closes it.
+        let place = Arc::clone(&self.looked_up).acquire_owned().await.ok();
+        let _ = self.all.send((answered, place)).await;
+    }
 }
 
 /// Where results of one partition go.
@@ -40,21 +78,23 @@ pub(crate) struct Writer {
     pub(crate) alive: Arc<dyn Fn() -> bool + Send + Sync>,
     pub(crate) done: mpsc::Sender<Vec<Ticket>>,
     pub(crate) pulse: Pulse,
+    pub(crate) writes: Writes,
 }
 
 impl Writer {
     /// Writes until nobody can hand in results any more.
-    pub(crate) async fn run(self, mut inbox: mpsc::Receiver<Answered>) -> Result<(), LogError> {
+    pub(crate) async fn run(self, mut inbox: Inbox) -> Result<(), LogError> {
         let mut batch = Vec::with_capacity(BATCH);
         while self.pulse.while_waiting(inbox.recv_many(&mut batch, BATCH)).await > 0 {
             while !batch.is_empty() {
                 let mut bytes = 0;
-                let fits = batch.iter().take_while(|answered: &&Answered| {
+                let fits = batch.iter().take_while(|(answered, _): &&(Answered, _)| {
                     bytes += answered.payload.as_ref().map_or(0, Payload::len);
                     bytes <= BATCH_BYTES
                 });
                 let count = fits.count().max(1);
-                let part: Vec<Answered> = batch.drain(..count).collect();
+                // Places are free again once what stood there is written.
+                let (part, _places): (Vec<Answered>, Vec<_>) = batch.drain(..count).unzip();
                 self.write(part).await?;
             }
         }
@@ -147,12 +187,17 @@ impl Writer {
     /// meanwhile, what is left counts as neither.
     async fn append(&self, mut open: Vec<(usize, NewRecord)>) -> Result<Vec<(usize, bool)>, LogError> {
         let mut ended = Vec::new();
+        if open.is_empty() {
+            return Ok(ended);
+        }
+        let waiting = self.writes.begin(&format!("results of partition {}", self.partition));
         while !open.is_empty() {
             let records = open.iter().map(|(_, record)| record.clone()).collect();
             let answers = self.pulse.while_waiting(timeout(PRODUCE_TIMEOUT, self.log.produce(records))).await;
             let answers = answers.unwrap_or_else(|_| {
                 open.iter().map(|_| Err(LogError::Unavailable("no acknowledgement in time".to_owned()))).collect()
             });
+            let asked = open.len();
             let mut again = Vec::new();
             for ((index, record), answer) in open.into_iter().zip(answers) {
                 match answer.map_err(|error| (error.class(), error)) {
@@ -167,6 +212,9 @@ impl Writer {
                     }
                     Err((ErrorClass::Fatal, error)) => return Err(error),
                 }
+            }
+            if again.len() < asked {
+                waiting.goes_on();
             }
             open = again;
             if !open.is_empty() {

@@ -9,10 +9,7 @@ use waybill_log::{
     offset_tracker::{Dispatch, Ticket},
     records::{NamedAttempt, Reason, read_json},
 };
-use waybill_runtime::{
-    Pulse,
-    trace::{self, Trail},
-};
+use waybill_runtime::trace::{self, Trail};
 use waybill_schemas::{
     JourneyMs, Memories, OutcomeClass, ShipmentKey, WallMs,
     command::Registration,
@@ -90,28 +87,10 @@ impl Service {
             {
                 let result = results::short(request, ticket.offset, short, now);
                 let answers = serving.answers.clone();
-                self.send(answers, Answered { ticket, result, payload: None, trail }).await;
+                answers.short(Answered { ticket, result, payload: None, trail }).await;
             }
         }
         Ok(())
-    }
-
-    /// Hands an answer to the writer, taking in what is done meanwhile: the writer waits for that when it is far ahead.
-    async fn send(&mut self, answers: mpsc::Sender<Answered>, answered: Answered) {
-        let sending = answers.send(answered);
-        tokio::pin!(sending);
-        loop {
-            tokio::select! {
-                biased;
-                _ = &mut sending => return,
-                Some(tickets) = self.done.recv() => {
-                    for ticket in tickets {
-                        let _ = self.tracker.complete(ticket);
-                    }
-                }
-                () = tokio::time::sleep(Pulse::EVERY) => self.component.beat(),
-            }
-        }
     }
 
     /// Gives a job to its budget's worker; answers it when there is none, or no room.
@@ -188,7 +167,7 @@ impl Service {
         let short = Short::new(OutcomeClass::Unreadable, "the request could not be read");
         let result = results::short(request, ticket.offset, short, now);
         let trail = trail(at, record);
-        self.send(answers, Answered { ticket, result, payload: None, trail }).await;
+        answers.short(Answered { ticket, result, payload: None, trail }).await;
         Ok(())
     }
 
