@@ -52,7 +52,8 @@ impl Shell {
             let (queue, work) = mpsc::channel(self.config.max_waiting.div_ceil(self.config.max_batch));
             let stop = CancellationToken::new();
             let pulse = self.health.pulse(&format!("worker {partition}"));
-            let worker = Worker { shared: Arc::clone(&self.shared), partition, repeats, stop: stop.clone(), pulse };
+            let (shared, writes) = (Arc::clone(&self.shared), self.health.writes());
+            let worker = Worker { shared, partition, repeats, stop: stop.clone(), pulse, writes };
             let task = tokio::spawn(worker.run(work, self.told.clone()));
             self.hands.insert(partition, Hand { queue, stop, task, paused: false });
             tracing::info!(partition, position, "normalizer.partition_taken");
