@@ -79,7 +79,7 @@ struct Finished {
     partition: u32,
     generation: u64,
     work: Work,
-    outcome: Outcome,
+    outcome: Result<Outcome, LogError>,
 }
 
 /// One topic's loop.
@@ -280,10 +280,11 @@ impl Consumer {
         while let Some(ended) = self.work.try_join_next() {
             // Its range would never end: better begun anew by whoever comes next.
             let ended = ended.map_err(|error| StoreError::Died(error.to_string()))?;
+            let outcome = ended.outcome.map_err(|error| self.fail(error))?;
             let part = self.partitions.get_mut(&ended.partition);
             let part = part.filter(|part| part.generation == ended.generation);
             if let Some(flight) = part.and_then(|part| part.flight.as_mut()) {
-                flight.finished(ended.work, ended.outcome);
+                flight.finished(ended.work, outcome);
             }
         }
         Ok(())
@@ -349,11 +350,12 @@ impl Consumer {
                     _ => None,
                 };
                 let range = Arc::clone(flight.range());
-                let job = Job { shared: self.shared.clone(), source: self.source, at, range, earlier };
+                let (shared, writes) = (self.shared.clone(), self.component.writes());
+                let job = Job { shared, source: self.source, at, range, earlier, writes };
                 let (partition, generation, cancel) = (*partition, part.generation, part.cancel.clone());
                 self.work.spawn(async move {
                     let done = cancel.run_until_cancelled(job.run(&work, rows)).await;
-                    Finished { partition, generation, work, outcome: done.unwrap_or(Outcome::Done) }
+                    Finished { partition, generation, work, outcome: done.unwrap_or(Ok(Outcome::Done)) }
                 });
             }
         }
