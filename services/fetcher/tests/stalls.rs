@@ -15,7 +15,9 @@ use std::{
 use support::{Door, PATIENCE, Reply, TRACKED, World, json, refusing::Refusing};
 use tokio::time::{Instant, sleep, timeout};
 use waybill_fetcher::FetcherError;
-use waybill_log::{EmbeddedLog, EmbeddedOptions, Headers, LogError, NewRecord, SharedLog, TopicPartition};
+use waybill_log::{
+    EmbeddedLog, EmbeddedOptions, Headers, LogError, NewRecord, SharedLog, TopicPartition, records::attempt_headers,
+};
 use waybill_runtime::Clocks;
 use waybill_schemas::{
     OutcomeClass, WallMs, headers,
@@ -43,11 +45,15 @@ fn at(topic: &str, partition: u32) -> TopicPartition {
     TopicPartition::new(TopicPrefix::default().of(topic), partition)
 }
 
-/// A world of two partitions, the first of which answers results with this error for as long as it stands there.
-async fn without_results(error: LogError) -> (World, Refusal) {
-    let refusal: Refusal = Arc::new(Mutex::new(Some((at(names::FETCH_RESULTS, 0), error))));
+/// A world of two partitions on a log one of whose own answers everything with this error, for as long as it stands there.
+async fn without(at: TopicPartition, error: LogError) -> (World, Refusal) {
+    let refusal: Refusal = Arc::new(Mutex::new(Some((at, error))));
     let log = Refusing { log: in_memory(), looks: 0, deaf: Arc::default(), refusal: Arc::clone(&refusal) };
     (World::wide(Arc::new(log), 2, &[], |_| {}).await, refusal)
+}
+
+fn no_leader() -> LogError {
+    LogError::Unavailable("it has no leader".to_owned())
 }
 
 /// Requests that are answered without asking anybody: they came too late.
@@ -112,7 +118,7 @@ async fn a_record_among_its_own_that_nobody_could_have_written_refuses_the_parti
 /// More than may be open: the partition is paused with every place taken.
 #[tokio::test(start_paused = true)]
 async fn a_partition_whose_results_nobody_takes_holds_up_no_other_and_is_told() {
-    let (world, refusal) = without_results(LogError::Unavailable("it has no leader".to_owned())).await;
+    let (world, refusal) = without(at(names::FETCH_RESULTS, 0), no_leader()).await;
     let most = world.deps.config.max_open;
     let running = world.start();
     world.until_it_says("").await;
@@ -128,8 +134,30 @@ async fn a_partition_whose_results_nobody_takes_holds_up_no_other_and_is_told() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn log_1_a_dead_letter_that_nobody_takes_holds_up_its_own_partition_and_no_other() {
+    let (world, refusal) = without(at(names::DEAD_LETTERS, 0), no_leader()).await;
+    let running = world.start();
+    world.until_it_says("").await;
+    let headers = attempt_headers(41, None);
+    let (key, value) = (Some("acme:ACME0041".into()), Some("{no json".into()));
+    let odd = NewRecord { at: at(names::FETCH_REQUESTS, 0), key, value, headers };
+    world.log.produce(vec![odd]).await.remove(0).unwrap();
+    world.until_it_says("no dead letters of partition 0").await;
+    send_late(&world, 1, 10).await;
+    until_there_are(&world, 1, 10).await;
+    assert!(world.all_results().await.is_empty(), "its attempt ends behind its dead letter");
+    *refusal.lock().unwrap() = None;
+    until_there_are(&world, 0, 1).await;
+    assert_eq!(world.records(names::DEAD_LETTERS).await.len(), 1);
+    assert_eq!(world.all_results().await[0].class, OutcomeClass::Unreadable);
+    world.until_it_says("").await;
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn log_1_results_that_can_never_be_written_end_the_fetcher_and_are_not_passed_over() {
-    let (world, refusal) = without_results(LogError::UnknownTopic("waybill.fetch-results".to_owned())).await;
+    let gone = LogError::UnknownTopic("waybill.fetch-results".to_owned());
+    let (world, refusal) = without(at(names::FETCH_RESULTS, 0), gone).await;
     send_late(&world, 0, 3).await;
     let ended = timeout(PATIENCE, world.start().task).await.unwrap().unwrap();
     assert!(matches!(&ended, Err(FetcherError::Log(LogError::UnknownTopic(_)))), "{ended:?}");
