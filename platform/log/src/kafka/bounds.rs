@@ -2,7 +2,8 @@
 //!
 //! Many ask for it: every read before it reads, every owner once a second whether somebody else wrote, whoever measures
 //! lag. One by one, that was seen to be most of what an idle cluster asks of its broker. Here whoever asks waits a moment
-//! for others who ask of the same topic, and one pair of requests answers all.
+//! for others who ask of the same topic, and one pair of requests answers all. A partition without a leader is asked for
+//! again for a while, and keeps nobody else waiting.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,19 +11,35 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::oneshot, time::sleep};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep},
+};
 
-use super::{error::gone, fetch::FetchClient};
+use super::{
+    error::gone,
+    fetch::{Ends, FetchClient},
+};
 use crate::seam::{Bounds, LogError, TopicPartition};
 
 /// How long the first waits for others.
 const GATHER: Duration = Duration::from_millis(2);
+/// From an answer without a leader to the next question; twice as long each time, up to [`SELDOM`].
+const SOON: Duration = Duration::from_millis(30);
+const SELDOM: Duration = Duration::from_secs(1);
 
 type Answer = Result<Bounds, LogError>;
 
 struct Question {
     partition: u32,
     answer: oneshot::Sender<Answer>,
+}
+
+/// Whether partitions without a leader are still waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Left,
+    Over,
 }
 
 /// What is about to be asked, by topic: an unknown topic keeps nobody else waiting.
@@ -52,16 +69,70 @@ impl Asked {
 
     async fn ask(self: Arc<Self>, client: Arc<FetchClient>, topic: Arc<str>) {
         sleep(GATHER).await;
-        let questions = self.waiting().remove(&topic).unwrap_or_default();
+        let mut questions = self.waiting().remove(&topic).unwrap_or_default();
         let partitions: BTreeSet<u32> = questions.iter().map(|question| question.partition).collect();
-        let found = client.bounds(&topic, partitions).await;
-        for Question { partition, answer } in questions {
-            let bounds = match &found {
-                Ok(found) => found.get(&partition).cloned().unwrap_or_else(|| Err(gone("asking for offsets"))),
-                Err(error) => Err(error.clone()),
-            };
-            // Nobody waits any more.
-            let _ = answer.send(bounds);
+        let (deadline, mut pause) = (Instant::now() + client.request_timeout(), SOON);
+        loop {
+            let found = client.bounds(&topic, partitions.clone()).await;
+            let patience = if Instant::now() < deadline { Patience::Left } else { Patience::Over };
+            questions = answer(questions, &found, patience);
+            if questions.is_empty() {
+                return;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(SELDOM);
         }
+    }
+}
+
+/// Answers what is known; gives back what is to be asked again, where somebody still waits for it.
+fn answer(
+    questions: Vec<Question>,
+    found: &Result<BTreeMap<u32, Ends>, LogError>,
+    patience: Patience,
+) -> Vec<Question> {
+    let mut open = Vec::new();
+    for question in questions {
+        let ends = found.as_ref().map(|found| found.get(&question.partition));
+        let bounds = match ends {
+            Err(error) => Err(error.clone()),
+            Ok(None) => Err(gone("asking for offsets")),
+            Ok(Some(Ends::Known(bounds))) => bounds.clone(),
+            Ok(Some(Ends::Settling(_))) if patience == Patience::Left => {
+                if !question.answer.is_closed() {
+                    open.push(question);
+                }
+                continue;
+            }
+            Ok(Some(Ends::Settling(error))) => Err(error.clone()),
+        };
+        // Nobody waits any more.
+        let _ = question.answer.send(bounds);
+    }
+    open
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[test]
+    fn a_partition_without_a_leader_keeps_only_its_own_readers_waiting() {
+        let ask = |partition| {
+            let (answer, answered) = oneshot::channel();
+            (Question { partition, answer }, answered)
+        };
+        let ((led, mut at_once), (unled, mut later), (left, nobody)) = (ask(1), ask(3), ask(3));
+        drop(nobody);
+        let bounds = Bounds { first: 4, next: 9 };
+        let no_leader = LogError::Unavailable("it has no leader".to_owned());
+        let found = Ok(BTreeMap::from([(1, Ends::Known(Ok(bounds))), (3, Ends::Settling(no_leader.clone()))]));
+        let open = answer(vec![led, unled, left], &found, Patience::Left);
+        assert_eq!(at_once.try_recv().unwrap(), Ok(bounds));
+        assert!(later.try_recv().is_err(), "it may have a leader soon");
+        assert_eq!(open.iter().map(|question| question.partition).collect::<Vec<_>>(), [3], "where somebody waits");
+        assert!(answer(open, &found, Patience::Over).is_empty());
+        assert_eq!(later.try_recv().unwrap(), Err(no_leader));
     }
 }
