@@ -17,7 +17,10 @@ use std::{
 };
 
 use tokio::{task::JoinSet, time::Instant};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::AbortOnDropHandle,
+};
 use waybill_log::{
     Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, LogError, Record, SharedLog, TopicPartition,
 };
@@ -96,6 +99,8 @@ pub(crate) struct Consumer {
     draining: bool,
     component: Component,
     lag_due: Instant,
+    /// The last look at the lag.
+    measuring: Option<AbortOnDropHandle<()>>,
     pauses: Delays,
     /// The log has failed in this turn.
     troubled: bool,
@@ -124,6 +129,7 @@ impl Consumer {
             draining,
             component,
             lag_due,
+            measuring: None,
             pauses,
             troubled,
         }
@@ -164,7 +170,7 @@ impl Consumer {
                 self.component.ready();
                 self.pauses.reset();
             }
-            self.measure().await;
+            self.measure();
         }
         self.work.shutdown().await;
         if tokio::time::timeout(LEAVE, self.member.leave()).await.is_err() {
@@ -361,8 +367,10 @@ impl Consumer {
         }
     }
 
-    async fn measure(&mut self) {
-        if Instant::now() < self.lag_due {
+    /// Beside the loop: a partition whose end nobody tells holds up no other.
+    fn measure(&mut self) {
+        let measures = self.measuring.as_ref().is_some_and(|measuring| !measuring.is_finished());
+        if Instant::now() < self.lag_due || measures {
             return;
         }
         self.lag_due = Instant::now() + LAG_EVERY;
@@ -376,9 +384,12 @@ impl Consumer {
                 Some(bounds.next.saturating_sub(position.max(bounds.first)))
             });
         }
-        if let Some(lag) = whole_lag(asked.join_all().await) {
-            metrics::gauge!("waybill_store_lag_records", "topic" => self.source.topic).set(lag as f64);
-        }
+        let topic = self.source.topic;
+        self.measuring = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            if let Some(lag) = whole_lag(asked.join_all().await) {
+                metrics::gauge!("waybill_store_lag_records", "topic" => topic).set(lag as f64);
+            }
+        })));
         metrics::gauge!("waybill_store_buffered_bytes").set(self.shared.buffered.load(Ordering::Relaxed) as f64);
     }
 }

@@ -112,3 +112,20 @@ async fn dead_letters_that_the_log_does_not_take_keep_the_store_from_being_ready
     assert_eq!(dead_letters(&log).await.len(), 1);
     running.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn partitions_whose_ends_nobody_tells_are_stored_all_the_same() {
+    let log = log().await;
+    let unburied = Unburied::around(&log, LogError::Unavailable("not yet".to_owned()));
+    unburied.yields();
+    let silent: SharedLog = unburied.clone();
+    let running = start(&silent, 20);
+    put_text(&log, names::OUTCOMES, r#"{"class":"unheard_of"}"#).await;
+    until_true("the first dead letter", async || dead_letters(&log).await.len() == 1).await;
+    unburied.hush();
+    // Longer than from one look at the lag to the next.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    put_text(&log, names::OUTCOMES, r#"{"class":"unheard_of"}"#).await;
+    until_true("the second", async || dead_letters(&log).await.len() == 2).await;
+    running.stop().await;
+}

@@ -1,6 +1,9 @@
-//! A log that takes no dead letters, for as long as it is told why not.
+//! A log that takes no dead letters, for as long as it is told why not, or does not tell any more where its partitions end.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use async_trait::async_trait;
 use waybill_log::{
@@ -15,17 +18,23 @@ use waybill_schemas::{
 pub struct Unburied {
     inner: SharedLog,
     refusal: Mutex<Option<LogError>>,
+    silent: AtomicBool,
 }
 
 impl Unburied {
     /// `inner`, which answers dead letters so.
     pub fn around(inner: &SharedLog, refusal: LogError) -> Arc<Self> {
-        Arc::new(Self { inner: Arc::clone(inner), refusal: Mutex::new(Some(refusal)) })
+        Arc::new(Self { inner: Arc::clone(inner), refusal: Mutex::new(Some(refusal)), silent: AtomicBool::new(false) })
     }
 
     /// From now on it takes them.
     pub fn yields(&self) {
         *self.refusal.lock().unwrap() = None;
+    }
+
+    /// From now on it does not tell where partitions end.
+    pub fn hush(&self) {
+        self.silent.store(true, Ordering::SeqCst);
     }
 }
 
@@ -51,6 +60,9 @@ impl Log for Unburied {
         self.inner.read(from).await
     }
     async fn bounds(&self, at: &TopicPartition) -> Result<Bounds, LogError> {
+        if self.silent.load(Ordering::SeqCst) {
+            return std::future::pending().await;
+        }
         self.inner.bounds(at).await
     }
     async fn offset_for_time(&self, at: &TopicPartition, time: WallMs) -> Result<Option<u64>, LogError> {
