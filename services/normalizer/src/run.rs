@@ -121,6 +121,7 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), Normaliz
         tracker: OffsetTracker::new(),
         hands: BTreeMap::new(),
         wanted: BTreeSet::new(),
+        wanted_from: 0,
         pauses: LOG_RETRY.delays(),
         told,
         from_workers,
@@ -184,6 +185,8 @@ struct Shell {
     hands: BTreeMap<u32, Hand>,
     /// Assigned, and not begun yet: the log did not answer.
     wanted: BTreeSet<u32>,
+    /// Where among them beginning goes on.
+    wanted_from: u32,
     pauses: Delays,
     told: mpsc::Sender<Told>,
     from_workers: mpsc::Receiver<Told>,

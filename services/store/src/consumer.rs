@@ -94,6 +94,8 @@ pub(crate) struct Consumer {
     partitions: BTreeMap<u32, Partition>,
     /// Assigned, and not taken over yet.
     wanted: BTreeSet<u32>,
+    /// Where among them taking over goes on.
+    wanted_from: u32,
     work: JoinSet<Finished>,
     generation: u64,
     draining: bool,
@@ -124,6 +126,7 @@ impl Consumer {
             member,
             partitions,
             wanted,
+            wanted_from: 0,
             work,
             generation,
             draining,

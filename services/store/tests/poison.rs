@@ -7,11 +7,11 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use support::{Running, dead_letters, log, put_bytes, records, unburied::Unburied, until_true};
+use support::{Running, dead_letters, log, partition, put_bytes, records, unburied::Unburied, until_true};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use waybill_clickhouse::client::{ClientOptions, build};
-use waybill_log::{LogError, SharedLog};
+use waybill_log::{LogError, SharedLog, TopicPartition};
 use waybill_runtime::{Clocks, Health, poison::PoisonLimits};
 use waybill_schemas::topics::{TopicPrefix, names};
 use waybill_store::{Deps, StoreConfig, StoreError};
@@ -127,5 +127,25 @@ async fn partitions_whose_ends_nobody_tells_are_stored_all_the_same() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     put_text(&log, names::OUTCOMES, r#"{"class":"unheard_of"}"#).await;
     until_true("the second", async || dead_letters(&log).await.len() == 2).await;
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_cannot_be_taken_over_holds_up_no_other() {
+    let log = log().await;
+    let unburied = Unburied::around(&log, LogError::Unavailable("not yet".to_owned()));
+    unburied.yields();
+    // The first in order; records come to the other, then to this one.
+    unburied.unlead(Some(TopicPartition::new(TopicPrefix::default().of(names::OUTCOMES), 0)));
+    let of = |wanted: u32| (0..).map(records::key).find(|key| partition(key) == wanted).unwrap();
+    for number in [1, 0] {
+        let unheard_of = Bytes::from_static(br#"{"class":"unheard_of"}"#);
+        put_bytes(&log, names::OUTCOMES, &of(number), Some(unheard_of)).await;
+    }
+    let silent: SharedLog = unburied.clone();
+    let running = start(&silent, 20);
+    until_true("the other's dead letter", async || dead_letters(&log).await.len() == 1).await;
+    unburied.unlead(None);
+    until_true("its own", async || dead_letters(&log).await.len() == 2).await;
     running.stop().await;
 }

@@ -66,3 +66,19 @@ async fn log_1_records_that_can_never_be_written_end_the_normalizer_and_nothing_
     wait_until_answered(&log, 4).await;
     heir.end().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_cannot_be_begun_holds_up_no_other_and_is_told() {
+    let log = new_log().await;
+    send(&log, 8).await;
+    let unlucky = Arc::new(Unlucky::new(log.clone()));
+    // The first in order.
+    *unlucky.unled.lock().unwrap() = Some(TopicPartition::new(names::FETCH_RESULTS, 0));
+    let (running, health) = running_on(&unlucky);
+    wait_until_answered(&log, 6).await;
+    until_it_says(&health, "no leader").await;
+    *unlucky.unled.lock().unwrap() = None;
+    wait_until_answered(&log, 8).await;
+    until_it_says(&health, "").await;
+    running.end().await.unwrap();
+}

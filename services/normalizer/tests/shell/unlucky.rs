@@ -28,6 +28,8 @@ pub(crate) struct Unlucky {
     pub(crate) refusal: Mutex<Option<LogError>>,
     /// No commit is taken.
     pub(crate) deaf: Arc<AtomicBool>,
+    /// A partition without a leader: nobody tells where it ends.
+    pub(crate) unled: Mutex<Option<TopicPartition>>,
 }
 
 impl Unlucky {
@@ -40,6 +42,7 @@ impl Unlucky {
             dead: AtomicBool::new(false),
             refusal: Mutex::default(),
             deaf: Arc::default(),
+            unled: Mutex::default(),
         }
     }
 
@@ -84,6 +87,9 @@ impl Log for Unlucky {
         self.log.read(from).await
     }
     async fn bounds(&self, at: &TopicPartition) -> Result<Bounds, LogError> {
+        if self.unled.lock().unwrap().as_ref() == Some(at) {
+            return Err(LogError::Unavailable("it has no leader".into()));
+        }
         self.log.bounds(at).await
     }
     async fn offset_for_time(&self, at: &TopicPartition, time: WallMs) -> Result<Option<u64>, LogError> {

@@ -1,4 +1,4 @@
-//! A log that takes no dead letters, for as long as it is told why not, or does not tell any more where its partitions end.
+//! A log that takes no dead letters, for as long as it is told why not, or does not tell where partitions end.
 
 use std::sync::{
     Arc, Mutex,
@@ -19,17 +19,24 @@ pub struct Unburied {
     inner: SharedLog,
     refusal: Mutex<Option<LogError>>,
     silent: AtomicBool,
+    unled: Mutex<Option<TopicPartition>>,
 }
 
 impl Unburied {
     /// `inner`, which answers dead letters so.
     pub fn around(inner: &SharedLog, refusal: LogError) -> Arc<Self> {
-        Arc::new(Self { inner: Arc::clone(inner), refusal: Mutex::new(Some(refusal)), silent: AtomicBool::new(false) })
+        let (refusal, silent) = (Mutex::new(Some(refusal)), AtomicBool::new(false));
+        Arc::new(Self { inner: Arc::clone(inner), refusal, silent, unled: Mutex::default() })
     }
 
     /// From now on it takes them.
     pub fn yields(&self) {
         *self.refusal.lock().unwrap() = None;
+    }
+
+    /// From now on this partition has no leader, or every one has.
+    pub fn unlead(&self, at: Option<TopicPartition>) {
+        *self.unled.lock().unwrap() = at;
     }
 
     /// From now on it does not tell where partitions end.
@@ -62,6 +69,9 @@ impl Log for Unburied {
     async fn bounds(&self, at: &TopicPartition) -> Result<Bounds, LogError> {
         if self.silent.load(Ordering::SeqCst) {
             return std::future::pending().await;
+        }
+        if self.unled.lock().unwrap().as_ref() == Some(at) {
+            return Err(LogError::Unavailable("it has no leader".to_owned()));
         }
         self.inner.bounds(at).await
     }
