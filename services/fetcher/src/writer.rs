@@ -78,6 +78,11 @@ impl Answers {
         self.hand_in(Handed::Answer(Box::new(answered), place)).await;
     }
 
+    /// How much of what was handed in the writer has not taken up.
+    pub(crate) fn waiting(&self) -> usize {
+        self.all.max_capacity() - self.all.capacity()
+    }
+
     async fn hand_in(&self, handed: Handed) {
         // There is room: no request has two answers. A writer that has ended has told the service why.
         let _ = self.all.send(handed).await;

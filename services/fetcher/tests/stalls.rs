@@ -115,7 +115,7 @@ async fn a_record_among_its_own_that_nobody_could_have_written_refuses_the_parti
     running.stop().await;
 }
 
-/// More than may be open: the partition is paused with every place taken.
+/// Far more than may wait, and than may be open: the partition is paused meanwhile.
 #[tokio::test(start_paused = true)]
 async fn a_partition_whose_results_nobody_takes_holds_up_no_other_and_is_told() {
     let (world, refusal) = without(at(names::FETCH_RESULTS, 0), no_leader()).await;

@@ -13,7 +13,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use waybill_log::{ClaimError, ErrorClass, LogError, TopicPartition};
 use waybill_schemas::{BudgetName, topics::names};
 
-use super::{BOOT_RETRY, CLAIM_AGAIN, Life, MAX_BATCH, Partition, Service, Serving, State, handover::DRAIN_LOOK_UPS};
+use super::{
+    BOOT_RETRY, CLAIM_AGAIN, Delivery, Life, MAX_BATCH, Partition, Service, Serving, State, handover::DRAIN_LOOK_UPS,
+};
 use crate::{
     budget::{BudgetState, Terms},
     error::FetcherError,
@@ -36,7 +38,7 @@ impl Service {
         self.lives += 1;
         let life = Life { partition, number: self.lives };
         let standing = Arc::new(Standing::new(partition, self.ownership.clone()));
-        self.partitions.insert(partition, Partition { life, standing, state, boot: None, paused: false });
+        self.partitions.insert(partition, Partition { life, standing, state, boot: None, delivery: Delivery::Flowing });
     }
 
     /// Partitions that the group says are ours while a later claim says otherwise: one of our own that was given up and
