@@ -271,3 +271,46 @@ impl Writer {
         Ok(ended)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+    use waybill_log::{OffsetTracker, offset_tracker::Dispatch};
+    use waybill_runtime::Clocks;
+
+    use super::*;
+    use crate::{
+        admission::Short,
+        results::{self, Now},
+    };
+
+    fn answered(offset: u64) -> Answered {
+        let mut tracker = OffsetTracker::new();
+        tracker.assign(0, 0);
+        let Dispatch::Taken(ticket) = tracker.dispatch(0, offset) else { panic!("a fresh tracker takes it") };
+        let clocks = Clocks::real();
+        let now = Now { wall: clocks.wall(), journey: clocks.journey() };
+        let request = serde_json::from_value(serde_json::json!({
+            "kind": "poll", "carrier": "acme", "number": "ACME0001", "instance": 1, "ref": null,
+            "registered_at": "2026-01-01T00:00:00Z", "attempt": 1, "expires_at": now.wall,
+        }));
+        let result = results::short(request.unwrap(), offset, Short::new(OutcomeClass::Expired, ""), now);
+        Answered { ticket, result, payload: None, trail: Trail::default() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn look_ups_wait_for_one_of_their_places_and_nobody_else_waits() {
+        let (answers, mut inbox) = Answers::new(MAX_LOOKED_UP);
+        let mut offsets = 0..;
+        let mut next = || answered(offsets.next().unwrap());
+        for _ in 0..MAX_LOOKED_UP {
+            answers.looked_up(next()).await;
+        }
+        let soon = Duration::from_secs(1);
+        assert!(timeout(soon, answers.looked_up(next())).await.is_err(), "they may be large");
+        assert!(timeout(soon, answers.short(next())).await.is_ok());
+        assert_eq!(answers.waiting(), MAX_LOOKED_UP + 1);
+        drop(inbox.recv().await);
+        assert!(timeout(soon, answers.looked_up(next())).await.is_ok(), "one has been written");
+    }
+}
