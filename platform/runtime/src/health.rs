@@ -8,6 +8,8 @@
 //! of them beat. A loop beats while it waits for something outside (a broker, ClickHouse) as well: waiting is no reason to
 //! kill it.
 
+mod writes;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -19,6 +21,9 @@ use std::{
 
 use serde::Serialize;
 use tokio::time::Instant;
+
+use self::writes::Writing;
+pub use self::writes::{Unacknowledged, WRITE_TIMEOUT, Writes};
 
 /// How long a member of a group that was given no work waits before that counts as its share of it: longer than a group
 /// takes to share out what a dead member held.
@@ -39,7 +44,9 @@ struct State {
     beat: Instant,
     note: String,
     pulses: BTreeMap<u64, Pulsing>,
-    next_pulse: u64,
+    writes: BTreeMap<u64, Writing>,
+    /// Voices given so far.
+    voices: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -58,8 +65,14 @@ impl State {
             beat: Instant::now(),
             note: "starting".to_owned(),
             pulses: BTreeMap::new(),
-            next_pulse: 0,
+            writes: BTreeMap::new(),
+            voices: 0,
         }
+    }
+
+    fn next_voice(&mut self) -> u64 {
+        self.voices += 1;
+        self.voices
     }
 
     /// The loop that has not beaten for too long, if there is one: the component's own has no name.
@@ -137,11 +150,14 @@ impl Health {
         self.with(|all| {
             let one = |(name, state): (&String, &State)| {
                 let stuck = state.stuck();
-                let note = match stuck {
-                    Some(of) => format!("its loop {of} has not turned for {} s", BEAT_TIMEOUT.as_secs()),
-                    None => state.note.clone(),
+                let overdue = state.overdue().filter(|_| state.ready);
+                let ready = state.ready && overdue.is_none();
+                let note = match (stuck, overdue) {
+                    (Some(of), _) => format!("its loop {of} has not turned for {} s", BEAT_TIMEOUT.as_secs()),
+                    (None, Some(why)) => why,
+                    (None, None) => state.note.clone(),
                 };
-                ComponentReport { name: name.clone(), up: state.up, ready: state.ready, live: stuck.is_none(), note }
+                ComponentReport { name: name.clone(), up: state.up, ready, live: stuck.is_none(), note }
             };
             all.iter().map(one).collect()
         })
@@ -169,11 +185,15 @@ impl Component {
     pub fn pulse(&self, of: &str) -> Pulse {
         let mut id = 0;
         self.update(|state| {
-            id = state.next_pulse;
-            state.next_pulse += 1;
+            id = state.next_voice();
             state.pulses.insert(id, Pulsing { of: of.to_owned(), beat: Instant::now() });
         });
         Pulse { id, of: self.id, name: self.name.clone(), health: self.health.clone() }
+    }
+
+    /// Where its loops tell what they write.
+    pub fn writes(&self) -> Writes {
+        Writes { of: self.id, name: self.name.clone(), health: self.health.clone() }
     }
 
     /// It does its work.

@@ -15,5 +15,5 @@ pub mod trace;
 
 pub use clock_gate::ClockGate;
 pub use clocks::{Clocks, JourneyScale};
-pub use health::{Component, Health, Pulse};
+pub use health::{Component, Health, Pulse, Writes};
 pub use poison::PoisonWatch;

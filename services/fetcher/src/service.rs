@@ -52,17 +52,17 @@ use crate::{
     partition::{Attempts, Booted, LEASE, Standing},
     terms::{Carriers, Policies},
     worker::Job,
-    writer::Answered,
+    writer::Answers,
 };
 
 const COMMIT_EVERY: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
 const MAX_BATCH: usize = 500;
+/// Answers of one partition that its writer has not taken up; beyond, no further requests are taken in.
+const MAX_WAITING: usize = 512;
 const DRAIN_BUDGET: Duration = Duration::from_secs(10);
 /// How long they may take when the process ends.
 const SHUTDOWN_LOOK_UPS: Duration = Duration::from_secs(6);
-/// Results that wait for the log, per partition.
-const MAX_ANSWERS: usize = 512;
 const BOOT_RETRY: Duration = Duration::from_secs(1);
 /// From the end of a claim of ours to the next: who has lost the partition in truth learns of it meanwhile.
 const CLAIM_AGAIN: Duration = Duration::from_secs(1);
@@ -197,6 +197,16 @@ struct Life {
     number: u64,
 }
 
+/// Whether requests of a partition are taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Delivery {
+    Flowing,
+    /// Paused: too many are under way.
+    Full,
+    /// Paused: too many answers wait for the writer.
+    Behind,
+}
+
 /// An owned partition.
 struct Partition {
     life: Life,
@@ -204,7 +214,7 @@ struct Partition {
     state: State,
     /// The boot that was begun last.
     boot: Option<AbortHandle>,
-    paused: bool,
+    delivery: Delivery,
 }
 
 impl Drop for Partition {
@@ -234,7 +244,7 @@ struct Serving {
     attempts: Attempts,
     claims: ClaimTracker,
     budgets: BTreeMap<BudgetName, mpsc::Sender<Job>>,
-    answers: mpsc::Sender<Answered>,
+    answers: Answers,
     /// Cancelled once the writer has ended, and with that told of every result it wrote.
     written: CancellationToken,
     workers: TaskTracker,
@@ -354,20 +364,29 @@ impl Service {
         }
     }
 
-    /// Pauses partitions with too many requests under way and resumes them when half are answered.
+    /// Pauses partitions with too many requests under way, or whose writer is too far behind, and resumes them at the half.
     fn balance(&mut self) {
         let most = self.carriers.config.max_open;
         let mut fullest = 0;
         let (mut pause, mut resume) = (Vec::new(), Vec::new());
         for (number, partition) in &mut self.partitions {
             let open = self.tracker.in_flight_of(*number);
+            let waiting = match &partition.state {
+                State::Serving(serving) => serving.answers.waiting(),
+                State::Booting | State::Superseded(_) | State::Refused(_) => 0,
+            };
             fullest = fullest.max(open);
-            if !partition.paused && open + MAX_BATCH > most {
-                partition.paused = true;
-                pause.push(*number);
-            } else if partition.paused && open <= most / 2 {
-                partition.paused = false;
-                resume.push(*number);
+            let delivery = match partition.delivery {
+                Delivery::Flowing if open + MAX_BATCH > most => Delivery::Full,
+                Delivery::Flowing if waiting > MAX_WAITING => Delivery::Behind,
+                Delivery::Full if open <= most / 2 => Delivery::Flowing,
+                Delivery::Behind if waiting <= MAX_WAITING / 2 => Delivery::Flowing,
+                same => same,
+            };
+            if delivery != partition.delivery {
+                let told = if delivery == Delivery::Flowing { &mut resume } else { &mut pause };
+                told.push(*number);
+                partition.delivery = delivery;
             }
         }
         if !pause.is_empty() {

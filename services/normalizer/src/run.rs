@@ -20,8 +20,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use waybill_adapters::LiveCatalog;
 use waybill_log::{
-    Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, JoinGroup, LogError, OffsetTracker, OutOfRange, Record,
-    SharedLog, offset_tracker::Dispatch,
+    Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, JoinGroup, LogError, OffsetTracker, OutOfRange,
+    Ownership, Record, SharedLog, offset_tracker::Dispatch,
 };
 use waybill_runtime::{
     Clocks, Component, Health, PoisonWatch,
@@ -45,6 +45,8 @@ const TURN: Duration = Duration::from_millis(50);
 /// Pauses between tries of what the log does not do now.
 const LOG_RETRY: RetryPolicy =
     RetryPolicy { initial: Duration::from_millis(500), max: Duration::from_secs(2), give_up_after: None };
+/// A normalizer is not ready when its last acknowledged commit is older (DESIGN §5, hand-over).
+const LEASE: Duration = Duration::from_secs(10);
 /// How long leaving the group may take.
 const LEAVE: Duration = Duration::from_secs(2);
 /// What workers have told and the shell has not yet heard: one message a piece written, and it listens every turn, so they
@@ -113,11 +115,13 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), Normaliz
     let mut shell = Shell {
         log: deps.log,
         config: deps.config,
+        ownership: member.ownership(),
         results,
         shared,
         tracker: OffsetTracker::new(),
         hands: BTreeMap::new(),
         wanted: BTreeSet::new(),
+        wanted_from: 0,
         pauses: LOG_RETRY.delays(),
         told,
         from_workers,
@@ -174,12 +178,15 @@ struct Hand {
 struct Shell {
     log: SharedLog,
     config: NormalizerConfig,
+    ownership: Ownership,
     results: Arc<str>,
     shared: Arc<Shared>,
     tracker: OffsetTracker,
     hands: BTreeMap<u32, Hand>,
     /// Assigned, and not begun yet: the log did not answer.
     wanted: BTreeSet<u32>,
+    /// Where among them beginning goes on.
+    wanted_from: u32,
     pauses: Delays,
     told: mpsc::Sender<Told>,
     from_workers: mpsc::Receiver<Told>,
@@ -247,7 +254,9 @@ impl Shell {
 
     /// The start is not over before the group has shared out, or has been given time enough to.
     fn healthy(&self) {
-        if self.hands.is_empty() && self.joined.elapsed() < FIRST_SHARE {
+        if let Some(why) = lease_is_over(!self.hands.is_empty(), self.ownership.lease_age()) {
+            self.health.not_ready(&why);
+        } else if self.hands.is_empty() && self.joined.elapsed() < FIRST_SHARE {
             self.health.ready_for_work();
         } else {
             self.health.ready();
@@ -364,4 +373,9 @@ impl Shell {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Why it is not known whether partitions that are worked on are still this member's.
+fn lease_is_over(works: bool, age: Duration) -> Option<String> {
+    (works && age >= LEASE).then(|| format!("the log has acknowledged no commit for {} s", age.as_secs()))
 }

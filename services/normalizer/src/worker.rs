@@ -24,7 +24,7 @@ use waybill_log::{
     records::{JsonError, dead_letter_headers},
 };
 use waybill_runtime::{
-    Clocks, PoisonWatch, Pulse,
+    Clocks, PoisonWatch, Pulse, Writes,
     poison::{Gate, quarantined_until},
     retry::RetryPolicy,
     telemetry::promise_violated,
@@ -92,6 +92,7 @@ pub(crate) struct Worker {
     /// No further piece is begun, and no failing one tried again, once this is cancelled.
     pub(crate) stop: CancellationToken,
     pub(crate) pulse: Pulse,
+    pub(crate) writes: Writes,
 }
 
 /// A piece under way.
@@ -245,6 +246,10 @@ impl Worker {
     /// written again, so that of one key's records the newest stays last.
     async fn produce(&self, records: Vec<NewRecord>) -> Result<(), End> {
         let mut left = records;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let waiting = self.writes.begin(&format!("records made from partition {}", self.partition));
         let mut delays = RetryPolicy::FOREVER.delays();
         while !left.is_empty() {
             self.pulse.beat();
@@ -253,6 +258,9 @@ impl Worker {
             let refused = answers.into_iter().enumerate().find_map(|(at, answer)| Some((at, answer.err()?)));
             let Some((at, error)) = refused else { return Ok(()) };
             left.drain(..at);
+            if at > 0 {
+                waiting.goes_on();
+            }
             match error.class() {
                 ErrorClass::Retry => {
                     tracing::warn!(partition = self.partition, %error, "normalizer.produce_retried");

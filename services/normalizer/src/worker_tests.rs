@@ -35,12 +35,14 @@ fn worker(normalize: fn(&FetchResult, Option<&Adapter>, Option<&Adapter>) -> Nor
         poison: PoisonWatch::new("normalizer", limits, clocks),
         normalize,
     };
+    let health = Health::default().component("normalizer");
     Worker {
         shared: Arc::new(shared),
         partition: 0,
         repeats: Repeats::new(10),
         stop: CancellationToken::new(),
-        pulse: Health::default().component("normalizer").pulse("worker 0"),
+        pulse: health.pulse("worker 0"),
+        writes: health.writes(),
     }
 }
 

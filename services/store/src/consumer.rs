@@ -17,7 +17,10 @@ use std::{
 };
 
 use tokio::{task::JoinSet, time::Instant};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::AbortOnDropHandle,
+};
 use waybill_log::{
     Commit, DeadLetters, ErrorClass, GroupEvent, GroupMember, LogError, Record, SharedLog, TopicPartition,
 };
@@ -79,7 +82,7 @@ struct Finished {
     partition: u32,
     generation: u64,
     work: Work,
-    outcome: Outcome,
+    outcome: Result<Outcome, LogError>,
 }
 
 /// One topic's loop.
@@ -91,11 +94,15 @@ pub(crate) struct Consumer {
     partitions: BTreeMap<u32, Partition>,
     /// Assigned, and not taken over yet.
     wanted: BTreeSet<u32>,
+    /// Where among them taking over goes on.
+    wanted_from: u32,
     work: JoinSet<Finished>,
     generation: u64,
     draining: bool,
     component: Component,
     lag_due: Instant,
+    /// The last look at the lag.
+    measuring: Option<AbortOnDropHandle<()>>,
     pauses: Delays,
     /// The log has failed in this turn.
     troubled: bool,
@@ -119,11 +126,13 @@ impl Consumer {
             member,
             partitions,
             wanted,
+            wanted_from: 0,
             work,
             generation,
             draining,
             component,
             lag_due,
+            measuring: None,
             pauses,
             troubled,
         }
@@ -164,7 +173,7 @@ impl Consumer {
                 self.component.ready();
                 self.pauses.reset();
             }
-            self.measure().await;
+            self.measure();
         }
         self.work.shutdown().await;
         if tokio::time::timeout(LEAVE, self.member.leave()).await.is_err() {
@@ -280,10 +289,11 @@ impl Consumer {
         while let Some(ended) = self.work.try_join_next() {
             // Its range would never end: better begun anew by whoever comes next.
             let ended = ended.map_err(|error| StoreError::Died(error.to_string()))?;
+            let outcome = ended.outcome.map_err(|error| self.fail(error))?;
             let part = self.partitions.get_mut(&ended.partition);
             let part = part.filter(|part| part.generation == ended.generation);
             if let Some(flight) = part.and_then(|part| part.flight.as_mut()) {
-                flight.finished(ended.work, ended.outcome);
+                flight.finished(ended.work, outcome);
             }
         }
         Ok(())
@@ -349,18 +359,21 @@ impl Consumer {
                     _ => None,
                 };
                 let range = Arc::clone(flight.range());
-                let job = Job { shared: self.shared.clone(), source: self.source, at, range, earlier };
+                let (shared, writes) = (self.shared.clone(), self.component.writes());
+                let job = Job { shared, source: self.source, at, range, earlier, writes };
                 let (partition, generation, cancel) = (*partition, part.generation, part.cancel.clone());
                 self.work.spawn(async move {
                     let done = cancel.run_until_cancelled(job.run(&work, rows)).await;
-                    Finished { partition, generation, work, outcome: done.unwrap_or(Outcome::Done) }
+                    Finished { partition, generation, work, outcome: done.unwrap_or(Ok(Outcome::Done)) }
                 });
             }
         }
     }
 
-    async fn measure(&mut self) {
-        if Instant::now() < self.lag_due {
+    /// Beside the loop: a partition whose end nobody tells holds up no other.
+    fn measure(&mut self) {
+        let measures = self.measuring.as_ref().is_some_and(|measuring| !measuring.is_finished());
+        if Instant::now() < self.lag_due || measures {
             return;
         }
         self.lag_due = Instant::now() + LAG_EVERY;
@@ -374,9 +387,12 @@ impl Consumer {
                 Some(bounds.next.saturating_sub(position.max(bounds.first)))
             });
         }
-        if let Some(lag) = whole_lag(asked.join_all().await) {
-            metrics::gauge!("waybill_store_lag_records", "topic" => self.source.topic).set(lag as f64);
-        }
+        let topic = self.source.topic;
+        self.measuring = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            if let Some(lag) = whole_lag(asked.join_all().await) {
+                metrics::gauge!("waybill_store_lag_records", "topic" => topic).set(lag as f64);
+            }
+        })));
         metrics::gauge!("waybill_store_buffered_bytes").set(self.shared.buffered.load(Ordering::Relaxed) as f64);
     }
 }

@@ -1,11 +1,11 @@
 //! One piece of work of a range, beside the topic's loop: an insert, dead letters, or an erasure. It ends only when it is
-//! done, or refused for what stands in the rows.
+//! done, refused for what stands in the rows, or beyond what trying again can mend.
 
 use std::sync::Arc;
 
 use tracing::Instrument as _;
-use waybill_log::{Record, TopicPartition};
-use waybill_runtime::trace;
+use waybill_log::{ErrorClass, LogError, Record, TopicPartition};
+use waybill_runtime::{Writes, health::Unacknowledged, trace};
 
 use crate::{
     buffer::{Sealed, Slice},
@@ -25,15 +25,19 @@ pub(crate) struct Job {
     pub(crate) at: TopicPartition,
     pub(crate) range: Arc<Sealed>,
     pub(crate) earlier: Earlier,
+    pub(crate) writes: Writes,
 }
 
 impl Job {
     /// Does it, however long it takes.
-    pub(crate) async fn run(self, work: &Work, rows: Option<(Span, Slice)>) -> Outcome {
+    ///
+    /// # Errors
+    /// What the log says that trying again cannot mend.
+    pub(crate) async fn run(self, work: &Work, rows: Option<(Span, Slice)>) -> Result<Outcome, LogError> {
         match work {
             Work::Table(index) => {
                 let (Some((span, slice)), Some(table)) = (rows, self.source.tables.get(*index)) else {
-                    return Outcome::Done;
+                    return Ok(Outcome::Done);
                 };
                 let rows = slice.rows();
                 let load = Load { at: self.at, span, table, own_rows: self.source.own_rows_of(*index), slice };
@@ -42,41 +46,42 @@ impl Job {
                 match self.shared.inserter.insert(&load, self.earlier).instrument(span).await {
                     Inserted::Stored => {
                         metrics::counter!("waybill_store_rows_total", "table" => table.name).increment(rows);
-                        Outcome::Done
                     }
-                    Inserted::Refused(reason) => Outcome::Refused(reason),
+                    Inserted::Refused(reason) => return Ok(Outcome::Refused(reason)),
                 }
             }
-            Work::Poison { offset, reason, .. } => {
-                self.poison(*offset, reason).await;
-                Outcome::Done
-            }
+            Work::Poison { offset, reason, .. } => self.poison(*offset, reason).await?,
             Work::Dead => {
                 for dead in &self.range.dead {
-                    self.bury(&dead.record, (Code::Unreadable, &dead.reason)).await;
+                    self.bury(&dead.record, (Code::Unreadable, &dead.reason)).await?;
                 }
-                Outcome::Done
             }
-            Work::Erase => {
-                self.shared.inserter.execute("forgotten", &erase::statements(&self.range.erasures)).await;
-                Outcome::Done
-            }
+            Work::Erase => self.shared.inserter.execute("forgotten", &erase::statements(&self.range.erasures)).await,
         }
+        Ok(Outcome::Done)
     }
 
-    async fn bury(&self, record: &Record, why: (Code, &str)) {
-        bury(&self.shared.log, &self.shared.letters, &self.at, record, why).await;
+    /// Held until a dead letter is written.
+    fn waiting(&self) -> Unacknowledged {
+        self.writes.begin(&format!("dead letters of {}/{}", self.at.topic, self.at.partition))
     }
 
-    async fn poison(&self, offset: u64, reason: &str) {
+    async fn bury(&self, record: &Record, why: (Code, &str)) -> Result<(), LogError> {
+        let _waiting = self.waiting();
+        bury(&self.shared.log, &self.shared.letters, &self.at, record, why).await
+    }
+
+    async fn poison(&self, offset: u64, reason: &str) -> Result<(), LogError> {
+        let _waiting = self.waiting();
         let mut pauses = LOG_RETRY.delays();
         loop {
             match self.shared.log.record_at(&self.at, offset).await {
                 Ok(Some(record)) => return self.bury(&record, (Code::RefusedByStore, reason)).await,
                 Ok(None) => {
                     tracing::error!(topic = %self.at.topic, partition = self.at.partition, offset, reason, "store.refused_record_gone");
-                    return;
+                    return Ok(());
                 }
+                Err(error) if error.class() == ErrorClass::Fatal => return Err(error),
                 Err(error) => {
                     tracing::warn!(topic = %self.at.topic, %error, "store.log_unavailable");
                     tokio::time::sleep(pauses.next().unwrap_or(LOG_RETRY.max)).await;

@@ -59,6 +59,15 @@ const EVENTS: usize = 64;
 
 type Native = BaseConsumer<Context>;
 
+/// What was found of where a partition begins and ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Ends {
+    /// There, or not to be known.
+    Known(Result<Bounds, LogError>),
+    /// It has no leader just now.
+    Settling(LogError),
+}
+
 /// One client without a group.
 pub(super) struct FetchClient {
     /// `None` only while it is dropped.
@@ -134,12 +143,17 @@ impl FetchClient {
         Ok(())
     }
 
+    /// How long a call may wait for the broker.
+    pub(super) fn request_timeout(&self) -> Duration {
+        self.request_timeout
+    }
+
     /// The partitions' offsets, asked of the broker now: two requests of each leader.
     pub(super) async fn bounds(
         &self,
         topic: &Arc<str>,
         partitions: BTreeSet<u32>,
-    ) -> Result<BTreeMap<u32, Result<Bounds, LogError>>, LogError> {
+    ) -> Result<BTreeMap<u32, Ends>, LogError> {
         let name = Arc::clone(topic);
         self.ask(topic, move |native, limit| {
             let ends = |which: Offset| {
@@ -149,23 +163,23 @@ impl FetchClient {
                 }
                 native.offsets_for_times(list, limit)
             };
-            let asked = || {
-                let (first, next) = (ends(Offset::Beginning)?, ends(Offset::End)?);
-                let bounds = |partition: u32| {
-                    Ok(Bounds {
-                        first: offset_in(&first, &name, partition)?,
-                        next: offset_in(&next, &name, partition)?,
-                    })
-                };
-                let each = partitions.iter().map(|partition| match bounds(*partition) {
-                    Err(error) if is_settling(&error) => Err(error),
-                    bounds => Ok((*partition, bounds)),
-                });
-                each.collect::<KafkaResult<Vec<_>>>()
+            let both = ends(Offset::Beginning).and_then(|first| Ok((first, ends(Offset::End)?)));
+            let (first, next) = match both {
+                Ok(both) => both,
+                Err(error) if is_settling(&error) => {
+                    let settling = Ends::Settling(from_error(&error, &name));
+                    return Ok(partitions.iter().map(|partition| (*partition, settling.clone())).collect());
+                }
+                Err(error) => return Err(from_error(&error, &name)),
             };
-            let found = settled(limit, asked).map_err(|error| from_error(&error, &name))?;
-            let told = |bounds: KafkaResult<Bounds>| bounds.map_err(|error| from_error(&error, &name));
-            Ok(found.into_iter().map(|(partition, bounds)| (partition, told(bounds))).collect())
+            let bounds = |partition: u32| -> KafkaResult<Bounds> {
+                Ok(Bounds { first: offset_in(&first, &name, partition)?, next: offset_in(&next, &name, partition)? })
+            };
+            let told = |bounds: KafkaResult<Bounds>| match bounds {
+                Err(error) if is_settling(&error) => Ends::Settling(from_error(&error, &name)),
+                bounds => Ends::Known(bounds.map_err(|error| from_error(&error, &name))),
+            };
+            Ok(partitions.iter().map(|partition| (*partition, told(bounds(*partition)))).collect())
         })
         .await
     }

@@ -4,14 +4,14 @@
 //! a namesake had taken its place, for good. Then the other is nobody but this member itself, and the group forgets it when
 //! its session ends; a successor's stays. So a member that is told so asks who is in the group before it ends. So does one
 //! that has slept through its session, before it joins again: its name may be a successor's by now.
+//!
+//! Only a coordinator that tells of the group is believed. A broker that has just started lists no groups at all for some
+//! tenths of a second, without an error, and librdkafka forgets the error of one broker over the answer of the next: who
+//! takes that for an empty group joins again and so ends the successor.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use rdkafka::{
-    consumer::Consumer as _,
-    error::KafkaError,
-    groups::{GroupInfo, GroupMemberInfo},
-};
+use rdkafka::{consumer::Consumer as _, error::KafkaError, groups::GroupMemberInfo};
 use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{KafkaOptions, commits::Native, error::gone};
@@ -19,7 +19,7 @@ use crate::seam::{JoinGroup, LogError};
 
 /// How often a member in doubt asks, however often its service looks for events.
 pub(super) const ASK_AGAIN: Duration = Duration::from_secs(1);
-/// Beyond two sessions, a name that is still held is another's.
+/// Beyond two sessions, a name that is still held is another's, and a group that nobody tells of is gone.
 const LONG_GONE: Duration = Duration::from_secs(5);
 
 /// What is known of a namesake.
@@ -31,6 +31,17 @@ pub(super) enum Finding {
     Nobody,
     /// It is not this member's own, or has been held for too long to be.
     Another,
+}
+
+/// What brokers tell of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// A member of the group has it.
+    Held,
+    /// None has.
+    Free,
+    /// None of them knows the group: its coordinator still loads it, or another is about to.
+    Nothing,
 }
 
 /// The ids that this member has had in the group.
@@ -74,18 +85,23 @@ impl Doubt {
         let Own { ids, are_all } = own;
         let asked = spawn_blocking(move || {
             let groups = native.fetch_group_list(Some(&group), limit)?;
-            let members = groups.groups().iter().filter(|found| found.name() == group).flat_map(GroupInfo::members);
-            let others = members.map(GroupMemberInfo::id).filter(|id| !ids.contains(*id));
-            Ok::<bool, KafkaError>(is_held(&name, others))
+            let own = &ids;
+            let found = groups.groups().iter().filter(|found| found.name() == group).map(|found| {
+                let others = found.members().iter().map(GroupMemberInfo::id).filter(move |id| !own.contains(*id));
+                (found.state(), others)
+            });
+            Ok::<Told, KafkaError>(told(&name, found))
         });
+        // Two sessions: the group may be shared out anew first, and that waits for whoever is missing.
+        let sessions = Duration::from_millis(u64::from(options.session_timeout_ms)) * 2;
+        let is_long = since.elapsed() > sessions + LONG_GONE;
         match asked.await.map_err(|_| gone("asking who is in the group"))? {
-            Ok(true) if are_all => Ok(Finding::Another),
-            Ok(true) => {
-                // Two sessions: the group may be shared out anew first, and that waits for whoever is missing.
-                let sessions = Duration::from_millis(u64::from(options.session_timeout_ms)) * 2;
-                Ok(if since.elapsed() > sessions + LONG_GONE { Finding::Another } else { Finding::NotYet })
+            Ok(Told::Held) => Ok(if are_all || is_long { Finding::Another } else { Finding::NotYet }),
+            Ok(Told::Nothing) if !is_long => {
+                tracing::warn!("kafka.group_not_told");
+                Ok(Finding::NotYet)
             }
-            Ok(false) => {
+            Ok(Told::Free | Told::Nothing) => {
                 self.since = None;
                 Ok(Finding::Nobody)
             }
@@ -96,6 +112,16 @@ impl Doubt {
                 Ok(Finding::NotYet)
             }
         }
+    }
+}
+
+/// What is told of a name, by each answer's state of the group and its members' ids. An answer without a state is an error.
+fn told<'a, I: Iterator<Item = &'a str>>(name: &str, answers: impl Iterator<Item = (&'a str, I)>) -> Told {
+    let known = answers.filter(|(state, _)| !state.is_empty());
+    match known.map(|(_, ids)| is_held(name, ids)).reduce(|one, other| one || other) {
+        None => Told::Nothing,
+        Some(false) => Told::Free,
+        Some(true) => Told::Held,
     }
 }
 
@@ -129,5 +155,20 @@ mod tests {
         assert!(held(&["fetcher-0-AAsAGFL5Tb2_ahkAq-cW7w", "fetcher-1-UMsAGFL5Tb2_ahkAq-cW7w"]));
         assert!(held(&["fetcher-1-7f3c8f1e-0f52-4e0e-9d43-3f1f6f1f8a11"]));
         assert!(!held(&["fetcher-1-b-UMsAGFL5Tb2_ahkAq-cW7w", "fetcher-11-UMsAGFL5Tb2_ahkAq-cW7w"]));
+    }
+
+    #[test]
+    fn a_coordinator_that_does_not_know_the_group_yet_is_not_taken_for_an_empty_group() {
+        const HELD: &[&str] = &["fetcher-1-UMsAGFL5Tb2_ahkAq-cW7w"];
+        const OTHER: &[&str] = &["fetcher-0-AAsAGFL5Tb2_ahkAq-cW7w"];
+        let tell = |answers: &[(&'static str, &'static [&'static str])]| {
+            told("fetcher-1", answers.iter().map(|(state, ids)| (*state, ids.iter().copied())))
+        };
+        assert_eq!(tell(&[]), Told::Nothing, "it lists no groups");
+        assert_eq!(tell(&[("", &[])]), Told::Nothing, "it lists the group and cannot describe it");
+        assert_eq!(tell(&[("Empty", &[])]), Told::Free);
+        assert_eq!(tell(&[("Stable", OTHER)]), Told::Free);
+        assert_eq!(tell(&[("Stable", HELD)]), Told::Held);
+        assert_eq!(tell(&[("", &[]), ("Stable", HELD)]), Told::Held, "whoever else does not know");
     }
 }

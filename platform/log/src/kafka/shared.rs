@@ -146,6 +146,10 @@ impl Shared {
         state.waiting.clear();
         state.revoking = None;
         state.held.clear();
+        if state.ended.is_none() && error == LogError::Fenced {
+            // For at most two sessions: see `namesake`. Nothing is owned meanwhile, so nothing comes.
+            tracing::warn!(topic = %self.topic, life, "kafka.name_in_doubt");
+        }
         state.ended.get_or_insert(error);
         drop(state);
         self.changed.notify_one();

@@ -13,7 +13,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use waybill_log::{ClaimError, ErrorClass, LogError, TopicPartition};
 use waybill_schemas::{BudgetName, topics::names};
 
-use super::{BOOT_RETRY, CLAIM_AGAIN, Life, MAX_ANSWERS, Partition, Service, Serving, State, handover::DRAIN_LOOK_UPS};
+use super::{
+    BOOT_RETRY, CLAIM_AGAIN, Delivery, Life, MAX_BATCH, Partition, Service, Serving, State, handover::DRAIN_LOOK_UPS,
+};
 use crate::{
     budget::{BudgetState, Terms},
     error::FetcherError,
@@ -21,7 +23,7 @@ use crate::{
     terms::Fresh,
     turnstile::Turnstile,
     worker::{Attached, Job, Worker},
-    writer::Writer,
+    writer::{Answers, Writer},
 };
 
 impl Service {
@@ -36,7 +38,7 @@ impl Service {
         self.lives += 1;
         let life = Life { partition, number: self.lives };
         let standing = Arc::new(Standing::new(partition, self.ownership.clone()));
-        self.partitions.insert(partition, Partition { life, standing, state, boot: None, paused: false });
+        self.partitions.insert(partition, Partition { life, standing, state, boot: None, delivery: Delivery::Flowing });
     }
 
     /// Partitions that the group says are ours while a later claim says otherwise: one of our own that was given up and
@@ -142,7 +144,8 @@ impl Service {
             .collect();
         let last = Arc::new(Mutex::new(last));
         let (watched_sender, watched) = tokio::sync::watch::channel(0);
-        let (answers, inbox) = mpsc::channel(MAX_ANSWERS);
+        // A partition is paused when the next batch might not fit any more: one more may have come in before.
+        let (answers, inbox) = Answers::new(self.carriers.config.max_open.saturating_add(MAX_BATCH));
         let standing = Arc::clone(&owned.standing);
         let writer = Writer {
             log: Arc::clone(&self.deps.log),
@@ -151,6 +154,7 @@ impl Service {
             alive: Arc::new(move || standing.alive()),
             done: self.done_sender.clone(),
             pulse: self.component.pulse(&format!("writer {partition}")),
+            writes: self.component.writes(),
         };
         let written = CancellationToken::new();
         let ending = written.clone().drop_guard();

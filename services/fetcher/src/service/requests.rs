@@ -4,15 +4,12 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use waybill_log::{
-    ErrorClass, Record, TopicPartition,
+    Record, TopicPartition,
     claims::Standing as Place,
     offset_tracker::{Dispatch, Ticket},
     records::{NamedAttempt, Reason, read_json},
 };
-use waybill_runtime::{
-    Pulse,
-    trace::{self, Trail},
-};
+use waybill_runtime::trace::{self, Trail};
 use waybill_schemas::{
     JourneyMs, Memories, OutcomeClass, ShipmentKey, WallMs,
     command::Registration,
@@ -22,7 +19,7 @@ use waybill_schemas::{
     topics::names,
 };
 
-use super::{LOG_RETRY, Partition, Service, State};
+use super::{Partition, Service, State};
 use crate::{
     admission::{Short, without_carrier},
     error::FetcherError,
@@ -90,28 +87,10 @@ impl Service {
             {
                 let result = results::short(request, ticket.offset, short, now);
                 let answers = serving.answers.clone();
-                self.send(answers, Answered { ticket, result, payload: None, trail }).await;
+                answers.short(Answered { ticket, result, payload: None, trail }).await;
             }
         }
         Ok(())
-    }
-
-    /// Hands an answer to the writer, taking in what is done meanwhile: the writer waits for that when it is far ahead.
-    async fn send(&mut self, answers: mpsc::Sender<Answered>, answered: Answered) {
-        let sending = answers.send(answered);
-        tokio::pin!(sending);
-        loop {
-            tokio::select! {
-                biased;
-                _ = &mut sending => return,
-                Some(tickets) = self.done.recv() => {
-                    for ticket in tickets {
-                        let _ = self.tracker.complete(ticket);
-                    }
-                }
-                () = tokio::time::sleep(Pulse::EVERY) => self.component.beat(),
-            }
-        }
     }
 
     /// Gives a job to its budget's worker; answers it when there is none, or no room.
@@ -170,49 +149,27 @@ impl Service {
         } else {
             "neither key nor headers name its attempt, so that nothing could answer it"
         };
-        self.bury(at, record, &format!("{detail}; {fate}")).await?;
-        let Some(named) = named else {
-            self.complete(vec![ticket]);
-            return Ok(());
-        };
-        let request = bare(named);
+        let detail = format!("{detail}; {fate}");
+        let reason = Reason { code: "request_unreadable", detail: &detail, service: "fetcher" };
+        let letter = self.dead.letter(at, record, &reason);
+        tracing::warn!(partition = at.partition, offset = record.offset, detail, "fetcher.dead_letter");
+        metrics::counter!("waybill_dead_letters_total", "service" => "fetcher", "topic" => at.topic.to_string())
+            .increment(1);
         let Some(Partition { state: State::Serving(serving), .. }) = self.partitions.get_mut(&at.partition) else {
             return Ok(());
         };
-        if !serving.attempts.note(&request) {
-            self.complete(vec![ticket]);
-            return Ok(());
-        }
+        let request = named.map(bare).filter(|request| serving.attempts.note(request));
         let answers = serving.answers.clone();
+        let Some(request) = request else {
+            answers.dead(letter, Some(ticket)).await;
+            return Ok(());
+        };
+        answers.dead(letter, None).await;
         let now = Now { wall: self.deps.clocks.wall(), journey: self.deps.clocks.journey() };
         let short = Short::new(OutcomeClass::Unreadable, "the request could not be read");
         let result = results::short(request, ticket.offset, short, now);
         let trail = trail(at, record);
-        self.send(answers, Answered { ticket, result, payload: None, trail }).await;
-        Ok(())
-    }
-
-    /// Writes a dead letter, however long the log takes: the offset may only move on then (LOG-1).
-    async fn bury(&mut self, at: &TopicPartition, record: &Record, detail: &str) -> Result<(), FetcherError> {
-        let reason = Reason { code: "request_unreadable", detail, service: "fetcher" };
-        metrics::counter!("waybill_dead_letters_total", "service" => "fetcher", "topic" => at.topic.to_string())
-            .increment(1);
-        let mut pauses = LOG_RETRY.delays();
-        while let Err(error) = self.dead.bury(&*self.deps.log, at, record, &reason).await {
-            match error.class() {
-                ErrorClass::Retry => {
-                    // Everything waits for it, so it is said.
-                    tracing::warn!(partition = at.partition, %error, "fetcher.dead_letter_retried");
-                    self.component.not_ready(&error.to_string());
-                    tokio::time::sleep(pauses.next().unwrap_or(LOG_RETRY.max)).await;
-                }
-                ErrorClass::Drop | ErrorClass::Lost => {
-                    tracing::error!(partition = at.partition, offset = record.offset, %error, "fetcher.dead_letter_refused");
-                    break;
-                }
-                ErrorClass::Fatal => return Err(error.into()),
-            }
-        }
+        answers.short(Answered { ticket, result, payload: None, trail }).await;
         Ok(())
     }
 }

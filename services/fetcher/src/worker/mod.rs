@@ -38,7 +38,7 @@ use crate::{
         batch::{Ahead, OneByOne},
         task::{CameTo, Prepared, Task},
     },
-    writer::Answered,
+    writer::{Answered, Answers},
 };
 
 pub(crate) use task::{asked, closed_meanwhile, one};
@@ -77,7 +77,7 @@ pub(crate) struct Worker {
     pub(crate) turnstile: Arc<Turnstile>,
     pub(crate) standing: Arc<Standing>,
     pub(crate) budget: String,
-    pub(crate) answers: mpsc::Sender<Answered>,
+    pub(crate) answers: Answers,
     poison: PoisonWatch,
     pulse: Pulse,
     queue: VecDeque<Job>,
@@ -122,7 +122,7 @@ pub(crate) struct Attached {
     /// Whose budget it is.
     pub(crate) budget: String,
     /// Where results go.
-    pub(crate) answers: mpsc::Sender<Answered>,
+    pub(crate) answers: Answers,
     /// Where poison is counted.
     pub(crate) poison: PoisonWatch,
     /// The worker's heartbeat.
@@ -328,8 +328,7 @@ impl Worker {
         let mut result = results::short(job.request, job.ticket.offset, short, now);
         result.spent = job.spent;
         let answered = Answered { ticket: job.ticket, result, payload: None, trail: job.trail };
-        // The writer may be waiting for the log.
-        let _ = self.pulse.while_waiting(self.answers.send(answered)).await;
+        self.answers.short(answered).await;
     }
 
     fn start(&mut self, jobs: Vec<Prepared>, chosen: Chosen, carrier: Probe) {
@@ -359,7 +358,7 @@ impl Worker {
                 CameTo::Results(results, back) => {
                     let spent = results.iter().map(|answered| answered.result.spent).sum();
                     for answered in results {
-                        let _ = answers.send(answered).await;
+                        answers.looked_up(answered).await;
                     }
                     Finished { took_ms: Some(took_ms), spent, back, one_by_one: None }
                 }

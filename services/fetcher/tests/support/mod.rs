@@ -244,6 +244,16 @@ impl World {
         carriers: &[(&str, String, String)],
         change: impl FnOnce(&mut FetcherConfig),
     ) -> Self {
+        Self::wide(log, 1, carriers, change).await
+    }
+
+    /// The same of several partitions.
+    pub async fn wide(
+        log: SharedLog,
+        partitions: u32,
+        carriers: &[(&str, String, String)],
+        change: impl FnOnce(&mut FetcherConfig),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for (slug, budget, sources) in carriers {
             let place = folder.path().join(slug);
@@ -261,7 +271,7 @@ impl World {
         let topics = TopicPrefix::default();
         let new = |spec: &topics::TopicSpec| NewTopic {
             name: topics.of(&spec.name),
-            partitions: 1,
+            partitions,
             cleanup: spec.cleanup,
             retention: Duration::from_secs(3_600),
             min_compaction_lag: Duration::from_secs(3_600),
@@ -279,7 +289,7 @@ impl World {
         let deps = Deps {
             log: Arc::clone(&log),
             topics,
-            layout: Layout { partitions: 1, budgets: Default::default() },
+            layout: Layout { partitions, budgets: Default::default() },
             clocks,
             catalog,
             policies: Arc::new(NoPolicies),
@@ -337,8 +347,13 @@ impl World {
     }
 
     pub async fn send(&self, requests: &[FetchRequest], headers: Headers) {
+        self.send_to(self.at(names::FETCH_REQUESTS), requests, headers).await;
+    }
+
+    /// Sends requests to a partition of theirs.
+    pub async fn send_to(&self, at: TopicPartition, requests: &[FetchRequest], headers: Headers) {
         let record = |request: &FetchRequest| {
-            json_record(self.at(names::FETCH_REQUESTS), request.key().record_key(), request, headers.clone()).unwrap()
+            json_record(at.clone(), request.key().record_key(), request, headers.clone()).unwrap()
         };
         produce_all(&*self.log, requests.iter().map(record).collect()).await.unwrap();
     }

@@ -1,9 +1,10 @@
 //! A log whose members cannot begin delivery until they have been asked for their next event some more times, and take no
 //! commits for as long as they are told to: as one of Kafka whose group has to be joined anew, or whose coordinator is away.
+//! And one of whose partitions takes nothing, as one without a leader.
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -22,6 +23,8 @@ pub struct Refusing {
     pub looks: u32,
     /// No commit is taken.
     pub deaf: Arc<AtomicBool>,
+    /// The partition that takes nothing, and what it answers.
+    pub refusal: Arc<Mutex<Option<(TopicPartition, LogError)>>>,
 }
 
 #[async_trait]
@@ -33,7 +36,11 @@ impl Log for Refusing {
         self.log.describe(topic).await
     }
     async fn produce(&self, records: Vec<NewRecord>) -> Vec<Result<Appended, LogError>> {
-        self.log.produce(records).await
+        let refusal = self.refusal.lock().unwrap().clone();
+        match refusal {
+            Some((at, error)) if records.iter().any(|record| record.at == at) => vec![Err(error); records.len()],
+            _ => self.log.produce(records).await,
+        }
     }
     async fn read(&self, from: ReadFrom) -> Result<Batch, LogError> {
         self.log.read(from).await

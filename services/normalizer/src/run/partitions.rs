@@ -16,7 +16,7 @@ const STRETCH_BYTES: usize = 4 * 1024 * 1024;
 impl Shell {
     /// Begins work on what was assigned; where the log does not answer, again next turn.
     pub(super) async fn take_wanted(&mut self, member: &mut dyn GroupMember) -> Result<(), NormalizerError> {
-        while let Some(partition) = self.wanted.pop_first() {
+        while let Some(partition) = self.next_wanted() {
             match self.take(member, &[partition]).await {
                 Ok(()) => self.health.beat(),
                 Err(NormalizerError::Log(error)) if error.class() == ErrorClass::Retry => {
@@ -31,6 +31,13 @@ impl Shell {
         self.pauses.reset();
         self.healthy();
         Ok(())
+    }
+
+    /// The next to begin, in turn: one that cannot be begun holds up no other.
+    fn next_wanted(&mut self) -> Option<u32> {
+        let next = self.wanted.range(self.wanted_from..).next().or_else(|| self.wanted.first()).copied()?;
+        self.wanted_from = next.saturating_add(1);
+        self.wanted.remove(&next).then_some(next)
     }
 
     /// Begins work on assigned partitions, each behind its last stretch.
@@ -52,7 +59,8 @@ impl Shell {
             let (queue, work) = mpsc::channel(self.config.max_waiting.div_ceil(self.config.max_batch));
             let stop = CancellationToken::new();
             let pulse = self.health.pulse(&format!("worker {partition}"));
-            let worker = Worker { shared: Arc::clone(&self.shared), partition, repeats, stop: stop.clone(), pulse };
+            let (shared, writes) = (Arc::clone(&self.shared), self.health.writes());
+            let worker = Worker { shared, partition, repeats, stop: stop.clone(), pulse, writes };
             let task = tokio::spawn(worker.run(work, self.told.clone()));
             self.hands.insert(partition, Hand { queue, stop, task, paused: false });
             tracing::info!(partition, position, "normalizer.partition_taken");

@@ -3,6 +3,7 @@
 
 mod members;
 mod results;
+mod stalls;
 #[path = "../support/mod.rs"]
 mod support;
 mod unlucky;

@@ -1,11 +1,17 @@
-//! A log that refuses part of a call, or that the process dies in.
+//! A log that refuses part of a call, all of it, or commits, or that the process dies in.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use waybill_log::{
-    Appended, Batch, Bounds, EmbeddedLog, GroupMember, JoinGroup, Log, LogError, NewRecord, NewTopic, ReadFrom, Record,
-    TopicDescription, TopicPartition,
+    Appended, Batch, Bounds, Commit, EmbeddedLog, GroupEvent, GroupMember, JoinGroup, Log, LogError, NewRecord,
+    NewTopic, Ownership, ReadFrom, Record, TopicDescription, TopicPartition,
 };
 use waybill_schemas::WallMs;
 
@@ -18,12 +24,30 @@ pub(crate) struct Unlucky {
     pub(crate) dies_after: AtomicUsize,
     pub(crate) appends_when_dying: bool,
     pub(crate) dead: AtomicBool,
+    /// What every call of produce is answered, if anything stands here.
+    pub(crate) refusal: Mutex<Option<LogError>>,
+    /// No commit is taken.
+    pub(crate) deaf: Arc<AtomicBool>,
+    /// A partition without a leader: nobody tells where it ends.
+    pub(crate) unled: Mutex<Option<TopicPartition>>,
 }
 
 impl Unlucky {
     pub(crate) fn new(log: EmbeddedLog) -> Self {
-        let dies_after = AtomicUsize::new(usize::MAX);
-        Self { log, fail: AtomicUsize::new(0), dies_after, appends_when_dying: false, dead: AtomicBool::new(false) }
+        Self {
+            log,
+            fail: AtomicUsize::new(0),
+            dies_after: AtomicUsize::new(usize::MAX),
+            appends_when_dying: false,
+            dead: AtomicBool::new(false),
+            refusal: Mutex::default(),
+            deaf: Arc::default(),
+            unled: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn refuse(&self, error: Option<LogError>) {
+        *self.refusal.lock().unwrap() = error;
     }
 }
 
@@ -36,6 +60,10 @@ impl Log for Unlucky {
         self.log.describe(topic).await
     }
     async fn produce(&self, records: Vec<NewRecord>) -> Vec<Result<Appended, LogError>> {
+        let refusal = self.refusal.lock().unwrap().clone();
+        if let Some(error) = refusal {
+            return vec![Err(error); records.len()];
+        }
         if self.fail.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
             // The first half arrives, the rest is refused.
             let half = records.len() / 2;
@@ -59,6 +87,9 @@ impl Log for Unlucky {
         self.log.read(from).await
     }
     async fn bounds(&self, at: &TopicPartition) -> Result<Bounds, LogError> {
+        if self.unled.lock().unwrap().as_ref() == Some(at) {
+            return Err(LogError::Unavailable("it has no leader".into()));
+        }
         self.log.bounds(at).await
     }
     async fn offset_for_time(&self, at: &TopicPartition, time: WallMs) -> Result<Option<u64>, LogError> {
@@ -68,9 +99,49 @@ impl Log for Unlucky {
         self.log.record_at(at, offset).await
     }
     async fn join(&self, group: JoinGroup) -> Result<Box<dyn GroupMember>, LogError> {
-        self.log.join(group).await
+        let inner = self.log.join(group).await?;
+        Ok(Box::new(Member { inner, deaf: Arc::clone(&self.deaf) }))
     }
     async fn time(&self) -> Result<WallMs, LogError> {
         self.log.time().await
+    }
+}
+
+struct Member {
+    inner: Box<dyn GroupMember>,
+    deaf: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl GroupMember for Member {
+    async fn next(&mut self, wait: Duration) -> Result<GroupEvent, LogError> {
+        self.inner.next(wait).await
+    }
+    async fn start(&mut self, partition: u32, offset: Option<u64>) -> Result<(), LogError> {
+        self.inner.start(partition, offset).await
+    }
+    fn pause(&mut self, partitions: &[u32]) {
+        self.inner.pause(partitions);
+    }
+    fn resume(&mut self, partitions: &[u32]) {
+        self.inner.resume(partitions);
+    }
+    async fn commit(&mut self, commits: &[Commit]) -> Result<(), LogError> {
+        if self.deaf.load(Ordering::SeqCst) {
+            return Err(LogError::Unavailable("it takes no commits".into()));
+        }
+        self.inner.commit(commits).await
+    }
+    async fn committed(&mut self, partition: u32) -> Result<Option<Commit>, LogError> {
+        self.inner.committed(partition).await
+    }
+    fn release(&mut self, partitions: &[u32]) {
+        self.inner.release(partitions);
+    }
+    fn ownership(&self) -> Ownership {
+        self.inner.ownership()
+    }
+    async fn leave(self: Box<Self>) {
+        self.inner.leave().await;
     }
 }

@@ -25,7 +25,7 @@ impl Consumer {
     /// Takes over what was assigned; where the log does not answer, again next turn. Never tried on here: a member that is
     /// not asked for its events does not learn that it has to join anew, and would be refused for ever.
     pub(super) async fn adopt_wanted(&mut self) -> Result<(), StoreError> {
-        while let Some(partition) = self.wanted.pop_first() {
+        while let Some(partition) = self.next_wanted() {
             match self.adopt(partition).await {
                 Ok(()) => self.component.beat(),
                 Err(StoreError::Log { source: LogError::NotOwned(_), .. }) => self.forget(partition),
@@ -37,6 +37,13 @@ impl Consumer {
             }
         }
         Ok(())
+    }
+
+    /// The next to take over, in turn: one that cannot be taken over holds up no other.
+    fn next_wanted(&mut self) -> Option<u32> {
+        let next = self.wanted.range(self.wanted_from..).next().or_else(|| self.wanted.first()).copied()?;
+        self.wanted_from = next.saturating_add(1);
+        self.wanted.remove(&next).then_some(next)
     }
 
     /// Takes a partition over where the group left it: a range that was under way is read again and sent again, exactly.

@@ -10,6 +10,7 @@ pub mod crash;
 pub mod proxy;
 pub mod records;
 pub mod rejoin;
+pub mod unburied;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
