@@ -365,7 +365,7 @@ impl Marker {
 
 /// Where a condition stands in the adapter's file, from 1.
 fn line_of(written: &Spanned<ConditionSpec>) -> Option<u64> {
-    Some(written.referenced.line()).filter(|line| *line > 0)
+    Some(written.defined.line()).filter(|line| *line > 0)
 }
 
 /// The nodes whose text is left out.
