@@ -21,6 +21,8 @@ use super::{CheckDigit, Confidence, Detected, Detector};
 
 /// Most words that one number is printed in; numbers are also pasted with a space behind every character.
 const MOST_WORDS: usize = 40;
+/// Longest canonical number.
+const MOST_CHARACTERS: usize = 64;
 /// Most words of one stretch that are looked through in all combinations.
 const MOST_TOGETHER: usize = 400;
 /// Joins that every text may cost; enough for a screen full of numbers pasted character by character.
@@ -209,30 +211,37 @@ fn apart(detector: &Detector, words: &[Word<'_>], pieces: Vec<Piece>) -> Vec<(De
     }
     let open = |at: usize| !certain[at] && words[at].is_group();
     let free = |at: usize| !settled[at] && words[at].is_part();
-    let each = pieces.into_iter().filter_map(|piece| {
+    let each = pieces.into_iter().map(|piece| {
         let (begin, end) = (piece.begin, piece.end());
-        if !settled[begin] && piece.is_part(Beside::of(words, begin, end, free)) {
-            return whole(detector, words, (begin, end), free).map(|detected| (detected, false));
+        let is_part = !settled[begin] && piece.is_part(Beside::of(words, begin, end, free));
+        if let Some(whole) = is_part.then(|| whole(detector, words, (begin, end), free)).flatten() {
+            return (whole, false);
         }
         let before = begin.checked_sub(1).is_some_and(|at| !words[at].ends && open(at));
         let behind = end < words.len() && !words[end - 1].ends && open(end);
-        Some((piece.detected, !before && !behind))
+        (piece.detected, !before && !behind)
     });
     each.collect()
 }
 
-/// The number that some words and all free ones around them make; none where that is too long for one.
+/// The number that some words and all free ones around them make; none where they are too many for one.
 fn whole(
     detector: &Detector,
     words: &[Word<'_>],
     (mut begin, mut end): (usize, usize),
     is_free: impl Fn(usize) -> bool,
 ) -> Option<Detected> {
-    while begin > 0 && !words[begin - 1].ends && is_free(begin - 1) {
+    let fits = |begin: usize, end: usize| {
+        words[begin..end].iter().map(|word| word.text.len()).sum::<usize>() <= MOST_CHARACTERS
+    };
+    while begin > 0 && !words[begin - 1].ends && is_free(begin - 1) && fits(begin, end) {
         begin -= 1;
     }
-    while end < words.len() && !words[end - 1].ends && is_free(end) {
+    while end < words.len() && !words[end - 1].ends && is_free(end) && fits(begin, end) {
         end += 1;
+    }
+    if !fits(begin, end) {
+        return None;
     }
     let joined: String = words[begin..end].iter().map(|word| word.text).collect();
     detector.detect(&joined).ok()
@@ -263,7 +272,7 @@ fn of_words(detector: &Detector, words: &[Word<'_>], joins: &mut usize) -> Vec<P
         let mut joined = String::new();
         for (count, word) in words[begin..].iter().take(MOST_WORDS).enumerate() {
             joined.push_str(word.text);
-            if joined.len() > 64 || (count > 0 && *joins == 0) {
+            if joined.len() > MOST_CHARACTERS || (count > 0 && *joins == 0) {
                 break;
             }
             *joins = joins.saturating_sub(1);

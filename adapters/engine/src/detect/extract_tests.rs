@@ -96,6 +96,15 @@ fn a_number_in_groups_with_a_slip_in_one_is_never_cut_into_others() {
     }
 }
 
+/// More groups than one number has are several numbers; looking for their whole ends there, so the cost stays linear.
+#[test]
+fn groups_that_are_too_many_for_one_number_are_no_slip_of_one() {
+    let text = "1234 5678 9012 345 ".repeat(2_000);
+    let all = found(&text);
+    assert!(!all.is_empty() && all.len() < 50, "{}", all.len());
+    assert!(all.iter().all(|detected| detected.number.as_str().len() <= 64));
+}
+
 /// Nothing becomes a number because others do: what stands beside is told apart by its length, its place or its kind.
 #[test]
 fn what_stands_beside_a_number_in_groups_does_not_join_it() {
