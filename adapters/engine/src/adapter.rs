@@ -7,7 +7,7 @@ use waybill_schemas::{BudgetName, CarrierSlug, number::Hyphens, politeness::Budg
 use crate::{
     charset::Charset,
     detect::NumberPattern,
-    error::{AdapterError, Fault},
+    error::{AdapterError, Fault, Faults},
     journey::PageOrder,
     mapping::{Mapping, Table},
     reader::{Reader, Shared},
@@ -84,26 +84,24 @@ impl Source {
         }
     }
 
-    fn compile(spec: &SourceSpec, hosts: &[String], needs: &[String]) -> Result<Self, Fault> {
+    fn compile(spec: &SourceSpec, hosts: &[String], needs: &[String]) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
         let batch = spec.batch.as_ref();
-        let steps = spec.steps.iter().map(|step| Step::compile(step, hosts, batch));
-        let steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
         if batch.is_some_and(|batch| batch.max == 0) {
-            return Err(Fault::new("batch", "a batch of at most 0 numbers asks for nothing; write max: 2 or more"));
+            faults.add(Fault::new("batch", "a batch of at most 0 numbers asks for nothing; write max: 2 or more"));
         }
-        if steps.is_empty() && !spec.retired && spec.kind != SourceKind::Builtin {
-            return Err(Fault::new(
-                &spec.name,
-                format!("source `{}` has no steps; add some or say retired: true", spec.name),
-            ));
+        if spec.steps.is_empty() && !spec.retired && spec.kind != SourceKind::Builtin {
+            let problem = format!("source `{}` has no steps; add some or say retired: true", spec.name);
+            faults.add(Fault::new(&spec.name, problem));
         }
+        let steps = faults.keep_all(spec.steps.iter().map(|step| Step::compile(step, hosts, batch)));
+        // What a step takes is known only where all could be read.
+        let Some(steps) = steps else { return Err(faults) };
         let mut taken: Vec<&str> = Vec::new();
         for (index, step) in steps.iter().enumerate() {
             if steps[..index].iter().any(|other| other.name == step.name) {
-                return Err(Fault::new(
-                    step.name.as_str(),
-                    format!("source `{}` has two steps named {}", spec.name, step.name),
-                ));
+                let problem = format!("source `{}` has two steps named {}", spec.name, step.name);
+                faults.add(Fault::new(step.name.as_str(), problem));
             }
             for value in step.values() {
                 let (known, what) = match &value {
@@ -124,14 +122,18 @@ impl Source {
                     Value::Number | Value::Lang => (true, String::new()),
                 };
                 if !known {
-                    return Err(Fault::new(step.name.as_str(), format!("step `{}` uses {what}", step.name)));
+                    let fault = Fault::new(value.written(), format!("step `{}` uses {what}", step.name));
+                    faults.add(fault);
                 }
             }
             if batch.is_some() && step.asks_for_one() {
                 let what = "uses `{number}` although its source asks for several; write `{numbers}`, or a list of one";
-                return Err(Fault::new(step.name.as_str(), format!("step `{}` {what}", step.name)));
+                faults.add(Fault::new(step.name.as_str(), format!("step `{}` {what}", step.name)));
             }
             taken.extend(step.takes());
+        }
+        if !faults.is_empty() {
+            return Err(faults);
         }
         Ok(Self {
             name: spec.name.clone(),
@@ -170,62 +172,48 @@ pub(crate) fn parse<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> R
 }
 
 impl Adapter {
-    pub(crate) fn compile(slug: CarrierSlug, files: &Files<'_>, phrases: &Phrases) -> Result<Self, AdapterError> {
+    /// Everything that is wrong with both files is told; of a file that cannot be read as YAML of the format only that.
+    pub(crate) fn compile(slug: CarrierSlug, files: &Files<'_>, phrases: &Phrases) -> Result<Self, Vec<AdapterError>> {
         let path = format!("{}/adapter.yaml", files.folder);
-        let spec: AdapterSpec = parse(&path, files.adapter)?;
-        let placed = |fault: Fault| fault.within(&path, files.adapter);
-        check(&spec).map_err(placed)?;
-        let shared = Shared { zone: spec.zone.as_deref(), languages: &spec.languages };
-        let readers: Vec<Reader> = spec
-            .readers
-            .iter()
-            .map(|reader| Reader::compile(reader, &shared))
-            .collect::<Result<_, _>>()
-            .map_err(placed)?;
-        let sources = spec.sources.iter().map(|source| Source::compile(source, &spec.hosts, &spec.needs));
-        let numbers = spec.numbers.iter().map(NumberPattern::compile);
         let mapping_path = format!("{}/mapping.yaml", files.folder);
-        let mapping_spec: MappingSpec = parse(&mapping_path, files.mapping)?;
-        let in_mapping = |fault: Fault| fault.within(&mapping_path, files.mapping);
-        let mut digest = xxhash_rust::xxh3::Xxh3::new();
-        digest.update(files.mapping.as_bytes());
-        let mut tables = Vec::new();
-        for language in mapping_spec.phrases.as_ref().unwrap_or(&spec.languages) {
-            match phrases.get(language) {
-                Some((table, version)) => {
-                    digest.update(&version.to_le_bytes());
-                    tables.push(Arc::clone(table));
-                }
-                None if mapping_spec.phrases.is_some() => {
-                    let problem =
-                        format!("there is no phrase table for `{language}`; remove it or add phrases/{language}.yaml");
-                    return Err(in_mapping(Fault::new(language, problem)));
-                }
-                None => {}
+        let parts = parse::<AdapterSpec>(&path, files.adapter).map_err(|error| vec![error]).and_then(|spec| {
+            let parts = Parts::compile(&spec).map_err(|faults| faults.within(&path, files.adapter))?;
+            Ok((spec, parts))
+        });
+        // Without the adapter its languages are not known; the words are checked all the same.
+        let languages = parts.as_ref().map_or(&[] as &[String], |(spec, _)| spec.languages.as_slice());
+        let mapping = parse::<MappingSpec>(&mapping_path, files.mapping).map_err(|error| vec![error]);
+        let mapping = mapping.and_then(|spec| {
+            mapping_of(&spec, files.mapping, languages, phrases)
+                .map_err(|faults| faults.within(&mapping_path, files.mapping))
+        });
+        let ((spec, parts), mapping) = match (parts, mapping) {
+            (Ok(parts), Ok(mapping)) => (parts, mapping),
+            (parts, mapping) => {
+                let wrong = parts.err().into_iter().chain(mapping.err());
+                return Err(wrong.flatten().collect());
             }
-        }
-        let mapping =
-            Mapping::compile(&mapping_spec, tables, format!("{:016x}", digest.digest())).map_err(in_mapping)?;
+        };
         let mut version = xxhash_rust::xxh3::Xxh3::new();
         version.update(files.adapter.as_bytes());
         version.update(mapping.version.as_bytes());
         Ok(Self {
-            budget_name: spec.budget_name.clone().unwrap_or_else(|| slug.own_budget()),
+            budget_name: spec.budget_name.unwrap_or_else(|| slug.own_budget()),
             slug,
-            name: spec.name.clone(),
+            name: spec.name,
             basis: spec.basis,
-            homepage: spec.homepage.clone(),
-            country: spec.country.clone(),
-            zone: spec.zone.clone().filter(|zone| zone != "unknown"),
-            sources: sources.collect::<Result<_, _>>().map_err(placed)?,
+            homepage: spec.homepage,
+            country: spec.country,
+            zone: spec.zone.filter(|zone| zone != "unknown"),
+            sources: parts.sources,
             hyphens: spec.hyphens,
-            numbers: numbers.collect::<Result<_, _>>().map_err(placed)?,
-            hosts: spec.hosts.clone(),
-            needs: spec.needs.clone(),
+            numbers: parts.numbers,
+            hosts: spec.hosts,
+            needs: spec.needs,
             version: format!("{:016x}", version.digest()),
             mapping,
-            readers,
-            charset: Charset::compile(&spec.charset).map_err(placed)?,
+            readers: parts.readers,
+            charset: parts.charset,
             languages: spec.languages,
             budget: spec.budget,
         })
@@ -252,37 +240,90 @@ impl Adapter {
     }
 }
 
+/// What of `adapter.yaml` is compiled.
+struct Parts {
+    readers: Vec<Reader>,
+    sources: Vec<Source>,
+    numbers: Vec<NumberPattern>,
+    charset: Charset,
+}
+
+impl Parts {
+    fn compile(spec: &AdapterSpec) -> Result<Self, Faults> {
+        let mut faults = check(spec);
+        let shared = Shared { zone: spec.zone.as_deref(), languages: &spec.languages };
+        let made = (
+            faults.keep_all(spec.readers.iter().map(|reader| Reader::compile(reader, &shared))),
+            faults.keep_all(spec.sources.iter().map(|source| Source::compile(source, &spec.hosts, &spec.needs))),
+            faults.keep_all(spec.numbers.iter().map(NumberPattern::compile)),
+            faults.keep(Charset::compile(&spec.charset)),
+        );
+        match made {
+            (Some(readers), Some(sources), Some(numbers), Some(charset)) if faults.is_empty() => {
+                Ok(Self { readers, sources, numbers, charset })
+            }
+            _ => Err(faults),
+        }
+    }
+}
+
+/// The mapping with the phrase tables of its languages, or of the adapter's; its version is the digest of them all.
+fn mapping_of(spec: &MappingSpec, text: &str, languages: &[String], phrases: &Phrases) -> Result<Mapping, Faults> {
+    let mut faults = Faults::default();
+    let mut digest = xxhash_rust::xxh3::Xxh3::new();
+    digest.update(text.as_bytes());
+    let mut tables = Vec::new();
+    for language in spec.phrases.as_deref().unwrap_or(languages) {
+        match phrases.get(language) {
+            Some((table, version)) => {
+                digest.update(&version.to_le_bytes());
+                tables.push(Arc::clone(table));
+            }
+            None if spec.phrases.is_some() => {
+                let problem =
+                    format!("there is no phrase table for `{language}`; remove it or add phrases/{language}.yaml");
+                faults.add(Fault::new(language, problem));
+            }
+            None => {}
+        }
+    }
+    let mapping = faults.keep(Mapping::compile(spec, tables, format!("{:016x}", digest.digest())));
+    mapping.filter(|_| faults.is_empty()).ok_or(faults)
+}
+
 /// What must hold between the fields of `adapter.yaml`.
-fn check(spec: &AdapterSpec) -> Result<(), Fault> {
+fn check(spec: &AdapterSpec) -> Faults {
+    let mut faults = Faults::default();
+    let mut wrong = |needle: &str, problem: String| faults.add(Fault::new(needle, problem));
     if spec.format != 1 {
-        return Err(Fault::new(
-            "format",
-            format!("format {} is not known to this program; write format: 1", spec.format),
-        ));
+        wrong("format", format!("format {} is not known to this program; write format: 1", spec.format));
     }
     if spec.languages.is_empty() {
-        return Err(Fault::new("languages", "languages is empty; name at least one, such as [en]"));
+        wrong("languages", "languages is empty; name at least one, such as [en]".to_owned());
     }
-    spec.budget.check().map_err(|error| Fault::new("budget", format!("{error}; change it under budget")))?;
+    if let Err(error) = spec.budget.check() {
+        wrong("budget", format!("{error}; change it under budget"));
+    }
     if let Some(country) = &spec.country
         && !(country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase()))
     {
-        return Err(Fault::new(country, format!("`{country}` is no country; write ISO 3166-1 alpha-2, such as KR")));
+        wrong(country, format!("`{country}` is no country; write ISO 3166-1 alpha-2, such as KR"));
     }
     // A carrier without a source can be recognised and cannot be asked.
     if spec.readers.is_empty() && spec.basis != Basis::Builtin && !spec.sources.is_empty() {
-        return Err(Fault::new("readers", "an adapter needs at least one reader"));
+        wrong("readers", "an adapter needs at least one reader".to_owned());
     }
-    let twice = |names: Vec<&str>| -> Option<String> {
-        let repeated = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
-        repeated.map(|(_, name)| (*name).to_owned())
+    let repeated = |names: Vec<&str>| -> Vec<String> {
+        let repeated = names.iter().enumerate().filter(|(index, name)| names[..*index].contains(name));
+        repeated.map(|(_, name)| (*name).to_owned()).collect()
     };
-    let readers = twice(spec.readers.iter().map(|reader| reader.name.as_str()).collect());
-    if let Some(name) = readers.or_else(|| twice(spec.sources.iter().map(|source| source.name.as_str()).collect())) {
-        return Err(Fault::new(&name, format!("two readers or two sources are named `{name}`; names are unique")));
+    let readers = repeated(spec.readers.iter().map(|reader| reader.name.as_str()).collect());
+    let sources = repeated(spec.sources.iter().map(|source| source.name.as_str()).collect());
+    for name in readers.iter().chain(&sources) {
+        wrong(name, format!("two readers or two sources are named `{name}`; names are unique"));
     }
-    if let Some(host) = spec.hosts.iter().find(|host| host.is_empty() || host.contains(['/', ':', '*', ' '])) {
-        return Err(Fault::new(host, format!("`{host}` is no host name; write it without scheme, port and path")));
+    for host in spec.hosts.iter().filter(|host| host.is_empty() || host.contains(['/', ':', '*', ' '])) {
+        wrong(host, format!("`{host}` is no host name; write it without scheme, port and path"));
     }
-    Ok(())
+    faults
 }

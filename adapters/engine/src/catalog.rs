@@ -85,16 +85,36 @@ impl Catalog {
     /// # Errors
     /// As [`Self::load`].
     pub fn of_carrier(folder: &Path) -> Result<Self, AdapterError> {
+        Self::examine(folder).map_err(first)
+    }
+
+    /// The same, and where something is wrong all of it.
+    ///
+    /// # Errors
+    /// Everything that is wrong, file by file and in its order; of a file that is no YAML or not of the format only that.
+    pub fn examine(folder: &Path) -> Result<Self, Vec<AdapterError>> {
         let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-        let mut phrases = embedded_phrases()?;
+        let mut errors = Vec::new();
+        let mut phrases = embedded_phrases().map_err(|error| vec![error])?;
         if let Some(carriers) = folder.parent() {
-            add_phrases_beside(&mut phrases, carriers)?;
+            errors.extend(add_phrases_beside(&mut phrases, carriers).err().into_iter().flatten());
         }
-        let mut catalog = Self::default();
-        let (adapter, mapping) = (read(&folder.join("adapter.yaml"))?, read(&folder.join("mapping.yaml"))?);
+        let slug = slug_of(&folder);
+        let (adapter, mapping) = (read(&folder.join("adapter.yaml")), read(&folder.join("mapping.yaml")));
         let place = folder.display().to_string();
-        catalog.add(&folder, &Files { folder: &place, adapter: &adapter, mapping: &mapping }, &phrases)?;
-        Ok(catalog)
+        match (slug, adapter, mapping) {
+            (Ok(slug), Ok(adapter), Ok(mapping)) => {
+                let files = Files { folder: &place, adapter: &adapter, mapping: &mapping };
+                match Adapter::compile(slug, &files, &phrases) {
+                    Ok(adapter) if errors.is_empty() => return Ok(Self::default().with(adapter)),
+                    compiled => errors.extend(compiled.err().into_iter().flatten()),
+                }
+            }
+            (slug, adapter, mapping) => {
+                errors.extend(slug.err().into_iter().chain(adapter.err()).chain(mapping.err()));
+            }
+        }
+        Err(errors)
     }
 
     /// These carriers and those of an embedded folder, e.g. a demonstration's.
@@ -122,7 +142,7 @@ impl Catalog {
     /// As [`Self::load`].
     pub fn with_folder(mut self, folder: &Path) -> Result<Self, AdapterError> {
         let mut phrases = embedded_phrases()?;
-        add_phrases_beside(&mut phrases, folder)?;
+        add_phrases_beside(&mut phrases, folder).map_err(first)?;
         for carrier in folders_in(folder)? {
             let (adapter, mapping) = (read(&carrier.join("adapter.yaml"))?, read(&carrier.join("mapping.yaml"))?);
             let place = carrier.display().to_string();
@@ -133,14 +153,15 @@ impl Catalog {
     }
 
     fn add(&mut self, folder: &Path, files: &Files<'_>, phrases: &Phrases) -> Result<(), AdapterError> {
-        let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let slug: CarrierSlug = name.parse().map_err(|error| {
-            AdapterError::new(files.folder, format!("{error}; the folder's name is the carrier's slug"))
-        })?;
-        let adapter = Adapter::compile(slug.clone(), files, phrases)?;
-        self.adapters.insert(slug, Arc::new(adapter));
-        self.detector = OnceLock::new();
+        let adapter = Adapter::compile(slug_of(folder)?, files, phrases).map_err(first)?;
+        *self = std::mem::take(self).with(adapter);
         Ok(())
+    }
+
+    fn with(mut self, adapter: Adapter) -> Self {
+        self.adapters.insert(adapter.slug.clone(), Arc::new(adapter));
+        self.detector = OnceLock::new();
+        self
     }
 
     /// The carrier of this slug, postal operators that can only be recognised included.
@@ -196,16 +217,35 @@ pub fn folders_in(folder: &Path) -> Result<Vec<PathBuf>, AdapterError> {
     Ok(carriers)
 }
 
+/// The carrier's slug, which its folder is named after.
+fn slug_of(folder: &Path) -> Result<CarrierSlug, AdapterError> {
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    name.parse::<CarrierSlug>().map_err(|error| {
+        AdapterError::new(&folder.display().to_string(), format!("{error}; the folder's name is the carrier's slug"))
+    })
+}
+
+/// Of several mistakes the one that is told where there is room for one.
+pub(crate) fn first(errors: Vec<AdapterError>) -> AdapterError {
+    errors.into_iter().next().unwrap_or_else(|| AdapterError::new("", "cannot be read"))
+}
+
 /// A folder `phrases` beside a folder of carriers adds languages or replaces them.
-fn add_phrases_beside(phrases: &mut Phrases, carriers: &Path) -> Result<(), AdapterError> {
+fn add_phrases_beside(phrases: &mut Phrases, carriers: &Path) -> Result<(), Vec<AdapterError>> {
     let beside = carriers.parent().map(|parent| parent.join("phrases")).filter(|path| path.is_dir());
     let Some(beside) = beside else { return Ok(()) };
     let shown = beside.display().to_string();
-    let all = fs::read_dir(&beside).map_err(|error| AdapterError::new(&shown, format!("cannot be read: {error}")))?;
+    let unreadable = |error: std::io::Error| vec![AdapterError::new(&shown, format!("cannot be read: {error}"))];
+    let all = fs::read_dir(&beside).map_err(unreadable)?;
+    let mut errors = Vec::new();
     for entry in all.flatten() {
-        add_phrases(phrases, &entry.path(), &read(&entry.path())?)?;
+        let added = match read(&entry.path()) {
+            Ok(text) => add_phrases(phrases, &entry.path(), &text),
+            Err(error) => Err(vec![error]),
+        };
+        errors.extend(added.err().into_iter().flatten());
     }
-    Ok(())
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
 /// The embedded examples of a carrier.
@@ -248,18 +288,18 @@ pub(crate) fn embedded_phrases() -> Result<Phrases, AdapterError> {
     let mut phrases = Phrases::new();
     for file in PHRASES.files() {
         let text = file.contents_utf8().ok_or_else(|| not_text(&file.path().display().to_string()))?;
-        add_phrases(&mut phrases, file.path(), text)?;
+        add_phrases(&mut phrases, file.path(), text).map_err(first)?;
     }
     Ok(KNOWN.get_or_init(|| phrases).clone())
 }
 
-fn add_phrases(phrases: &mut Phrases, path: &Path, text: &str) -> Result<(), AdapterError> {
+fn add_phrases(phrases: &mut Phrases, path: &Path, text: &str) -> Result<(), Vec<AdapterError>> {
     if path.extension().is_none_or(|extension| extension != "yaml") {
         return Ok(());
     }
     let shown = path.display().to_string();
-    let spec: PhrasesSpec = parse(&shown, text)?;
-    let table = Mapping::phrase_table(&spec).map_err(|fault| fault.within(&shown, text))?;
+    let spec: PhrasesSpec = parse(&shown, text).map_err(|error| vec![error])?;
+    let table = Mapping::phrase_table(&spec).map_err(|faults| faults.within(&shown, text))?;
     let language = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     phrases.insert(language, (Arc::new(table), xxhash_rust::xxh3::xxh3_64(text.as_bytes())));
     Ok(())

@@ -3,7 +3,7 @@
 use encoding_rs::{Encoding, UTF_8};
 
 use crate::{
-    error::Fault,
+    error::{Fault, Faults},
     spec::{CharsetSpec, InvalidBytes},
 };
 
@@ -28,14 +28,16 @@ fn named(name: &str) -> Result<&'static Encoding, Fault> {
 }
 
 impl Charset {
-    pub(crate) fn compile(spec: &CharsetSpec) -> Result<Self, Fault> {
-        let declared = spec.declared.iter().map(|(from, to)| Ok((named(from)?, named(to)?)));
-        Ok(Self {
-            force: spec.force.as_deref().map(named).transpose()?,
-            declared: declared.collect::<Result<_, Fault>>()?,
-            fallback: spec.fallback.as_deref().map(named).transpose()?,
-            replace: spec.invalid == InvalidBytes::Replace,
-        })
+    pub(crate) fn compile(spec: &CharsetSpec) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let declared = spec.declared.iter().map(|(from, to)| Ok::<_, Fault>((named(from)?, named(to)?)));
+        let made = (
+            faults.keep_optional(spec.force.as_deref().map(named)),
+            faults.keep_all(declared),
+            faults.keep_optional(spec.fallback.as_deref().map(named)),
+        );
+        let (Some(force), Some(declared), Some(fallback)) = made else { return Err(faults) };
+        Ok(Self { force, declared, fallback, replace: spec.invalid == InvalidBytes::Replace })
     }
 
     /// The name of the charset that [`Self::decode`] takes.

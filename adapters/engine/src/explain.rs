@@ -36,6 +36,21 @@ pub struct ExplainedReader {
     pub step: String,
     /// Why it was not accepted; absent when it was.
     pub refused: Option<String>,
+    /// What of `accept` holds, in words; absent when it does not.
+    pub accepted: Option<String>,
+    /// Where `accept` stands, e.g. `acme/adapter.yaml:21`.
+    pub place: Option<String>,
+}
+
+/// The marker that decided how a look-up ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExplainedMarker {
+    /// Its key: `not_found`, `no_scan`, `blocked`, `needs_data`, `throttled`, `down` or `unreadable`.
+    pub marker: &'static str,
+    /// Where it stands, e.g. `acme/adapter.yaml:36`.
+    pub place: Option<String>,
+    /// What of its condition holds, in words.
+    pub because: String,
 }
 
 /// A table of the reader that accepted.
@@ -80,6 +95,8 @@ pub struct Explained {
     pub readers: Vec<ExplainedReader>,
     /// What the selectors of the accepting reader found.
     pub tables: Vec<ExplainedTable>,
+    /// The marker that decided; absent where rows did, or the want of anything known.
+    pub decided: Option<ExplainedMarker>,
     /// The events in the answer's order.
     pub events: Vec<ExplainedEvent>,
     /// What it says outside its tables.
@@ -90,20 +107,29 @@ pub struct Explained {
     pub detail: Option<String>,
 }
 
+/// What was tried until a reader accepted.
+pub(crate) struct Tried {
+    pub(crate) answers: Vec<ExplainedAnswer>,
+    pub(crate) readers: Vec<ExplainedReader>,
+    pub(crate) tables: Vec<ExplainedTable>,
+    pub(crate) decided: Option<ExplainedMarker>,
+}
+
 impl Adapter {
     /// Reads answers and tells how.
     pub fn explain(&self, answers: &Answers<'_>, reading: Reading<'_>) -> (ReadOutcome, Explained) {
         let outcome = self.read_with(answers, reading);
-        let (shown, readers, tables) = self.tried(answers, reading);
+        let Tried { answers, readers, tables, decided } = self.tried(answers, reading, &outcome);
         let events = outcome.events.iter().map(|event| ExplainedEvent {
             event: event.clone(),
             sub_status: self.mapping.map(event).sub_status,
             rule: self.mapping.rule(event),
         });
         let explained = Explained {
-            answers: shown,
+            answers,
             readers,
             tables,
+            decided,
             events: events.collect(),
             facts: outcome.facts.clone(),
             class: outcome.class,

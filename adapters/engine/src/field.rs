@@ -1,13 +1,14 @@
-//! Fields and conditions: what is taken out of a node, and what must hold of it.
+//! Fields: what is taken out of a node.
 
 use std::{cell::RefCell, collections::BTreeMap};
 
 use crate::{
     answer::Reading,
-    error::Fault,
+    condition::Condition,
+    error::{Fault, Faults},
     node::{Direction, Ignored, Node, Path},
     pattern::Pattern,
-    spec::{ConditionSpec, FieldSpec, Fill, LongField, Of, Shape},
+    spec::{FieldSpec, Fill, LongField, Of, Shape},
     text,
 };
 
@@ -93,7 +94,7 @@ pub(crate) fn regex(text: &str) -> Result<Pattern, Fault> {
 }
 
 impl Field {
-    pub(crate) fn compile(shape: Shape, spec: &FieldSpec) -> Result<Self, Fault> {
+    pub(crate) fn compile(shape: Shape, spec: &FieldSpec) -> Result<Self, Faults> {
         let plain =
             |what| Self { what, when: None, pattern: None, blank: Vec::new(), map: BTreeMap::new(), fill: None };
         match spec {
@@ -106,42 +107,22 @@ impl Field {
         }
     }
 
-    pub(crate) fn compile_optional(shape: Shape, spec: Option<&FieldSpec>) -> Result<Option<Self>, Fault> {
+    pub(crate) fn compile_optional(shape: Shape, spec: Option<&FieldSpec>) -> Result<Option<Self>, Faults> {
         spec.map(|spec| Self::compile(shape, spec)).transpose()
     }
 
-    fn compile_long(shape: Shape, long: &LongField) -> Result<Self, Fault> {
-        let ways = [long.join.is_some(), long.first_of.is_some(), long.constant.is_some()];
-        if ways.iter().filter(|way| **way).count() > 1 {
-            return Err(Fault::new("join", "a field has one of join, first_of and const; nest them instead"));
-        }
-        if long.key && shape != Shape::Json {
-            return Err(Fault::new("key", "only what stands in a JSON object has a key; use attr or path"));
-        }
-        let what = if let Some(parts) = &long.join {
-            What::Join(compile_all(shape, parts)?, long.with.clone().unwrap_or_else(|| " ".to_owned()))
-        } else if let Some(parts) = &long.first_of {
-            What::FirstOf(compile_all(shape, parts)?)
-        } else if let Some(constant) = &long.constant {
-            What::Const(constant.0.clone())
-        } else {
-            What::Take(Take {
-                of: long.of,
-                path: long.path.as_deref().map(|path| Path::compile(shape, path)).transpose()?,
-                cell: long.cell,
-                line: long.line,
-                attr: long.attr.clone(),
-                key: long.key,
-                own: long.own,
-                nth: long.nth,
-                last: long.last,
-                all: long.all.clone(),
-            })
-        };
+    fn compile_long(shape: Shape, long: &LongField) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let made = (
+            faults.keep(What::compile(shape, long)),
+            faults.keep_optional(long.when.as_ref().map(|when| Condition::compile(shape, when))),
+            faults.keep_optional(long.pattern.as_deref().map(regex)),
+        );
+        let (Some(what), Some(when), Some(pattern)) = made else { return Err(faults) };
         Ok(Self {
             what,
-            when: long.when.as_ref().map(|when| Condition::compile(shape, when)).transpose()?,
-            pattern: long.pattern.as_deref().map(regex).transpose()?,
+            when,
+            pattern,
             blank: long.blank.iter().map(|blank| text::collapse(blank)).collect(),
             map: long.map.clone(),
             fill: long.fill,
@@ -194,8 +175,41 @@ impl Field {
     }
 }
 
-fn compile_all(shape: Shape, specs: &[FieldSpec]) -> Result<Vec<Field>, Fault> {
-    specs.iter().map(|spec| Field::compile(shape, spec)).collect()
+fn compile_all(shape: Shape, specs: &[FieldSpec]) -> Result<Vec<Field>, Faults> {
+    let mut faults = Faults::default();
+    faults.keep_all(specs.iter().map(|spec| Field::compile(shape, spec))).ok_or(faults)
+}
+
+impl What {
+    fn compile(shape: Shape, long: &LongField) -> Result<Self, Faults> {
+        let ways = [long.join.is_some(), long.first_of.is_some(), long.constant.is_some()];
+        if ways.iter().filter(|way| **way).count() > 1 {
+            return Err(Fault::new("join", "a field has one of join, first_of and const; nest them instead").into());
+        }
+        if long.key && shape != Shape::Json {
+            return Err(Fault::new("key", "only what stands in a JSON object has a key; use attr or path").into());
+        }
+        Ok(if let Some(parts) = &long.join {
+            Self::Join(compile_all(shape, parts)?, long.with.clone().unwrap_or_else(|| " ".to_owned()))
+        } else if let Some(parts) = &long.first_of {
+            Self::FirstOf(compile_all(shape, parts)?)
+        } else if let Some(constant) = &long.constant {
+            Self::Const(constant.0.clone())
+        } else {
+            Self::Take(Take {
+                of: long.of,
+                path: long.path.as_deref().map(|path| Path::compile(shape, path)).transpose()?,
+                cell: long.cell,
+                line: long.line,
+                attr: long.attr.clone(),
+                key: long.key,
+                own: long.own,
+                nth: long.nth,
+                last: long.last,
+                all: long.all.clone(),
+            })
+        })
+    }
 }
 
 impl Take {
@@ -242,156 +256,5 @@ impl Take {
             Some(n) => node.line(n, place.ignored),
             None => node.text(path, place.ignored),
         }
-    }
-}
-
-/// A compiled condition; everything in it must hold.
-#[derive(Debug, Default)]
-pub(crate) struct Condition {
-    contains: Vec<String>,
-    body: Option<Pattern>,
-    status: Vec<u16>,
-    /// By name.
-    header: Vec<(String, Pattern)>,
-    /// Each with its text as written.
-    has: Vec<(String, Path)>,
-    lacks: Vec<(String, Path)>,
-    root: Option<String>,
-    text: Option<Box<Field>>,
-    matches: Option<Pattern>,
-    equals: Option<String>,
-    blank: Option<Box<Field>>,
-    any: Vec<Condition>,
-    all: Vec<Condition>,
-    not: Option<Box<Condition>>,
-}
-
-impl Condition {
-    pub(crate) fn compile(shape: Shape, spec: &ConditionSpec) -> Result<Self, Fault> {
-        let paths = |items: &[String]| {
-            items.iter().map(|item| Ok((item.clone(), Path::compile(shape, item)?))).collect::<Result<Vec<_>, Fault>>()
-        };
-        let each = |specs: &[ConditionSpec]| {
-            specs.iter().map(|spec| Self::compile(shape, spec)).collect::<Result<Vec<_>, _>>()
-        };
-        if (spec.matches.is_some() || spec.equals.is_some()) && spec.text.is_none() {
-            return Err(Fault::new(
-                "matches",
-                "a condition with `matches` or `equals` needs `text`: the field to look at",
-            ));
-        }
-        Ok(Self {
-            contains: spec.contains.clone(),
-            body: spec.body.as_deref().map(regex).transpose()?,
-            status: spec.status.clone(),
-            header: spec
-                .header
-                .iter()
-                .map(|(name, text)| Ok((name.clone(), regex(text)?)))
-                .collect::<Result<_, Fault>>()?,
-            has: spec.has.as_ref().map(|many| paths(many.items())).transpose()?.unwrap_or_default(),
-            lacks: spec.lacks.as_ref().map(|many| paths(many.items())).transpose()?.unwrap_or_default(),
-            root: spec.root.clone(),
-            text: Field::compile_optional(shape, spec.text.as_ref())?.map(Box::new),
-            matches: spec.matches.as_deref().map(regex).transpose()?,
-            equals: spec.equals.as_ref().map(|scalar| scalar.0.clone()),
-            blank: Field::compile_optional(shape, spec.blank.as_ref())?.map(Box::new),
-            any: each(&spec.any)?,
-            all: each(&spec.all)?,
-            not: spec.not.as_ref().map(|not| Self::compile(shape, not).map(Box::new)).transpose()?,
-        })
-    }
-
-    /// What can be said before the answer is parsed; false means that it cannot hold.
-    pub(crate) fn possible(&self, body: &str) -> bool {
-        self.contains.iter().all(|text| body.contains(text))
-            && self.body.as_ref().is_none_or(|regex| regex.is_match(body))
-            && self.all.iter().all(|condition| condition.possible(body))
-            && (self.any.is_empty() || self.any.iter().any(|condition| condition.possible(body)))
-    }
-
-    pub(crate) fn holds(&self, place: &Place<'_, '_>) -> bool {
-        self.possible(place.body)
-            && (self.status.is_empty() || self.status.contains(&place.status))
-            && self.header.iter().all(|(name, regex)| header_is(place, name, regex))
-            && self.root.as_deref().is_none_or(|name| root_is(&place.document, name))
-            && self.has.iter().all(|(_, path)| place.row.first(path).is_some())
-            && self.lacks.iter().all(|(_, path)| place.row.first(path).is_none_or(|node| node.is_null()))
-            && self.text.as_ref().is_none_or(|field| self.text_holds(field.read(place)))
-            && self.blank.as_ref().is_none_or(|field| field.read(place).is_none())
-            && self.all.iter().all(|condition| condition.holds(place))
-            && (self.any.is_empty() || self.any.iter().any(|condition| condition.holds(place)))
-            && self.not.as_ref().is_none_or(|condition| !condition.holds(place))
-    }
-
-    /// Which part does not hold, in words; for people who write adapters.
-    pub(crate) fn failing(&self, place: &Place<'_, '_>) -> Option<String> {
-        if let Some(text) = self.contains.iter().find(|text| !place.body.contains(text.as_str())) {
-            return Some(format!("the answer does not contain `{text}`"));
-        }
-        if let Some(regex) = self.body.as_ref().filter(|regex| !regex.is_match(place.body)) {
-            return Some(format!("the answer does not match `{regex}`"));
-        }
-        if !self.status.is_empty() && !self.status.contains(&place.status) {
-            return Some(format!("the status is {}", place.status));
-        }
-        if let Some((name, regex)) = self.header.iter().find(|(name, regex)| !header_is(place, name, regex)) {
-            return Some(format!("no header `{name}` matches `{regex}`"));
-        }
-        if let Some(name) = self.root.as_deref().filter(|name| !root_is(&place.document, name)) {
-            return Some(format!("the root element is not `{name}`"));
-        }
-        if let Some((path, _)) = self.has.iter().find(|(_, path)| place.row.first(path).is_none()) {
-            return Some(format!("nothing is found at `{path}`"));
-        }
-        if let Some((path, _)) =
-            self.lacks.iter().find(|(_, path)| place.row.first(path).is_some_and(|node| !node.is_null()))
-        {
-            return Some(format!("something is found at `{path}`"));
-        }
-        if let Some(field) = &self.text {
-            let found = field.read(place);
-            if !self.text_holds(found.clone()) {
-                let wanted = match (&self.matches, &self.equals) {
-                    (Some(regex), _) => format!(" which does not match `{regex}`"),
-                    (None, Some(text)) => format!(" which is not `{text}`"),
-                    (None, None) => String::new(),
-                };
-                let found: String = found.unwrap_or_default().chars().take(60).collect();
-                return Some(format!("a text is `{found}`{wanted}"));
-            }
-        }
-        if self.blank.as_ref().is_some_and(|field| field.read(place).is_some()) {
-            return Some("a field that must be blank is not".to_owned());
-        }
-        if let Some(why) = self.all.iter().find_map(|condition| condition.failing(place)) {
-            return Some(why);
-        }
-        if !self.any.is_empty() && !self.any.iter().any(|condition| condition.holds(place)) {
-            let whys: Vec<String> = self.any.iter().filter_map(|condition| condition.failing(place)).collect();
-            return Some(whys.join(", and "));
-        }
-        self.not
-            .as_ref()
-            .filter(|condition| condition.holds(place))
-            .map(|_| "what it excludes (`not`) holds".to_owned())
-    }
-
-    fn text_holds(&self, found: Option<String>) -> bool {
-        let Some(found) = found else { return false };
-        self.matches.as_ref().is_none_or(|regex| regex.is_match(&found))
-            && self.equals.as_ref().is_none_or(|text| text::collapse(&found) == *text)
-    }
-}
-
-/// Whether one of the headers of this name matches.
-fn header_is(place: &Place<'_, '_>, name: &str, regex: &Pattern) -> bool {
-    place.headers.iter().any(|(found, value)| found.eq_ignore_ascii_case(name) && regex.is_match(value))
-}
-
-fn root_is(document: &Node<'_>, name: &str) -> bool {
-    match document {
-        Node::Xml(node) => node.document().root_element().tag_name().name() == name,
-        _ => false,
     }
 }

@@ -10,6 +10,7 @@ mod answer;
 mod assess;
 mod catalog;
 mod charset;
+mod condition;
 mod countries;
 pub mod detect;
 pub mod draft;

@@ -1,6 +1,9 @@
 //! From a carrier's codes and words to the canonical vocabulary.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use unicode_normalization::UnicodeNormalization;
 use waybill_schemas::{
@@ -9,10 +12,10 @@ use waybill_schemas::{
 };
 
 use crate::{
-    error::Fault,
+    error::{Fault, Faults},
     journey,
     pattern::Pattern,
-    spec::{MappingSpec, Meaning, PhrasesSpec},
+    spec::{MappingSpec, Meaning, PhrasesSpec, StatusSpec},
     text::collapse,
 };
 
@@ -65,47 +68,56 @@ fn fold_code(code: &str) -> String {
     code.trim().to_uppercase()
 }
 
-type Pairs = [(String, Meaning)];
+type Named = BTreeMap<String, StatusSpec>;
+type Pairs = [(String, StatusSpec)];
+
+/// The rules of a kind that mean something known; the others are mistakes.
+fn meanings<'a>(
+    rules: impl IntoIterator<Item = (&'a String, &'a StatusSpec)>,
+    faults: &mut Faults,
+) -> Vec<(&'a String, Meaning)> {
+    let known = |(text, status): (&'a String, &StatusSpec)| Some((text, faults.keep(status.meaning(text))?));
+    rules.into_iter().filter_map(known).collect()
+}
+
+fn pairs(rules: &Pairs) -> impl Iterator<Item = (&String, &StatusSpec)> {
+    rules.iter().map(|rule| (&rule.0, &rule.1))
+}
 
 impl Table {
-    fn compile<'a>(
-        codes: impl IntoIterator<Item = (&'a String, &'a Meaning)>,
-        exact: impl IntoIterator<Item = (&'a String, &'a Meaning)>,
-        prefix: &Pairs,
-        contains: &Pairs,
-        regex: &Pairs,
-    ) -> Result<Self, Fault> {
+    fn compile(codes: &Named, exact: &Named, [prefix, contains, regex]: [&Pairs; 3], faults: &mut Faults) -> Self {
         let mut table = Self::default();
-        for (code, meaning) in codes {
+        for (code, meaning) in meanings(codes, faults) {
             match code.strip_suffix('*') {
-                Some(head) => table.code_prefixes.push((fold_code(head), *meaning)),
-                None => drop(table.codes.insert(fold_code(code), *meaning)),
+                Some(head) => table.code_prefixes.push((fold_code(head), meaning)),
+                None => drop(table.codes.insert(fold_code(code), meaning)),
             }
         }
         // The longest prefix is the most telling.
         table.code_prefixes.sort_by_key(|(head, _)| std::cmp::Reverse(head.len()));
-        for (text, meaning) in exact {
-            table.exact.insert(fold(text), *meaning);
+        for (text, meaning) in meanings(exact, faults) {
+            table.exact.insert(fold(text), meaning);
         }
-        let fragments = |pairs: &Pairs| -> Result<Vec<_>, Fault> {
-            pairs
-                .iter()
-                .map(|(text, meaning)| match fold_fragment(text) {
-                    folded if folded.trim().is_empty() => {
-                        Err(Fault::new(text, "an empty text matches everything; remove it"))
+        let mut fragments = |kind: &Pairs| -> Vec<(String, Meaning)> {
+            let mut folded = Vec::new();
+            for (text, meaning) in meanings(pairs(kind), faults) {
+                match fold_fragment(text) {
+                    empty if empty.trim().is_empty() => {
+                        faults.add(Fault::new(text, "an empty text matches everything; remove it"));
                     }
-                    folded => Ok((folded, *meaning)),
-                })
-                .collect()
+                    text => folded.push((text, meaning)),
+                }
+            }
+            folded
         };
-        table.prefix = fragments(prefix)?;
-        table.contains = fragments(contains)?;
-        for (pattern, meaning) in regex {
+        table.prefix = fragments(prefix);
+        table.contains = fragments(contains);
+        for (pattern, meaning) in meanings(pairs(regex), faults) {
             let compiled = Pattern::new(pattern, true)
-                .map_err(|why| Fault::new(pattern, format!("`{pattern}` is no regular expression ({why})")))?;
-            table.regex.push((compiled, *meaning));
+                .map_err(|why| Fault::new(pattern, format!("`{pattern}` is no regular expression ({why})")));
+            table.regex.extend(faults.keep(compiled).map(|pattern| (pattern, meaning)));
         }
-        Ok(table)
+        table
     }
 
     fn by_code(&self, code: &str) -> Option<Meaning> {
@@ -151,35 +163,47 @@ impl Table {
     }
 }
 
+/// The format of a file of words is one that this program reads.
+fn is_known(format: u32, faults: &mut Faults) {
+    if format != 1 {
+        let problem = format!("format {format} is not known to this program; write format: 1");
+        faults.add(Fault::new("format", problem));
+    }
+}
+
 impl Mapping {
-    pub(crate) fn compile(spec: &MappingSpec, phrases: Vec<Arc<Table>>, version: String) -> Result<Self, Fault> {
-        if spec.format != 1 {
-            return Err(Fault::new(
-                "format",
-                format!("format {} is not known to this program; write format: 1", spec.format),
-            ));
-        }
+    pub(crate) fn compile(spec: &MappingSpec, phrases: Vec<Arc<Table>>, version: String) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        is_known(spec.format, &mut faults);
         let head = &spec.headline;
-        Ok(Self {
-            version,
-            events: Table::compile(&spec.codes, &spec.exact, &spec.prefix, &spec.contains, &spec.regex)?,
-            otherwise: spec.otherwise.iter().map(|(code, meaning)| (fold_code(code), *meaning)).collect(),
-            headline: Table::compile(&head.codes, &head.exact, &head.prefix, &head.contains, &head.regex)?,
-            headline_inherits: head.inherit,
-            trust: head.trust,
-            unlatch: spec.unlatch.clone(),
-            phrases,
-        })
+        let texts = [spec.prefix.as_slice(), &spec.contains, &spec.regex];
+        let events = Table::compile(&spec.codes, &spec.exact, texts, &mut faults);
+        let texts = [head.prefix.as_slice(), &head.contains, &head.regex];
+        let headline = Table::compile(&head.codes, &head.exact, texts, &mut faults);
+        let otherwise = meanings(&spec.otherwise, &mut faults);
+        let otherwise = otherwise.into_iter().map(|(code, meaning)| (fold_code(code), meaning)).collect();
+        let unlatch = faults.keep_all(spec.unlatch.iter().map(StatusSpec::sub_status));
+        match unlatch {
+            Some(unlatch) if faults.is_empty() => Ok(Self {
+                version,
+                events,
+                otherwise,
+                headline,
+                headline_inherits: head.inherit,
+                trust: head.trust,
+                unlatch,
+                phrases,
+            }),
+            _ => Err(faults),
+        }
     }
 
-    pub(crate) fn phrase_table(spec: &PhrasesSpec) -> Result<Table, Fault> {
-        if spec.format != 1 {
-            return Err(Fault::new(
-                "format",
-                format!("format {} is not known to this program; write format: 1", spec.format),
-            ));
-        }
-        Table::compile([], &spec.exact, &spec.prefix, &spec.contains, &spec.regex)
+    pub(crate) fn phrase_table(spec: &PhrasesSpec) -> Result<Table, Faults> {
+        let mut faults = Faults::default();
+        is_known(spec.format, &mut faults);
+        let texts = [spec.prefix.as_slice(), &spec.contains, &spec.regex];
+        let table = Table::compile(&Named::new(), &spec.exact, texts, &mut faults);
+        if faults.is_empty() { Ok(table) } else { Err(faults) }
     }
 
     /// What an event means: by code, then by its text, then by the language's phrases, then by a general code.

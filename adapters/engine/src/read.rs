@@ -8,12 +8,13 @@ use crate::{
     adapter::Adapter,
     answer::{Answer, Answers, ReadOutcome, Reading},
     charset,
-    explain::{ExplainedAnswer, ExplainedReader, ExplainedTable},
-    field::{Condition, Place},
+    condition::Condition,
+    explain::{ExplainedAnswer, ExplainedMarker, ExplainedReader, Tried},
+    field::Place,
     guard,
     html::Document,
     node::Node,
-    reader::{self, Entry, Reader},
+    reader::{self, Decision, Entry, Reader},
     spec::{Shape, StepName},
 };
 
@@ -60,12 +61,9 @@ impl Adapter {
         unknown(&opened).sealed()
     }
 
-    /// Which readers were tried on which answers, and what the one that accepted finds.
-    pub(crate) fn tried(
-        &self,
-        answers: &Answers<'_>,
-        reading: Reading<'_>,
-    ) -> (Vec<ExplainedAnswer>, Vec<ExplainedReader>, Vec<ExplainedTable>) {
+    /// Which readers were tried on which answers, what the one that accepted finds, and what made the outcome.
+    pub(crate) fn tried(&self, answers: &Answers<'_>, reading: Reading<'_>, outcome: &ReadOutcome) -> Tried {
+        let place_of = |line: Option<u64>| line.map(|line| format!("{}/adapter.yaml:{line}", self.slug));
         let opened: Vec<Opened<'_>> = answers.list.iter().map(|answer| self.open(answer, reading)).collect();
         let shown = opened.iter().map(|opened| ExplainedAnswer {
             step: opened.answer.step.to_owned(),
@@ -77,20 +75,31 @@ impl Adapter {
                 Err(why) => why.clone(),
             },
         });
-        let mut tried = Vec::new();
+        let mut tried = Tried { answers: shown.collect(), readers: Vec::new(), tables: Vec::new(), decided: None };
         for reader in &self.readers {
             for candidate in opened.iter().rev() {
                 let refused = candidate.refused_by(&reader.entry);
-                let accepted = refused.is_none();
-                let step = candidate.answer.step.to_owned();
-                tried.push(ExplainedReader { reader: reader.name.clone(), step, refused });
-                if accepted {
-                    let tables = candidate.with(&reader.entry, |place| reader.explain(place, answers.number));
-                    return (shown.collect(), tried, tables.unwrap_or_default());
+                let accepted = candidate.with(&reader.entry, |place| {
+                    tried.tables = reader.explain(place, answers.number);
+                    let decision = reader.decided(place, answers.number, outcome.class);
+                    let decision = decision.filter(|_| outcome.events.is_empty());
+                    tried.decided = decision.map(|Decision { key, line, because }| ExplainedMarker {
+                        marker: key,
+                        place: place_of(line),
+                        because,
+                    });
+                    reader.entry.accept.holding(place)
+                });
+                let is_last = accepted.is_some();
+                let (name, step) = (reader.name.clone(), candidate.answer.step.to_owned());
+                let place = place_of(reader.entry.line);
+                tried.readers.push(ExplainedReader { reader: name, step, refused, accepted, place });
+                if is_last {
+                    return tried;
                 }
             }
         }
-        (shown.collect(), tried, Vec::new())
+        tried
     }
 
     fn open<'a>(&self, answer: &'a Answer<'a>, reading: Reading<'a>) -> Opened<'a> {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use waybill_schemas::SubStatus;
 
 use crate::spec::{
-    AdapterSpec, CheckRule, CheckSpec, FieldSpec, LongCheck, LongField, MappingSpec, Meaning, PhrasesSpec, Scalar,
+    AdapterSpec, CheckRule, CheckSpec, FieldSpec, LongCheck, LongField, MappingSpec, PhrasesSpec, Scalar, StatusSpec,
 };
 
 /// What a carrier's door may see.
@@ -94,7 +94,7 @@ impl JsonSchema for CheckSpec {
     }
 }
 
-impl JsonSchema for Meaning {
+impl JsonSchema for StatusSpec {
     fn schema_name() -> Cow<'static, str> {
         "Meaning".into()
     }
@@ -223,7 +223,8 @@ fn what_the_program_refuses_the_schema_refuses_as_well() {
         "{format: 1, unlatch: [none]}",
     ] {
         assert!(!mapping.is_valid(&value(bad)), "{bad}");
-        assert!(crate::adapter::parse::<MappingSpec>("mapping.yaml", bad).is_err(), "the program takes {bad}");
+        let loaded = crate::Catalog::of_texts(&"acme".parse().unwrap(), good, bad);
+        assert!(loaded.is_err(), "the program takes {bad}");
     }
 }
 

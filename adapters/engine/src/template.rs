@@ -192,6 +192,11 @@ impl Value {
         }
     }
 
+    /// As it stands in a template, up to a default.
+    pub(crate) fn written(&self) -> String {
+        format!("{{{}", self.name())
+    }
+
     fn name(&self) -> String {
         match self {
             Self::Number => "number".to_owned(),

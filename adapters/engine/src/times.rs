@@ -14,7 +14,7 @@ use waybill_schemas::{
 };
 
 use crate::{
-    error::Fault,
+    error::{Fault, Faults},
     field::regex,
     format::{self, Format, Parsed},
     names,
@@ -76,36 +76,26 @@ impl Times {
         specs: &[&TimesSpec],
         adapter_zone: Option<&str>,
         languages: &[String],
-    ) -> Result<Self, Fault> {
+    ) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
         let first = |has: fn(&TimesSpec) -> bool| specs.iter().copied().find(|spec| has(spec));
         let formats = first(|spec| !spec.formats.is_empty()).map(|spec| spec.formats.as_slice()).unwrap_or_default();
-        let mut compiled = Vec::new();
-        for format in formats {
-            compiled.extend(Format::compile(format)?);
-        }
+        let formats = faults.keep_all(formats.iter().map(|format| Format::compile(format)));
         let home = specs.iter().find_map(|spec| spec.zone.as_deref()).or(adapter_zone);
         let home = match home {
-            None | Some("unknown") => Home::Unknown,
-            Some(name) => Home::Zone(zone(name)?),
+            None | Some("unknown") => Some(Home::Unknown),
+            Some(name) => faults.keep(zone(name)).map(Home::Zone),
         };
-        let mut zones = Vec::new();
-        let mut places = Vec::new();
-        for spec in specs {
-            for (abbreviation, name) in &spec.zones {
-                zones.push((abbreviation.to_uppercase(), zone(name)?));
-            }
-            for place in &spec.places {
-                places.push((regex(&place.pattern)?, zone(&place.zone)?));
-            }
-        }
+        let zones = specs.iter().flat_map(|spec| &spec.zones);
+        let zones = faults.keep_all(zones.map(|(printed, name)| Ok::<_, Fault>((printed.to_uppercase(), zone(name)?))));
+        let places = specs.iter().flat_map(|spec| &spec.places);
+        let places = faults.keep_all(places.map(|place| Ok::<_, Fault>((regex(&place.pattern)?, zone(&place.zone)?))));
         let mut spoken = first(|spec| !spec.languages.is_empty()).map_or(languages, |spec| &spec.languages).to_vec();
         if let Some(unknown) = spoken.iter().find(|l| !names::LANGUAGES.contains(&l.as_str()))
             && !languages.contains(unknown)
         {
-            return Err(Fault::new(
-                unknown,
-                format!("month names of `{unknown}` are not known; ask for them or use digits"),
-            ));
+            let problem = format!("month names of `{unknown}` are not known; ask for them or use digits");
+            faults.add(Fault::new(unknown, problem));
         }
         // English month names appear in pages of every language.
         spoken.push("en".to_owned());
@@ -117,12 +107,13 @@ impl Times {
             .map(|spec| spec.calendar)
             .find(|calendar| *calendar != CalendarSpec::Gregorian)
             .unwrap_or_default();
-        Ok(Self { formats: compiled, home, zones, places, midnight, year, calendar, languages: spoken })
-    }
-
-    /// Whether any format is known; without one, times are kept raw.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.formats.is_empty()
+        match (formats, home, zones, places) {
+            (Some(formats), Some(home), Some(zones), Some(places)) if faults.is_empty() => {
+                let formats = formats.into_iter().flatten().collect();
+                Ok(Self { formats, home, zones, places, midnight, year, calendar, languages: spoken })
+            }
+            _ => Err(faults),
+        }
     }
 
     /// Understands a printed time; `None` when no format fits.

@@ -1,10 +1,13 @@
 //! `waybill adapter check`: whether files say what they may, examples come to what they must, and nobody's data is among
-//! them. Every mistake is told, with its file and line; a carrier's first one only.
+//! them. Every mistake is told, with its file and line: of a file that is no YAML, or not of its format, the first one only.
+//! Examples are run where the files are right.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::Write,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Result, bail};
@@ -29,6 +32,8 @@ struct Found {
     /// Golden results that were written and can hardly be right.
     doubtful: usize,
     hints: usize,
+    /// What was told of files, which several carriers may share.
+    told: BTreeSet<String>,
 }
 
 /// What examples are named after that are read: written anew as unreadable, the adapter is wrong and not the example.
@@ -72,8 +77,8 @@ pub(crate) fn check(order: &Check, out: &mut dyn Write) -> Result<()> {
     let config = Config::load(&order.common)?;
     let mut found = Found::default();
     let folder = order.target.as_deref().map(Path::new).filter(|path| path.is_dir());
-    match (folder, &order.target) {
-        (Some(folder), _) => {
+    match folder {
+        Some(folder) => {
             let alone = folder.join("adapter.yaml").is_file() || folder.join("mapping.yaml").is_file();
             let folders = if alone { vec![folder.to_owned()] } else { folders_in(folder)? };
             if folders.is_empty() {
@@ -86,22 +91,10 @@ pub(crate) fn check(order: &Check, out: &mut dyn Write) -> Result<()> {
                 check_folder(&folder, order.bless, &mut found, out)?;
             }
         }
-        (None, target) => {
-            let catalog = Catalog::load(&config.adapters)?;
-            match target {
-                Some(slug) => check_known(&*adapter_of(&catalog, slug)?, &config.adapters, &mut found, out)?,
-                None => {
-                    for adapter in catalog.all() {
-                        check_known(adapter, &config.adapters, &mut found, out)?;
-                    }
-                }
-            }
-            if order.bless {
-                bail!("--bless writes into a folder; name the carrier's folder");
-            }
-        }
+        None if order.bless => bail!("--bless writes into a folder; name the carrier's folder"),
+        None => check_known(order.target.as_deref(), &config.adapters, &mut found, out)?,
     }
-    let Found { carriers, examples, wrong, doubtful, hints } = found;
+    let Found { carriers, examples, wrong, doubtful, hints, .. } = found;
     if hints > 0 {
         let hints = counted(hints, "place");
         writeln!(out, "what looks like personal data: {hints}; examples are invented, with nobody's name in them")?;
@@ -138,24 +131,58 @@ pub(crate) fn counted(count: usize, what: &str) -> String {
 
 fn check_folder(folder: &Path, bless: bool, found: &mut Found, out: &mut dyn Write) -> Result<()> {
     found.carriers += 1;
-    let catalog = match Catalog::of_carrier(folder) {
-        Ok(catalog) => catalog,
-        Err(error) => {
+    let examples = examples::of_folder(folder);
+    let catalog = Catalog::examine(folder);
+    let of_files = catalog.as_ref().err().into_iter().flatten();
+    for error in of_files.chain(examples.as_ref().err()) {
+        let line = error.to_string();
+        if !found.told.contains(&line) {
+            writeln!(out, "{line}")?;
             found.wrong += 1;
-            writeln!(out, "{error}")?;
-            return Ok(());
+            found.told.insert(line);
         }
-    };
-    let examples = examples::of_folder(folder)?;
-    for adapter in catalog.all() {
-        check_examples(adapter, &examples, bless, found, out)?;
+    }
+    let examples = examples.unwrap_or_default();
+    match catalog {
+        Ok(catalog) => {
+            for adapter in catalog.all() {
+                check_examples(adapter, &examples, bless, found, out)?;
+            }
+        }
+        Err(_) => {
+            let slug = folder.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+            for example in &examples {
+                tell_hints(example, &[&*slug], found, out)?;
+            }
+        }
     }
     Ok(())
 }
 
-fn check_known(adapter: &Adapter, overlays: &[PathBuf], found: &mut Found, out: &mut dyn Write) -> Result<()> {
-    found.carriers += 1;
-    check_examples(adapter, &examples::of_carrier(adapter, overlays)?, false, found, out)
+/// The carriers of folders that were added to the program's, then those of the program that none of them replaces; or the
+/// one of a slug.
+fn check_known(slug: Option<&str>, overlays: &[PathBuf], found: &mut Found, out: &mut dyn Write) -> Result<()> {
+    let mut replaced = BTreeSet::new();
+    for overlay in overlays {
+        for folder in folders_in(overlay)? {
+            let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if slug.is_none_or(|slug| slug == name) {
+                check_folder(&folder, false, found, out)?;
+                replaced.insert(name);
+            }
+        }
+    }
+    let embedded = Catalog::embedded()?;
+    let adapters: Vec<Arc<Adapter>> = match slug {
+        Some(slug) if replaced.contains(slug) => Vec::new(),
+        Some(slug) => vec![adapter_of(&embedded, slug)?],
+        None => embedded.all().filter(|adapter| !replaced.contains(adapter.slug.as_str())).cloned().collect(),
+    };
+    for adapter in adapters {
+        found.carriers += 1;
+        check_examples(&adapter, &examples::of_carrier(&adapter, &[])?, false, found, out)?;
+    }
+    Ok(())
 }
 
 fn check_examples(
@@ -213,11 +240,17 @@ fn check_examples(
                 }
             }
         }
-        for (name, bytes) in example.files.iter().filter(|(name, _)| *name != "expected.json") {
-            for hint in personal::hints(&String::from_utf8_lossy(bytes), &own, MOST_HINTS) {
-                found.hints += 1;
-                writeln!(out, "{}/{name}:{}: looks like {}", example.place, hint.line, hint.what)?;
-            }
+        tell_hints(example, &own, found, out)?;
+    }
+    Ok(())
+}
+
+/// What of an example looks like personal data; `own` are the carrier's names.
+fn tell_hints(example: &Example, own: &[&str], found: &mut Found, out: &mut dyn Write) -> Result<()> {
+    for (name, bytes) in example.files.iter().filter(|(name, _)| *name != "expected.json") {
+        for hint in personal::hints(&String::from_utf8_lossy(bytes), own, MOST_HINTS) {
+            found.hints += 1;
+            writeln!(out, "{}/{name}:{}: looks like {}", example.place, hint.line, hint.what)?;
         }
     }
     Ok(())
@@ -244,6 +277,64 @@ mod tests {
         let bare = event("", MatchedBy::None, None, "");
         assert_eq!(doubts(std::slice::from_ref(&sound)), "");
         assert_eq!(doubts(&[odd.clone(), sound, odd, bare]), ", 2 texts that nothing matched, 2 times not understood");
+    }
+
+    /// Each wrong line is told once, in both files and in every carrier, and a file that cannot be read hides no other.
+    #[test]
+    fn all_mistakes_are_told_at_once_with_their_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = "format: 1\nname: Acme\nbasis: page\nlanguages: [en]\nhosts: [acme.example]\nbudget: \
+                    {rate_per_second: 1, burst: 1, concurrency: 1, min_interval_s: 60}\nnumbers:\n  - {pattern: 'A(['}\n\
+                    sources:\n  - name: page\n    kind: page\n    steps:\n      - {name: page, get: \
+                    'https://other.example/{number}', query: {a: '{nmuber}', b: '{lagn}'}}\nreaders:\n  - name: page\n    \
+                    shape: html\n    accept: {any: [{has: 'p['}, {body: '(?=x)'}]}\n    times: {formats: ['%d %K', \
+                    '%q']}\n    tables:\n      - {rows: 'tr[', time: td, text: 'td['}\n      - {rows: li, text: \
+                    {path: b, match: '('}}\n    not_found:\n      - when: {has: 'em['}\n      - {when: {has: i}, as: \
+                    NotFound_Odd}\n";
+        let mapping = "format: 1\ncodes: {'1': Delivrd}\nexact:\n  Delivrd: InTransit_Other\n  Gone: Delivrd\nregex:\n  \
+                       - ['(', none]\n  - [left, InTransit_Othr]\n";
+        let write = |slug: &str, adapter: &str, mapping: &str| {
+            let carrier = dir.path().join("carriers").join(slug);
+            fs::create_dir_all(&carrier).unwrap();
+            fs::write(carrier.join("adapter.yaml"), adapter).unwrap();
+            fs::write(carrier.join("mapping.yaml"), mapping).unwrap();
+        };
+        write("acme", good, mapping);
+        write("broken", "format: [\n", mapping);
+        fs::create_dir_all(dir.path().join("phrases")).unwrap();
+        fs::write(dir.path().join("phrases/en.yaml"), "format: 1\nexact: {Lost: Exception_Losst}\n").unwrap();
+        let (mut found, mut out) = (Found::default(), Vec::new());
+        for slug in ["acme", "broken"] {
+            check_folder(&dir.path().join("carriers").join(slug), false, &mut found, &mut out).unwrap();
+        }
+        let out = String::from_utf8(out).unwrap();
+        let root = fs::canonicalize(dir.path()).unwrap();
+        let lines: Vec<&str> =
+            out.lines().map(|line| line.split_once("/carriers/").map_or(line, |(_, line)| line)).collect();
+        let count =
+            |file: &str, line: usize| lines.iter().filter(|told| told.starts_with(&format!("{file}:{line}: "))).count();
+        for (file, line, expected) in [
+            ("acme/adapter.yaml", 8, 1),
+            ("acme/adapter.yaml", 13, 3),
+            ("acme/adapter.yaml", 17, 2),
+            ("acme/adapter.yaml", 18, 2),
+            ("acme/adapter.yaml", 20, 2),
+            ("acme/adapter.yaml", 21, 1),
+            ("acme/adapter.yaml", 23, 1),
+            ("acme/adapter.yaml", 24, 1),
+            ("acme/mapping.yaml", 2, 1),
+            ("acme/mapping.yaml", 4, 0),
+            ("acme/mapping.yaml", 5, 1),
+            ("acme/mapping.yaml", 7, 1),
+            ("acme/mapping.yaml", 8, 1),
+            ("broken/mapping.yaml", 5, 1),
+        ] {
+            assert_eq!(count(file, line), expected, "{file}:{line}: {out}");
+        }
+        assert_eq!(lines.iter().filter(|line| line.starts_with("broken/adapter.yaml")).count(), 1, "{out}");
+        let phrases = format!("{}:2: `Exception_Losst`", root.join("phrases/en.yaml").display());
+        assert_eq!(lines.iter().filter(|line| line.starts_with(&phrases)).count(), 1, "{out}");
+        assert_eq!(found.wrong, lines.len(), "{out}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 use waybill_adapters::{
     Adapter, Answer, Answers, Catalog, Context, HttpRequest, Method, Reading, RequestError, Source, assess,
-    explain::Explained,
+    explain::{Explained, ExplainedMarker},
 };
 use waybill_runtime::telemetry;
 use waybill_schemas::{TrackingNumber, UtcMs, event::ShipmentFacts};
@@ -173,10 +173,16 @@ pub(crate) fn print(adapter: &Adapter, explained: &Explained, out: &mut dyn Writ
         writeln!(out, "answer {}: {}, {} bytes, {kind}, {}", answer.step, answer.status, answer.bytes, answer.charset)?;
     }
     for reader in &explained.readers {
-        match &reader.refused {
-            Some(why) => writeln!(out, "reader {} does not take {}: {why}", reader.reader, reader.step)?,
-            None => writeln!(out, "reader {} takes {}", reader.reader, reader.step)?,
+        match (&reader.refused, &reader.accepted) {
+            (Some(why), _) => writeln!(out, "reader {} does not take {}: {why}", reader.reader, reader.step)?,
+            (None, because) => {
+                let why = reason(reader.place.as_deref(), because.as_deref().unwrap_or_default());
+                writeln!(out, "reader {} takes {}{why}", reader.reader, reader.step)?;
+            }
         }
+    }
+    if let Some(ExplainedMarker { marker, place, because }) = &explained.decided {
+        writeln!(out, "{marker} decides{}", reason(place.as_deref(), because))?;
     }
     for table in &explained.tables {
         writeln!(out, "  rows `{}`: {} found", table.rows, table.found)?;
@@ -208,6 +214,12 @@ pub(crate) fn print(adapter: &Adapter, explained: &Explained, out: &mut dyn Writ
     Ok(())
 }
 
+/// Where a condition stands and what of it holds, for the end of a line.
+fn reason(place: Option<&str>, because: &str) -> String {
+    let place = place.map(|place| format!(", {place}")).unwrap_or_default();
+    if because.is_empty() { place } else { format!("{place}: {because}") }
+}
+
 /// What stands outside the tables, by the names that adapters give it. The expected day is told with the look-up, what tells
 /// of people nowhere.
 fn facts(found: &ShipmentFacts) -> Vec<(&'static str, String)> {
@@ -227,6 +239,40 @@ fn facts(found: &ShipmentFacts) -> Vec<(&'static str, String)> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+
+    #[test]
+    fn the_marker_that_decides_is_named_with_its_line() {
+        let adapter = "format: 1\nname: Acme\nbasis: page\nlanguages: [en]\nhosts: [acme.example]\n\
+                       budget: {rate_per_second: 1, burst: 1, concurrency: 1, min_interval_s: 60}\n\
+                       readers:\n  - name: page\n    shape: html\n    \
+                       accept: {any: [{has: table}, {has: p}]}\n    tables: [{rows: tr, text: td}]\n    \
+                       unreadable:\n      - when: {text: p, matches: '(?i)try again'}\n    \
+                       not_found:\n      - when: {has: ul}\n      - when: {text: p, matches: '(?i)no such'}\n";
+        let catalog = Catalog::of_texts(&"acme".parse().unwrap(), adapter, "format: 1\n").unwrap();
+        let adapter = adapter_of(&catalog, "acme").unwrap();
+        let told = |body: &str| {
+            let page = format!("<html><body>{body}</body></html>");
+            let list = [Answer::saved("page", page.as_bytes())];
+            let (_, explained) = adapter.explain(&Answers { number: None, list: &list }, Reading::default());
+            let mut out = Vec::new();
+            print(&adapter, &explained, &mut out).unwrap();
+            (serde_json::to_value(&explained).unwrap()["decided"].clone(), String::from_utf8(out).unwrap())
+        };
+        for (body, marker, line, because) in [
+            ("<p>No such parcel", "not_found", 16, "a text is `No such parcel`, which matches `(?i)no such`"),
+            ("<p>Try again later", "unreadable", 13, "a text is `Try again later`, which matches `(?i)try again`"),
+        ] {
+            let (decided, out) = told(body);
+            let place = format!("acme/adapter.yaml:{line}");
+            assert_eq!(decided, json!({"marker": marker, "place": place, "because": because}), "{out}");
+            assert!(out.contains(&format!("\n{marker} decides, {place}: {because}\n")), "{out}");
+            assert!(out.contains("reader page takes page, acme/adapter.yaml:10: `p` is found\n"), "{out}");
+        }
+        for body in ["<table><tr><td>Sorted</td></tr></table><p>no such", "<p>something else"] {
+            let (decided, out) = told(body);
+            assert!(decided.is_null() && !out.contains("decides"), "{out}");
+        }
+    }
 
     #[test]
     fn a_reading_is_explained_down_to_what_stands_outside_the_table() {

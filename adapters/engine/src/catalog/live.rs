@@ -12,7 +12,7 @@ use std::{
 
 use waybill_schemas::{CarrierSlug, WallMs};
 
-use super::{Catalog, add_phrases, embedded_phrases, read};
+use super::{Catalog, add_phrases, embedded_phrases, first, read};
 use crate::{
     adapter::{Adapter, Files},
     error::AdapterError,
@@ -248,7 +248,7 @@ fn compile(folder: &Path, carrier: &Path) -> Compiled {
     let mut phrases = embedded_phrases()?;
     let beside = folder.parent().map(|parent| parent.join("phrases")).filter(|path| path.is_dir());
     for entry in beside.iter().filter_map(|beside| fs::read_dir(beside).ok()).flatten().flatten() {
-        add_phrases(&mut phrases, &entry.path(), &read(&entry.path())?)?;
+        add_phrases(&mut phrases, &entry.path(), &read(&entry.path())?).map_err(first)?;
     }
     let name = carrier.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let slug: CarrierSlug = name
@@ -256,7 +256,7 @@ fn compile(folder: &Path, carrier: &Path) -> Compiled {
         .map_err(|error| AdapterError::new(&place, format!("{error}; the folder's name is the carrier's slug")))?;
     let (adapter, mapping) = (read(&carrier.join("adapter.yaml"))?, read(&carrier.join("mapping.yaml"))?);
     let files = Files { folder: &place, adapter: &adapter, mapping: &mapping };
-    Ok(Arc::new(Adapter::compile(slug, &files, &phrases)?))
+    Adapter::compile(slug, &files, &phrases).map(Arc::new).map_err(first)
 }
 
 #[cfg(test)]

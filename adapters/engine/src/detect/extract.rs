@@ -4,9 +4,10 @@
 //! together; of all ways to join them the one is taken that reads as numbers best: right check digits and distinctive
 //! letters count for more than a run of digits does, and a longer number for more than its parts.
 //!
-//! Two things hold besides. A number beside which, with only spaces and hyphens between, a group with digits belongs to
-//! nothing is never `high`: the whole is then a number that no form fits, and its part proves nothing. And the cost is
-//! linear in the text: how often words are joined is bounded by its length.
+//! Three things hold besides. A number beside which, with only spaces and hyphens between, a group with digits belongs to
+//! nothing is never `high`: the whole is then a number that no form fits, and its part proves nothing. Where the printed
+//! groups plainly go on beside what was joined of some of them, the part is no number at all: the whole is told, be it
+//! nobody's. And the cost is linear in the text: how often words are joined is bounded by its length.
 
 use std::collections::{HashMap, hash_map::Entry};
 
@@ -20,6 +21,8 @@ use super::{CheckDigit, Confidence, Detected, Detector};
 
 /// Most words that one number is printed in; numbers are also pasted with a space behind every character.
 const MOST_WORDS: usize = 40;
+/// Longest canonical number.
+const MOST_CHARACTERS: usize = 64;
 /// Most words of one stretch that are looked through in all combinations.
 const MOST_TOGETHER: usize = 400;
 /// Joins that every text may cost; enough for a screen full of numbers pasted character by character.
@@ -52,7 +55,7 @@ pub(super) fn extract(detector: &Detector, text: &str) -> Vec<Detected> {
                 piece
             }));
         }
-        for (mut detected, lone) in apart(&words, pieces) {
+        for (mut detected, lone) in apart(detector, &words, pieces) {
             if !lone {
                 lower(&mut detected);
             }
@@ -109,6 +112,11 @@ impl<'t> Word<'t> {
         self.has_digit() && !self.is_date()
     }
 
+    /// Whether it may be one of several groups that a number is printed in, and is too short to be one by itself.
+    fn is_part(self) -> bool {
+        self.is_group() && self.text.len() < LEAST_DIGITS
+    }
+
     /// `2026-11-21` or `21.11.2026`.
     fn is_date(self) -> bool {
         let parts: Vec<&str> = self.text.split(['-', '.']).collect();
@@ -150,25 +158,114 @@ struct Piece {
     detected: Detected,
 }
 
+impl Piece {
+    fn end(&self) -> usize {
+        self.begin + self.words
+    }
+
+    /// Whether it is only some groups of a longer number, as far as what stands beside it tells.
+    fn is_part(&self, beside: Beside) -> bool {
+        let digits_only = self.detected.number.as_str().bytes().all(|byte| byte.is_ascii_digit());
+        let check_digit = self.detected.candidates.first().map_or(CheckDigit::None, |best| best.check_digit);
+        self.words > 1 && beside.speaks_against(check_digit, digits_only)
+    }
+
+    /// Whether another follows at once that is printed in the same groups: two of a kind.
+    fn is_twin_of(&self, next: &Self, words: &[Word<'_>]) -> bool {
+        let lengths = |piece: &Self| words[piece.begin..piece.end()].iter().map(|word| word.text.len());
+        self.end() == next.begin && lengths(self).eq(lengths(next))
+    }
+}
+
+/// What stands next to words that were joined, with only a space between.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beside {
+    /// No group of digits.
+    Nothing,
+    /// One group, of another length than the one at the edge.
+    Another,
+    /// The groups of a printed number go on: one of the same length, or several.
+    More,
+}
+
+impl Beside {
+    fn of(words: &[Word<'_>], begin: usize, end: usize, is_free: impl Fn(usize) -> bool) -> Self {
+        // Whether the words at `at` and before it stand together and the one that is asked for is free.
+        let before = |at: usize| at > 0 && !words[at - 1].ends && is_free(at - 1);
+        let behind = |at: usize| at < words.len() && !words[at - 1].ends && is_free(at);
+        let alike = |one: usize, other: usize| words[one].text.len() == words[other].text.len();
+        let goes_on_before = || alike(begin - 1, begin) || before(begin - 1);
+        let goes_on_behind = || alike(end, end - 1) || behind(end + 1);
+        match (before(begin), behind(end)) {
+            (true, _) if goes_on_before() => Self::More,
+            (_, true) if goes_on_behind() => Self::More,
+            (false, false) => Self::Nothing,
+            _ => Self::Another,
+        }
+    }
+
+    /// A right check digit among letters is no chance; in digits alone one in ten is right for each form. Digits that
+    /// nothing verifies are no number where any others stand beside them.
+    fn speaks_against(self, check_digit: CheckDigit, digits_only: bool) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Another => check_digit == CheckDigit::None && digits_only,
+            Self::More => check_digit != CheckDigit::Valid || digits_only,
+        }
+    }
+}
+
 /// Whether the best candidate is certain.
 fn is_high(detected: &Detected) -> bool {
     detected.candidates.iter().any(|candidate| candidate.confidence == Confidence::High)
 }
 
-/// Numbers, each with whether it stands apart from groups that belong to no number that is certain.
-fn apart(words: &[Word<'_>], pieces: Vec<Piece>) -> Vec<(Detected, bool)> {
-    let mut certain = vec![false; words.len()];
-    for piece in pieces.iter().filter(|piece| is_high(&piece.detected)) {
-        certain[piece.begin..piece.begin + piece.words].fill(true);
+/// Numbers, each with whether it stands apart from groups that belong to no number that is certain. Instead of a part whose
+/// groups go on beside it the whole is shown.
+fn apart(detector: &Detector, words: &[Word<'_>], pieces: Vec<Piece>) -> Vec<(Detected, bool)> {
+    let (mut certain, mut settled) = (vec![false; words.len()], vec![false; words.len()]);
+    for (index, piece) in pieces.iter().enumerate() {
+        certain[piece.begin..piece.end()].fill(is_high(&piece.detected));
+        let twin = pieces.get(index + 1).is_some_and(|next| piece.is_twin_of(next, words))
+            || index.checked_sub(1).is_some_and(|before| pieces[before].is_twin_of(piece, words));
+        settled[piece.begin..piece.end()].fill(twin || !piece.is_part(Beside::More));
     }
     let open = |at: usize| !certain[at] && words[at].is_group();
-    let each = pieces.into_iter().map(|Piece { begin, words: count, detected }| {
+    let free = |at: usize| !settled[at] && words[at].is_part();
+    let each = pieces.into_iter().map(|piece| {
+        let (begin, end) = (piece.begin, piece.end());
+        let is_part = !settled[begin] && piece.is_part(Beside::of(words, begin, end, free));
+        if let Some(whole) = is_part.then(|| whole(detector, words, (begin, end), free)).flatten() {
+            return (whole, false);
+        }
         let before = begin.checked_sub(1).is_some_and(|at| !words[at].ends && open(at));
-        let end = begin + count;
         let behind = end < words.len() && !words[end - 1].ends && open(end);
-        (detected, !before && !behind)
+        (piece.detected, !before && !behind)
     });
     each.collect()
+}
+
+/// The number that some words and all free ones around them make; none where they are too many for one.
+fn whole(
+    detector: &Detector,
+    words: &[Word<'_>],
+    (mut begin, mut end): (usize, usize),
+    is_free: impl Fn(usize) -> bool,
+) -> Option<Detected> {
+    let fits = |begin: usize, end: usize| {
+        words[begin..end].iter().map(|word| word.text.len()).sum::<usize>() <= MOST_CHARACTERS
+    };
+    while begin > 0 && !words[begin - 1].ends && is_free(begin - 1) && fits(begin, end) {
+        begin -= 1;
+    }
+    while end < words.len() && !words[end - 1].ends && is_free(end) && fits(begin, end) {
+        end += 1;
+    }
+    if !fits(begin, end) {
+        return None;
+    }
+    let joined: String = words[begin..end].iter().map(|word| word.text).collect();
+    detector.detect(&joined).ok()
 }
 
 /// Takes the certainty from a part of what may be a longer number.
@@ -196,12 +293,11 @@ fn of_words(detector: &Detector, words: &[Word<'_>], joins: &mut usize) -> Vec<P
         let mut joined = String::new();
         for (count, word) in words[begin..].iter().take(MOST_WORDS).enumerate() {
             joined.push_str(word.text);
-            if joined.len() > 64 || (count > 0 && *joins == 0) {
+            if joined.len() > MOST_CHARACTERS || (count > 0 && *joins == 0) {
                 break;
             }
             *joins = joins.saturating_sub(1);
-            let beside = stands_beside_digits(words, begin, begin + count + 1);
-            let Some(own) = worth_of(detector, &joined, &words[begin..=begin + count], beside) else { continue };
+            let Some(own) = worth_of(detector, &joined, words, (begin, begin + count + 1)) else { continue };
             let total = own + worth[begin + count + 1];
             // Of two readings that are worth the same the longer number.
             if total > best.worth || (best.is_number && total >= best.worth) {
@@ -231,8 +327,8 @@ fn stands_beside_digits(words: &[Word<'_>], begin: usize, end: usize) -> bool {
     before || (!words[end - 1].ends && words.get(end).is_some_and(|word| word.is_group()))
 }
 
-/// What the reading of joined words as a number is worth; none where it is none.
-fn worth_of(detector: &Detector, joined: &str, words: &[Word<'_>], beside: bool) -> Option<f64> {
+/// What the reading of words, joined, as a number is worth; none where it is none.
+fn worth_of(detector: &Detector, joined: &str, all: &[Word<'_>], (begin, end): (usize, usize)) -> Option<f64> {
     if joined.len() < 6 || !joined.bytes().any(|byte| byte.is_ascii_digit()) {
         return None;
     }
@@ -241,11 +337,13 @@ fn worth_of(detector: &Detector, joined: &str, words: &[Word<'_>], beside: bool)
     if best.digits_only && !sure && best.length < LEAST_DIGITS {
         return None;
     }
+    let words = &all[begin..end];
     let ends_in_prose = words.last().is_some_and(|word| !word.has_digit());
     let holds_prose = words.iter().any(|word| !word.has_digit() && word.text.len() > LONGEST_LETTERS);
     if !sure && (ends_in_prose || holds_prose) {
         return None;
     }
+    let beside = stands_beside_digits(all, begin, end);
     let each = match (best.check_digit, best.confidence) {
         // Distinctive letters at the beginning are the whole's as well as the part's.
         (CheckDigit::None, Confidence::High) if beside => 3.0,
@@ -261,112 +359,14 @@ fn worth_of(detector: &Detector, joined: &str, words: &[Word<'_>], beside: bool)
         (CheckDigit::Invalid, _) => 0.5,
     };
     // One word that is a number beats a sum of words that happens to be one.
-    let whole = if words.len() == 1 { 1.2 } else { 1.0 };
-    Some(each * whole * joined.len() as f64)
+    let alone = if words.len() == 1 { 1.2 } else { 1.0 };
+    // The whole, be its digit wrong, goes before some of its groups.
+    let neighbours = Beside::of(all, begin, end, |at| all[at].is_part());
+    let is_part = words.len() > 1 && neighbours.speaks_against(best.check_digit, best.digits_only);
+    let part = if is_part { 0.1 } else { 1.0 };
+    Some(each * alone * part * joined.len() as f64)
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-    use super::*;
-    use crate::Catalog;
-
-    /// A right one, made by the rule of UPS.
-    const UPS: &str = "1Z999AA10123456784";
-
-    fn found(text: &str) -> Vec<Detected> {
-        Catalog::embedded().unwrap().detector().extract(text)
-    }
-
-    #[test]
-    fn part_of_a_number_that_fits_nothing_is_never_high() {
-        for typed in [
-            "SP41 1976 9065 2307 4934 3",
-            "1LS711901361812 7-2",
-            "JD52959 2 275 7905 772 9",
-            "4200 9335 2565 9130 1270 1478 1426 8990 7",
-        ] {
-            for text in [typed.to_owned(), format!("Your parcel {typed} will arrive on 12 March.")] {
-                let high: Vec<Detected> = found(&text).into_iter().filter(is_high).collect();
-                assert!(high.is_empty(), "{typed}: {high:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn words_and_dates_beside_a_number_do_not_speak_against_it() {
-        for text in [
-            format!("Your parcel {UPS} will arrive on 12 March"),
-            UPS.to_owned(),
-            format!("{} 2026-11-21 08:12 out for delivery", UPS.to_lowercase()),
-            format!("Sent on 21.11.2026 {UPS} - Hamburg"),
-            format!("This is {UPS}. 2 pieces"),
-            format!("3 pieces: {UPS}\n12 March"),
-            "1Z 999 AA1 01 2345 6784 arrives".to_owned(),
-            format!("{UPS} 12, and once more {UPS}, alone"),
-        ] {
-            let all = found(&text);
-            let ups = all.iter().find(|detected| detected.number.as_str() == UPS);
-            assert!(ups.is_some_and(is_high), "{text}: {all:?}");
-        }
-        let beside = found(&format!("{UPS} 12 pieces"));
-        assert!(beside.iter().any(|detected| detected.number.as_str() == UPS && !is_high(detected)), "{beside:?}");
-        // Two that are both certain bear each other out.
-        let two = found(&format!("{UPS} {UPS}"));
-        assert!(two.iter().all(is_high) && two.len() == 1, "{two:?}");
-    }
-
-    #[test]
-    fn a_part_whose_digit_is_right_by_chance_never_goes_before_the_whole() {
-        for typed in ["D447 6156 0426 8667 7613 31", "JJD5 0182 4551 4534 759"] {
-            let whole = typed.replace(' ', "");
-            let all = found(&format!("Your parcels: {typed}, thanks"));
-            assert!(all.len() == 1 && all[0].number.as_str() == whole, "{typed}: {all:?}");
-        }
-        // Two that stand side by side are two.
-        let two: Vec<String> =
-            found("123456789012 700000000010").iter().map(|detected| detected.number.to_string()).collect();
-        assert_eq!(two, ["123456789012", "700000000010"]);
-    }
-
-    #[test]
-    fn a_number_with_a_slip_is_shown_whole_and_its_digit_called_wrong() {
-        let all = found("It was 1Z 999 AA1 01 2345 6785, I think");
-        let first = all.first().map(|detected| (detected.number.as_str(), detected.candidates[0].check_digit));
-        assert_eq!(first, Some(("1Z999AA10123456785", CheckDigit::Invalid)), "{all:?}");
-        assert_eq!(all.len(), 1, "{all:?}");
-        let named = found("pin 1234567890");
-        assert_eq!(named[0].number.as_str(), "1234567890", "{named:?}");
-    }
-
-    #[test]
-    fn dashes_of_typography_and_what_nobody_sees_do_not_part_a_number() {
-        for text in [
-            "1Z999AA1\u{2013}0123\u{2013}456784".to_owned(),
-            "your 1Z999AA1\u{ad}0123\u{200b}456784, thanks".to_owned(),
-            format!("{UPS} \u{2013} 2 pieces"),
-            format!("\u{feff}{UPS}\u{2014}on its way"),
-        ] {
-            let all = found(&text);
-            assert!(all.iter().any(|detected| detected.number.as_str() == UPS && is_high(detected)), "{text}: {all:?}");
-        }
-    }
-
-    /// Joins that are spent leave words that stand alone, and the text behind the limit is not looked at.
-    #[test]
-    fn the_joins_of_a_long_text_are_bounded_and_whole_words_are_still_found() {
-        let catalog = Catalog::embedded().unwrap();
-        let detector = catalog.detector();
-        let grouped = "1Z 999 AA1 01 2345 6784";
-        let words: Vec<Word<'_>> = grouped.split_whitespace().filter_map(Word::of).collect();
-        let count = |joins: &mut usize| of_words(detector, &words, joins).len();
-        let mut joins = 1_000;
-        assert_eq!(count(&mut joins), 1);
-        assert!((900..1_000).contains(&joins), "{joins} of 1000 are left of a number of six words");
-        assert_eq!(count(&mut 0), 0, "nothing is joined any more");
-        let alone = [Word::of(UPS).unwrap()];
-        assert_eq!(of_words(detector, &alone, &mut 0).len(), 1, "what needs no join is found");
-        let far = format!("{}\n{UPS}", "x ".repeat(MAX_DETECT_TEXT_BYTES / 2));
-        assert!(detector.extract(&far).is_empty());
-    }
-}
+#[path = "extract_tests.rs"]
+mod tests;

@@ -64,7 +64,8 @@ fn shape(number: &str) -> f64 {
 impl NumberPattern {
     pub(crate) fn compile(spec: &NumberSpec) -> Result<Self, Fault> {
         let whole = format!("^(?:{})$", spec.pattern.trim_start_matches('^').trim_end_matches('$'));
-        let pattern = regex(&whole)?;
+        // Told of the pattern as it is written.
+        let pattern = regex(&whole).map_err(|fault| regex(&spec.pattern).err().unwrap_or(fault))?;
         let hir = regex_syntax::parse(&whole).map_err(|error| Fault::new(&spec.pattern, error.to_string()))?;
         let check = match &spec.check {
             Some(check) => Check::compile(check)?,

@@ -161,7 +161,8 @@ impl Detector {
 
     /// The tracking numbers in a text, in its order, each with its candidates. Of a text longer than
     /// [`waybill_schemas::limits::MAX_DETECT_TEXT_BYTES`] only the beginning is looked through. None is `high` beside which
-    /// groups of digits were left over: it may be a part of a number that nobody knows.
+    /// groups of digits were left over: it may be a part of a number that nobody knows. Where printed groups plainly go on
+    /// beside a part, the whole is answered instead, without candidates where nobody's form fits.
     pub fn extract(&self, text: &str) -> Vec<Detected> {
         extract::extract(self, text)
     }

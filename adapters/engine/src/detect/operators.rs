@@ -67,7 +67,7 @@ fn read() -> Result<Vec<Operator>, AdapterError> {
     let services = Arc::new(written.services);
     let operator = |(country, operator): (&String, &WrittenOperator)| {
         if country.len() != 2 || !country.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            return Err(Fault::new(country, "a country is two letters").within(FILE, TEXT));
+            return Err(AdapterError::new(FILE, format!("`{country}` is no country; a country is two letters")));
         }
         let (name, slug) = (operator.name.clone(), operator.slug.clone());
         let (country, services) = (country.clone(), Arc::clone(&services));
@@ -96,7 +96,7 @@ pub(crate) fn carrier(slug: &CarrierSlug) -> Option<Arc<Adapter>> {
     CARRIERS.get_or_init(made).get(slug).cloned()
 }
 
-fn make(operator: &Operator) -> Result<Adapter, AdapterError> {
+fn make(operator: &Operator) -> Result<Adapter, Vec<AdapterError>> {
     let Operator { country, name, .. } = operator;
     let name = serde_json::to_string(name).unwrap_or_default();
     let adapter = format!(
@@ -117,7 +117,7 @@ mod tests {
         let operators = read().unwrap_or_else(|error| panic!("{error}"));
         assert!(operators.len() > 190, "{}", operators.len());
         for operator in &operators {
-            let made = make(operator).unwrap_or_else(|error| panic!("{error}"));
+            let made = make(operator).unwrap_or_else(|errors| panic!("{errors:?}"));
             assert_eq!(made.basis, crate::Basis::Contact);
             assert!(made.sources.is_empty());
             let valid = format!("RB12345678{}{}", 5, operator.country);

@@ -145,7 +145,7 @@ pub fn draft(slug: &CarrierSlug, body: &[u8], wish: Wish<'_>) -> Result<Draft, D
     let phrases = catalog::embedded_phrases()?;
     let compile = |mapping: &str| {
         let files = Files { folder: slug.as_str(), adapter: &adapter, mapping };
-        Adapter::compile(slug.clone(), &files, &phrases)
+        Adapter::compile(slug.clone(), &files, &phrases).map_err(catalog::first)
     };
     let bare = compile("format: 1\n")?;
     let answers = [Answer { content_type: wish.content_type, ..Answer::saved("page", body) }];

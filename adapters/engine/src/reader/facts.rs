@@ -8,9 +8,9 @@ use waybill_schemas::{
 use super::Shared;
 use crate::{
     countries,
-    error::Fault,
+    error::Faults,
     field::{Field, Place},
-    spec::{FactsSpec, Midnight, Shape, TimesSpec},
+    spec::{EtaSpec, FactsSpec, FieldSpec, LegSpec, Midnight, Shape, TimesSpec},
     times::{Shown, Times},
 };
 
@@ -35,38 +35,43 @@ pub(super) struct Eta {
 }
 
 impl Facts {
-    pub(super) fn compile(shape: Shape, spec: &FactsSpec, shared: &Shared<'_>) -> Result<Self, Fault> {
+    pub(super) fn compile(shape: Shape, spec: &FactsSpec, shared: &Shared<'_>) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
         let field = |spec: &Option<_>| Field::compile_optional(shape, spec.as_ref());
-        let eta = spec.eta.as_ref().map(|eta| {
-            let times = TimesSpec {
-                formats: eta.formats.clone(),
-                zone: Some("unknown".to_owned()),
-                midnight: Midnight::Date,
-                languages: eta.languages.clone(),
-                year: eta.year,
-                calendar: eta.calendar,
-                ..TimesSpec::default()
-            };
-            Ok::<_, Fault>(Eta {
-                from: Field::compile(shape, &eta.from)?,
-                to: Field::compile_optional(shape, eta.to.as_ref())?,
-                times: Times::compile(&[&times], None, shared.languages)?,
-            })
-        });
-        let legs =
-            spec.legs.iter().map(|leg| Ok((Field::compile(shape, &leg.carrier)?, Field::compile(shape, &leg.number)?)));
-        let private = spec.private.iter().map(|(name, field)| Ok((name.clone(), Field::compile(shape, field)?)));
-        Ok(Self {
-            status: field(&spec.status)?,
-            status_code: field(&spec.status_code)?,
-            eta: eta.transpose()?,
-            origin: field(&spec.origin)?,
-            destination: field(&spec.destination)?,
-            service: field(&spec.service)?,
-            weight: field(&spec.weight)?,
-            legs: legs.collect::<Result<_, Fault>>()?,
-            private: private.collect::<Result<_, Fault>>()?,
-        })
+        let leg = |leg: &LegSpec| {
+            let mut faults = Faults::default();
+            let carrier = faults.keep(Field::compile(shape, &leg.carrier));
+            let number = faults.keep(Field::compile(shape, &leg.number));
+            carrier.zip(number).ok_or(faults)
+        };
+        let private =
+            |(name, field): (&String, &FieldSpec)| Ok::<_, Faults>((name.clone(), Field::compile(shape, field)?));
+        let made = (
+            faults.keep(field(&spec.status)),
+            faults.keep(field(&spec.status_code)),
+            faults.keep_optional(spec.eta.as_ref().map(|eta| Eta::compile(shape, eta, shared))),
+            faults.keep(field(&spec.origin)),
+            faults.keep(field(&spec.destination)),
+            faults.keep(field(&spec.service)),
+            faults.keep(field(&spec.weight)),
+            faults.keep_all(spec.legs.iter().map(leg)),
+            faults.keep_all(spec.private.iter().map(private)),
+        );
+        let (
+            Some(status),
+            Some(status_code),
+            Some(eta),
+            Some(origin),
+            Some(destination),
+            Some(service),
+            Some(weight),
+            Some(legs),
+            Some(private),
+        ) = made
+        else {
+            return Err(faults);
+        };
+        Ok(Self { status, status_code, eta, origin, destination, service, weight, legs, private })
     }
 
     pub(super) fn read(&self, place: &Place<'_, '_>) -> ShipmentFacts {
@@ -94,6 +99,26 @@ impl Facts {
 }
 
 impl Eta {
+    fn compile(shape: Shape, spec: &EtaSpec, shared: &Shared<'_>) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let times = TimesSpec {
+            formats: spec.formats.clone(),
+            zone: Some("unknown".to_owned()),
+            midnight: Midnight::Date,
+            languages: spec.languages.clone(),
+            year: spec.year,
+            calendar: spec.calendar,
+            ..TimesSpec::default()
+        };
+        let made = (
+            faults.keep(Field::compile(shape, &spec.from)),
+            faults.keep(Field::compile_optional(shape, spec.to.as_ref())),
+            faults.keep(Times::compile(&[&times], None, shared.languages)),
+        );
+        let (Some(from), Some(to), Some(times)) = made else { return Err(faults) };
+        Ok(Self { from, to, times })
+    }
+
     pub(super) fn read(&self, place: &Place<'_, '_>) -> Option<EstimatedDelivery> {
         let iso = |field: &Field| {
             let shown = field.read(place)?;

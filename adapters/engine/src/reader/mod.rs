@@ -3,6 +3,7 @@
 mod facts;
 mod table;
 
+use serde_saphyr::Spanned;
 use waybill_schemas::{OutcomeClass, event::ShipmentFacts};
 
 use self::{
@@ -11,12 +12,16 @@ use self::{
 };
 use crate::{
     answer::{Asked, ReadOutcome},
-    error::Fault,
+    condition::Condition,
+    error::{Fault, Faults},
     explain::ExplainedTable,
-    field::{Condition, Field, Place},
+    field::{Field, Place},
     journey::PageOrder,
     node::{Ignored, Node, Path},
-    spec::{Absent, MarkerSpec, PartSpec, Pick, ReaderSpec, ScopeSpec, Shape, StepName, TimesSpec},
+    spec::{
+        Absent, ConditionSpec, EntrySpec, MarkerSpec, PartSpec, Pick, ReaderSpec, ScopeSpec, Shape, StatusSpec,
+        StepName, TimesSpec,
+    },
     unwrap::Stage,
 };
 
@@ -27,6 +32,8 @@ pub(crate) struct Entry {
     pub(crate) steps: Vec<StepName>,
     pub(crate) unwrap: Vec<Stage>,
     pub(crate) accept: Condition,
+    /// The line of `accept` in the adapter's file.
+    pub(crate) line: Option<u64>,
     pub(crate) ignore: Vec<Path>,
     scope: Option<Scope>,
 }
@@ -70,10 +77,22 @@ struct Scope {
 #[derive(Debug)]
 struct Marker {
     when: Condition,
+    /// The line of `when` in the adapter's file.
+    line: Option<u64>,
     text: Option<Field>,
     code: Option<Field>,
     needs: Vec<String>,
     sub_status: Option<waybill_schemas::SubStatus>,
+}
+
+/// A marker that decided.
+pub(crate) struct Decision {
+    /// Its key in the adapter's file.
+    pub(crate) key: &'static str,
+    /// Its line there.
+    pub(crate) line: Option<u64>,
+    /// What of it holds, in words.
+    pub(crate) because: String,
 }
 
 /// What all readers of an adapter share.
@@ -86,8 +105,9 @@ pub(crate) struct Shared<'a> {
 pub(crate) type TooMuch = String;
 
 impl Reader {
-    pub(crate) fn compile(spec: &ReaderSpec, shared: &Shared<'_>) -> Result<Self, Fault> {
+    pub(crate) fn compile(spec: &ReaderSpec, shared: &Shared<'_>) -> Result<Self, Faults> {
         let shape = spec.shape;
+        let mut faults = Faults::default();
         let markers = [
             &spec.not_found,
             &spec.no_scan,
@@ -98,35 +118,37 @@ impl Reader {
             &spec.down,
         ];
         if spec.tables.is_empty() && markers.iter().all(|markers| markers.is_empty()) {
-            return Err(Fault::new(
-                &spec.name,
-                format!("reader `{}` reads nothing; give it tables or markers", spec.name),
-            ));
+            let problem = format!("reader `{}` reads nothing; give it tables or markers", spec.name);
+            faults.add(Fault::new(&spec.name, problem));
         }
-        let markers =
-            |specs: &[MarkerSpec]| specs.iter().map(|spec| Marker::compile(shape, spec)).collect::<Result<Vec<_>, _>>();
+        let markers = markers.map(|specs| faults.keep_all(specs.iter().map(|spec| Marker::compile(shape, spec))));
+        let made = (
+            faults.keep(Entry::compile(spec.entry())),
+            faults.keep(compile_tables(shape, &spec.tables, &spec.times, shared)),
+            faults.keep(Facts::compile(shape, &spec.facts, shared)),
+            faults.keep_all(spec.also.iter().map(|part| Part::compile(part, &spec.times, shared))),
+        );
+        let (Some(entry), Some(tables), Some(facts), Some(also)) = made else { return Err(faults) };
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let [not_found, no_scan, blocked, unreadable, needs_data, throttled, down] =
+            markers.map(Option::unwrap_or_default);
         Ok(Self {
             name: spec.name.clone(),
-            entry: Entry {
-                shape,
-                steps: spec.steps.clone(),
-                unwrap: spec.unwrap.iter().map(Stage::compile).collect::<Result<_, _>>()?,
-                accept: Condition::compile(shape, &spec.accept)?,
-                ignore: spec.ignore.iter().map(|css| Path::compile(shape, css)).collect::<Result<_, _>>()?,
-                scope: spec.scope.as_ref().map(|scope| Scope::compile(shape, scope)).transpose()?,
-            },
+            entry,
             order: spec.order,
-            tables: compile_tables(shape, &spec.tables, &spec.times, shared)?,
+            tables,
             distinct: spec.distinct,
-            facts: Facts::compile(shape, &spec.facts, shared)?,
-            not_found: markers(&spec.not_found)?,
-            no_scan: markers(&spec.no_scan)?,
-            blocked: markers(&spec.blocked)?,
-            unreadable: markers(&spec.unreadable)?,
-            needs_data: markers(&spec.needs_data)?,
-            throttled: markers(&spec.throttled)?,
-            down: markers(&spec.down)?,
-            also: spec.also.iter().map(|part| Part::compile(part, &spec.times, shared)).collect::<Result<_, _>>()?,
+            facts,
+            not_found,
+            no_scan,
+            blocked,
+            unreadable,
+            needs_data,
+            throttled,
+            down,
+            also,
             may_lack_end: spec.may_lack_end,
         })
     }
@@ -149,6 +171,29 @@ impl Reader {
     pub(crate) fn explain(&self, place: &Place<'_, '_>, number: Option<&str>) -> Vec<ExplainedTable> {
         let Some(place) = self.entry.scoped(place, number) else { return Vec::new() };
         self.tables.iter().map(|table| table.explain(&place)).collect()
+    }
+
+    /// The marker that made an answer without events what it is, with its key in the adapter's file.
+    pub(crate) fn decided(&self, place: &Place<'_, '_>, number: Option<&str>, class: OutcomeClass) -> Option<Decision> {
+        let scoped = self.entry.scoped(place, number);
+        let of_shipment = [
+            ("not_found", &self.not_found, OutcomeClass::NotFound),
+            ("no_scan", &self.no_scan, OutcomeClass::RegisteredNoScan),
+        ];
+        let of_any = [
+            ("blocked", &self.blocked, OutcomeClass::Blocked),
+            ("needs_data", &self.needs_data, OutcomeClass::NeedsData),
+            ("throttled", &self.throttled, OutcomeClass::Throttled),
+            ("down", &self.down, OutcomeClass::CarrierDown),
+            ("unreadable", &self.unreadable, OutcomeClass::Unreadable),
+        ];
+        // An answer that does not speak of the number is judged whole, and by these alone.
+        let asked = scoped.is_some().then_some(of_shipment).into_iter().flatten().chain(of_any);
+        let place = scoped.as_ref().unwrap_or(place);
+        asked.filter(|(.., of)| *of == class).find_map(|(key, markers, _)| {
+            let marker = markers.iter().find(|marker| marker.when.holds(place))?;
+            Some(Decision { key, line: marker.line, because: marker.when.holding(place) })
+        })
     }
 
     /// What markers say when no row was found; without one, nothing is known.
@@ -202,20 +247,15 @@ impl Reader {
 }
 
 impl Part {
-    fn compile(spec: &PartSpec, times: &TimesSpec, shared: &Shared<'_>) -> Result<Self, Fault> {
-        let shape = spec.shape;
-        Ok(Self {
-            entry: Entry {
-                shape,
-                steps: spec.steps.clone(),
-                unwrap: spec.unwrap.iter().map(Stage::compile).collect::<Result<_, _>>()?,
-                accept: Condition::compile(shape, &spec.accept)?,
-                ignore: spec.ignore.iter().map(|css| Path::compile(shape, css)).collect::<Result<_, _>>()?,
-                scope: spec.scope.as_ref().map(|scope| Scope::compile(shape, scope)).transpose()?,
-            },
-            tables: compile_tables(shape, &spec.tables, spec.times.as_ref().unwrap_or(times), shared)?,
-            facts: Facts::compile(shape, &spec.facts, shared)?,
-        })
+    fn compile(spec: &PartSpec, times: &TimesSpec, shared: &Shared<'_>) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let made = (
+            faults.keep(Entry::compile(spec.entry())),
+            faults.keep(compile_tables(spec.shape, &spec.tables, spec.times.as_ref().unwrap_or(times), shared)),
+            faults.keep(Facts::compile(spec.shape, &spec.facts, shared)),
+        );
+        let (Some(entry), Some(tables), Some(facts)) = made else { return Err(faults) };
+        Ok(Self { entry, tables, facts })
     }
 
     /// Adds what this part knows to what the first one said.
@@ -250,6 +290,19 @@ impl Part {
 }
 
 impl Entry {
+    fn compile(spec: EntrySpec<'_>) -> Result<Self, Faults> {
+        let shape = spec.shape;
+        let mut faults = Faults::default();
+        let made = (
+            faults.keep_all(spec.unwrap.iter().map(Stage::compile)),
+            faults.keep(Condition::compile(shape, &spec.accept.value)),
+            faults.keep_all(spec.ignore.iter().map(|css| Path::compile(shape, css))),
+            faults.keep_optional(spec.scope.map(|scope| Scope::compile(shape, scope))),
+        );
+        let (Some(unwrap), Some(accept), Some(ignore), Some(scope)) = made else { return Err(faults) };
+        Ok(Self { shape, steps: spec.steps.to_vec(), unwrap, accept, line: line_of(spec.accept), ignore, scope })
+    }
+
     /// The shipment in the answer that bears the number asked, else the one the adapter picks; `None` where only the one
     /// asked will do and is not there.
     fn scoped<'d, 'c>(&self, place: &Place<'d, 'c>, number: Option<&str>) -> Option<Place<'d, 'c>> {
@@ -278,25 +331,26 @@ impl Entry {
 }
 
 impl Scope {
-    fn compile(shape: Shape, spec: &ScopeSpec) -> Result<Self, Fault> {
-        Ok(Self {
-            each: Path::compile(shape, &spec.each)?,
-            number: Field::compile_optional(shape, spec.number.as_ref())?,
-            pick: spec.pick,
-            absent: spec.absent,
-        })
+    fn compile(shape: Shape, spec: &ScopeSpec) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let each = faults.keep(Path::compile(shape, &spec.each));
+        let number = faults.keep(Field::compile_optional(shape, spec.number.as_ref()));
+        let (Some(each), Some(number)) = (each, number) else { return Err(faults) };
+        Ok(Self { each, number, pick: spec.pick, absent: spec.absent })
     }
 }
 
 impl Marker {
-    fn compile(shape: Shape, spec: &MarkerSpec) -> Result<Self, Fault> {
-        Ok(Self {
-            when: Condition::compile(shape, &spec.when)?,
-            text: Field::compile_optional(shape, spec.text.as_ref())?,
-            code: Field::compile_optional(shape, spec.code.as_ref())?,
-            needs: spec.needs.clone(),
-            sub_status: spec.sub_status,
-        })
+    fn compile(shape: Shape, spec: &MarkerSpec) -> Result<Self, Faults> {
+        let mut faults = Faults::default();
+        let made = (
+            faults.keep(Condition::compile(shape, &spec.when.value)),
+            faults.keep(Field::compile_optional(shape, spec.text.as_ref())),
+            faults.keep(Field::compile_optional(shape, spec.code.as_ref())),
+            faults.keep_optional(spec.sub_status.as_ref().map(StatusSpec::sub_status)),
+        );
+        let (Some(when), Some(text), Some(code), Some(sub_status)) = made else { return Err(faults) };
+        Ok(Self { when, line: line_of(&spec.when), text, code, needs: spec.needs.clone(), sub_status })
     }
 
     /// The marker's words become the headline, so that the mapping can tell what sort of "not found" it is.
@@ -307,6 +361,11 @@ impl Marker {
             None => self.code.as_ref().and_then(|field| field.read(place)),
         };
     }
+}
+
+/// Where a condition stands in the adapter's file, from 1.
+fn line_of(written: &Spanned<ConditionSpec>) -> Option<u64> {
+    Some(written.defined.line()).filter(|line| *line > 0)
 }
 
 /// The nodes whose text is left out.

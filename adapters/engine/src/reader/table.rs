@@ -7,12 +7,13 @@ use waybill_schemas::{
 
 use super::{Shared, TooMuch};
 use crate::{
+    condition::Condition,
     countries,
-    error::Fault,
+    error::{Fault, Faults},
     explain::{ExplainedField, ExplainedTable},
-    field::{Carried, Condition, Field, Place},
+    field::{Carried, Field, Place},
     node::{Node, Path},
-    spec::{Shape, TableSpec, TimesSpec},
+    spec::{ConditionSpec, Shape, SplitSpec, TableSpec, TimesSpec},
     times::{Shown, Times},
 };
 
@@ -37,13 +38,20 @@ pub(super) enum Rows {
     Split { container: Path, at: Path },
 }
 
+impl Rows {
+    fn split(shape: Shape, split: &SplitSpec) -> Result<Self, Fault> {
+        Ok(Self::Split { container: Path::compile(shape, &split.container)?, at: Path::compile(shape, &split.at)? })
+    }
+}
+
 pub(super) fn compile_tables(
     shape: Shape,
     specs: &[TableSpec],
     times: &TimesSpec,
     shared: &Shared<'_>,
-) -> Result<Vec<Table>, Fault> {
-    specs.iter().map(|spec| Table::compile(shape, spec, times, shared)).collect()
+) -> Result<Vec<Table>, Faults> {
+    let mut faults = Faults::default();
+    faults.keep_all(specs.iter().map(|spec| Table::compile(shape, spec, times, shared))).ok_or(faults)
 }
 
 impl Table {
@@ -52,51 +60,44 @@ impl Table {
         spec: &TableSpec,
         times: &TimesSpec,
         shared: &Shared<'_>,
-    ) -> Result<Self, Fault> {
-        let (source, selector) = match (&spec.rows, &spec.split) {
-            (Some(rows), None) => (Rows::Select(Path::compile(shape, rows)?), rows.clone()),
-            (None, Some(split)) if shape == Shape::Html => {
-                let (container, at) = (Path::compile(shape, &split.container)?, Path::compile(shape, &split.at)?);
-                (Rows::Split { container, at }, split.container.clone())
+    ) -> Result<Self, Faults> {
+        let (rows, selector) = match (&spec.rows, &spec.split) {
+            (Some(rows), None) => (Path::compile(shape, rows).map(Rows::Select), rows.clone()),
+            (None, Some(split)) if shape == Shape::Html => (Rows::split(shape, split), split.container.clone()),
+            (None, Some(split)) => {
+                return Err(Fault::new(&split.at, "only HTML can be split; select rows instead").into());
             }
-            (None, Some(split)) => return Err(Fault::new(&split.at, "only HTML can be split; select rows instead")),
-            _ => return Err(Fault::new("tables", "a table has either rows or split")),
+            _ => return Err(Fault::new("tables", "a table has either rows or split").into()),
         };
+        let mut faults = Faults::default();
         if spec.text.is_none() && spec.code.is_none() {
-            return Err(Fault::new(
-                &selector,
-                format!("the table `{selector}` has neither text nor code; an event needs one"),
-            ));
+            let problem = format!("the table `{selector}` has neither text nor code; an event needs one");
+            faults.add(Fault::new(&selector, problem));
         }
         let own = spec.times.iter();
         let rules: Vec<&TimesSpec> = own.chain([times]).collect();
-        let times = Times::compile(&rules, shared.zone, shared.languages)?;
-        if spec.time.is_some() && times.is_empty() {
-            return Err(Fault::new(
-                &selector,
-                format!("the table `{selector}` has times but no formats; add times: {{formats: […]}}"),
-            ));
+        if spec.time.is_some() && rules.iter().all(|rules| rules.formats.is_empty()) {
+            let problem = format!("the table `{selector}` has times but no formats; add times: {{formats: […]}}");
+            faults.add(Fault::new(&selector, problem));
         }
-        let field = |spec: &Option<_>| Field::compile_optional(shape, spec.as_ref());
-        Ok(Self {
-            source,
-            selector,
-            each: spec.each.as_deref().map(|each| Path::compile(shape, each)).transpose()?,
-            heading: spec.heading.as_deref().map(|heading| Path::compile(shape, heading)).transpose()?,
-            skip: spec.skip.as_ref().map(|skip| Condition::compile(shape, skip)).transpose()?,
-            when: spec.when.as_ref().map(|when| Condition::compile(shape, when)).transpose()?,
-            times,
-            fields: [
-                field(&spec.time)?,
-                field(&spec.offset)?,
-                field(&spec.year)?,
-                field(&spec.text)?,
-                field(&spec.code)?,
-                field(&spec.location)?,
-                field(&spec.country)?,
-            ],
-            leg: spec.leg,
-        })
+        let written = [&spec.time, &spec.offset, &spec.year, &spec.text, &spec.code, &spec.location, &spec.country];
+        let fields = written.map(|spec| faults.keep(Field::compile_optional(shape, spec.as_ref())).flatten());
+        let path = |text: &String| Path::compile(shape, text);
+        let condition = |spec: &ConditionSpec| Condition::compile(shape, spec);
+        let made = (
+            faults.keep(rows),
+            faults.keep(Times::compile(&rules, shared.zone, shared.languages)),
+            faults.keep_optional(spec.each.as_ref().map(path)),
+            faults.keep_optional(spec.heading.as_ref().map(path)),
+            faults.keep_optional(spec.skip.as_ref().map(condition)),
+            faults.keep_optional(spec.when.as_ref().map(condition)),
+        );
+        match made {
+            (Some(source), Some(times), Some(each), Some(heading), Some(skip), Some(when)) if faults.is_empty() => {
+                Ok(Self { source, selector, each, heading, skip, when, times, fields, leg: spec.leg })
+            }
+            _ => Err(faults),
+        }
     }
 
     pub(super) fn take(&self, whole: &Place<'_, '_>, events: &mut Vec<RawEvent>) -> Result<(), TooMuch> {

@@ -17,9 +17,13 @@ pub(crate) use asking::{BatchSpec, GraphqlSpec, SourceSpec, StepSpec, TakeSpec};
 pub use asking::{SourceKind, StepName};
 pub(crate) use fields::{ConditionSpec, FieldSpec, Fill, LongField, Of};
 pub(crate) use numbers::{CheckRule, CheckSpec, DigitIs, LongCheck, NumberSpec, Side};
-pub(crate) use readers::{Absent, MarkerSpec, PartSpec, Pick, ReaderSpec, ScopeSpec, StageSpec, TakeWhat, Unescape};
-pub(crate) use tables::{CalendarSpec, FactsSpec, Midnight, TableSpec, TimesSpec, YearSpec};
-pub(crate) use words::{MappingSpec, Meaning, PhrasesSpec};
+pub(crate) use readers::{
+    Absent, EntrySpec, MarkerSpec, PartSpec, Pick, ReaderSpec, ScopeSpec, StageSpec, TakeWhat, Unescape,
+};
+pub(crate) use tables::{
+    CalendarSpec, EtaSpec, FactsSpec, LegSpec, Midnight, SplitSpec, TableSpec, TimesSpec, YearSpec,
+};
+pub(crate) use words::{MappingSpec, Meaning, PhrasesSpec, StatusSpec};
 
 #[cfg(test)]
 pub(crate) use fields::Scalar;

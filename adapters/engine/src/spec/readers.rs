@@ -1,12 +1,13 @@
 //! How answers are recognised and opened, as it is written: readers, what they unwrap, which shipment, and markers.
 
 use serde::Deserialize;
-use waybill_schemas::SubStatus;
+use serde_saphyr::Spanned;
 
 use super::{
     Shape, StepName,
     fields::{ConditionSpec, FieldSpec},
     tables::{FactsSpec, TableSpec, TimesSpec},
+    words::StatusSpec,
 };
 
 #[derive(Debug, Clone, Deserialize)]
@@ -24,7 +25,8 @@ pub(crate) struct ReaderSpec {
     #[serde(default)]
     pub(crate) unwrap: Vec<StageSpec>,
     /// True of every answer of this kind; never of an error page.
-    pub(crate) accept: ConditionSpec,
+    #[cfg_attr(test, schemars(with = "ConditionSpec"))]
+    pub(crate) accept: Spanned<ConditionSpec>,
     /// Several shipments in one answer.
     #[serde(default)]
     pub(crate) scope: Option<ScopeSpec>,
@@ -85,7 +87,8 @@ pub(crate) struct PartSpec {
     pub(crate) steps: Vec<StepName>,
     #[serde(default)]
     pub(crate) unwrap: Vec<StageSpec>,
-    pub(crate) accept: ConditionSpec,
+    #[cfg_attr(test, schemars(with = "ConditionSpec"))]
+    pub(crate) accept: Spanned<ConditionSpec>,
     #[serde(default)]
     pub(crate) scope: Option<ScopeSpec>,
     #[serde(default)]
@@ -96,6 +99,31 @@ pub(crate) struct PartSpec {
     pub(crate) tables: Vec<TableSpec>,
     #[serde(default)]
     pub(crate) facts: FactsSpec,
+}
+
+/// How the document of a reader or of a part is reached and recognised.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EntrySpec<'a> {
+    pub(crate) shape: Shape,
+    pub(crate) steps: &'a [StepName],
+    pub(crate) unwrap: &'a [StageSpec],
+    pub(crate) accept: &'a Spanned<ConditionSpec>,
+    pub(crate) ignore: &'a [String],
+    pub(crate) scope: Option<&'a ScopeSpec>,
+}
+
+impl ReaderSpec {
+    pub(crate) fn entry(&self) -> EntrySpec<'_> {
+        let Self { shape, steps, unwrap, accept, ignore, scope, .. } = self;
+        EntrySpec { shape: *shape, steps, unwrap, accept, ignore, scope: scope.as_ref() }
+    }
+}
+
+impl PartSpec {
+    pub(crate) fn entry(&self) -> EntrySpec<'_> {
+        let Self { shape, steps, unwrap, accept, ignore, scope, .. } = self;
+        EntrySpec { shape: *shape, steps, unwrap, accept, ignore, scope: scope.as_ref() }
+    }
 }
 
 /// One stage of getting at a document that is wrapped in another.
@@ -196,7 +224,8 @@ pub(crate) enum Absent {
 #[serde(deny_unknown_fields)]
 pub(crate) struct MarkerSpec {
     /// How the answer is known.
-    pub(crate) when: ConditionSpec,
+    #[cfg_attr(test, schemars(with = "ConditionSpec"))]
+    pub(crate) when: Spanned<ConditionSpec>,
     /// Its words, which become the headline.
     #[serde(default)]
     pub(crate) text: Option<FieldSpec>,
@@ -209,5 +238,5 @@ pub(crate) struct MarkerSpec {
     /// With `not_found`: what sort.
     #[serde(default, rename = "as")]
     #[cfg_attr(test, schemars(with = "Option<crate::schema_tests::SubStatusName>"))]
-    pub(crate) sub_status: Option<SubStatus>,
+    pub(crate) sub_status: Option<StatusSpec>,
 }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use waybill_schemas::SubStatus;
+
+use crate::error::Fault;
 
 /// `mapping.yaml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -15,25 +17,25 @@ pub(crate) struct MappingSpec {
     /// Which later events undo a delivery (NRM-4).
     #[serde(default = "returned")]
     #[cfg_attr(test, schemars(with = "Vec<crate::schema_tests::SubStatusName>"))]
-    pub(crate) unlatch: Vec<SubStatus>,
+    pub(crate) unlatch: Vec<StatusSpec>,
     /// By the carrier's code; `X*` is a beginning. Asked first.
     #[serde(default)]
-    pub(crate) codes: BTreeMap<String, Meaning>,
+    pub(crate) codes: BTreeMap<String, StatusSpec>,
     /// By the whole text.
     #[serde(default)]
-    pub(crate) exact: BTreeMap<String, Meaning>,
+    pub(crate) exact: BTreeMap<String, StatusSpec>,
     /// By the text's beginning, in this order.
     #[serde(default)]
-    pub(crate) prefix: Vec<(String, Meaning)>,
+    pub(crate) prefix: Vec<(String, StatusSpec)>,
     /// By a part of the text, in this order.
     #[serde(default)]
-    pub(crate) contains: Vec<(String, Meaning)>,
+    pub(crate) contains: Vec<(String, StatusSpec)>,
     /// By a regular expression, in this order.
     #[serde(default)]
-    pub(crate) regex: Vec<(String, Meaning)>,
+    pub(crate) regex: Vec<(String, StatusSpec)>,
     /// Codes too general to be asked first.
     #[serde(default)]
-    pub(crate) otherwise: BTreeMap<String, Meaning>,
+    pub(crate) otherwise: BTreeMap<String, StatusSpec>,
     /// Rules for the headline.
     #[serde(default)]
     pub(crate) headline: HeadlineSpec,
@@ -46,8 +48,9 @@ pub(crate) struct MappingSpec {
     pub(crate) notes: Option<String>,
 }
 
-fn returned() -> Vec<SubStatus> {
-    vec![SubStatus::ExceptionReturned, SubStatus::ExceptionReturning]
+fn returned() -> Vec<StatusSpec> {
+    let written = |status: SubStatus| StatusSpec(status.as_str().to_owned());
+    [SubStatus::ExceptionReturned, SubStatus::ExceptionReturning].map(written).into()
 }
 
 /// `phrases/<language>.yaml`: what any carrier may say in that language.
@@ -57,13 +60,13 @@ fn returned() -> Vec<SubStatus> {
 pub(crate) struct PhrasesSpec {
     pub(crate) format: u32,
     #[serde(default)]
-    pub(crate) exact: BTreeMap<String, Meaning>,
+    pub(crate) exact: BTreeMap<String, StatusSpec>,
     #[serde(default)]
-    pub(crate) prefix: Vec<(String, Meaning)>,
+    pub(crate) prefix: Vec<(String, StatusSpec)>,
     #[serde(default)]
-    pub(crate) contains: Vec<(String, Meaning)>,
+    pub(crate) contains: Vec<(String, StatusSpec)>,
     #[serde(default)]
-    pub(crate) regex: Vec<(String, Meaning)>,
+    pub(crate) regex: Vec<(String, StatusSpec)>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -71,15 +74,15 @@ pub(crate) struct PhrasesSpec {
 #[serde(deny_unknown_fields)]
 pub(crate) struct HeadlineSpec {
     #[serde(default)]
-    pub(crate) codes: BTreeMap<String, Meaning>,
+    pub(crate) codes: BTreeMap<String, StatusSpec>,
     #[serde(default)]
-    pub(crate) exact: BTreeMap<String, Meaning>,
+    pub(crate) exact: BTreeMap<String, StatusSpec>,
     #[serde(default)]
-    pub(crate) prefix: Vec<(String, Meaning)>,
+    pub(crate) prefix: Vec<(String, StatusSpec)>,
     #[serde(default)]
-    pub(crate) contains: Vec<(String, Meaning)>,
+    pub(crate) contains: Vec<(String, StatusSpec)>,
     #[serde(default)]
-    pub(crate) regex: Vec<(String, Meaning)>,
+    pub(crate) regex: Vec<(String, StatusSpec)>,
     /// How far the headline is believed.
     #[serde(default)]
     pub(crate) trust: crate::journey::Trust,
@@ -111,14 +114,29 @@ impl Default for HeadlineSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Meaning(pub(crate) Option<SubStatus>);
 
-impl<'de> Deserialize<'de> for Meaning {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        if text == "none" {
-            return Ok(Self(None));
+/// The name of a sub-status or `none`, as it is written. What it means is asked later, so that all that are wrong are told
+/// at once.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct StatusSpec(String);
+
+impl StatusSpec {
+    /// What the rule for a code or text means by it.
+    pub(crate) fn meaning(&self, rule: &str) -> Result<Meaning, Fault> {
+        if self.0 == "none" {
+            return Ok(Meaning(None));
         }
-        text.parse().map(|sub| Self(Some(sub))).map_err(|_| {
-            de::Error::custom(format!("`{text}` is no sub-status; write one such as InTransit_PickedUp, or none"))
-        })
+        let meaning = self.parsed("write one such as InTransit_PickedUp, or none").map(|status| Meaning(Some(status)));
+        meaning.map_err(|fault| fault.beside(rule))
+    }
+
+    /// Where only a sub-status may stand.
+    pub(crate) fn sub_status(&self) -> Result<SubStatus, Fault> {
+        self.parsed("write one such as Exception_Returned")
+    }
+
+    fn parsed(&self, remedy: &str) -> Result<SubStatus, Fault> {
+        let text = &self.0;
+        text.parse().map_err(|_| Fault::new(text, format!("`{text}` is no sub-status; {remedy}")))
     }
 }

@@ -9,7 +9,7 @@ use base64::Engine as _;
 
 use crate::{
     answer::Answer,
-    error::Fault,
+    error::{Fault, Faults},
     spec::{BatchSpec, StepName, StepSpec},
     template::{self, Context, Escape, Filling, Template},
 };
@@ -77,66 +77,58 @@ pub struct Step {
     take: Vec<(String, Take)>,
 }
 
-fn templates(map: &BTreeMap<String, String>) -> Result<Vec<(String, Template)>, Fault> {
-    map.iter().map(|(name, text)| Ok((name.clone(), Template::compile(text)?))).collect()
+fn templates(map: &BTreeMap<String, String>) -> Result<Vec<(String, Template)>, Faults> {
+    let mut faults = Faults::default();
+    let each = map.iter().map(|(name, text)| Ok::<_, Fault>((name.clone(), Template::compile(text)?)));
+    faults.keep_all(each).ok_or(faults)
 }
 
 impl Step {
-    pub(crate) fn compile(spec: &StepSpec, hosts: &[String], batch: Option<&BatchSpec>) -> Result<Self, Fault> {
+    pub(crate) fn compile(spec: &StepSpec, hosts: &[String], batch: Option<&BatchSpec>) -> Result<Self, Faults> {
         let (method, url) = match (&spec.get, &spec.post) {
             (Some(url), None) => (Method::Get, url),
             (None, Some(url)) => (Method::Post, url),
             _ => {
-                return Err(Fault::new(
-                    spec.name.as_str(),
-                    format!("step `{}` has either get or post: a URL", spec.name),
-                ));
+                let problem = format!("step `{}` has either get or post: a URL", spec.name);
+                return Err(Fault::new(spec.name.as_str(), problem).into());
             }
         };
-        let template = Template::compile(url)?;
-        host_of(&template, url, hosts)?;
-        let bodies = [spec.form.is_some(), spec.json.is_some(), spec.graphql.is_some(), spec.text.is_some()];
-        let bodies = bodies.iter().filter(|present| **present).count();
-        if bodies > 1 || (bodies == 1 && method == Method::Get) {
-            return Err(Fault::new(url, "a POST has one of form, json, graphql and text; a GET has none"));
+        let mut faults = Faults::default();
+        if let Some(name) = spec.keep_from.as_ref().filter(|name| !spec.take.contains_key(*name)) {
+            faults.add(Fault::new(name, format!("keep_from names `{name}`, which the step does not take")));
         }
-        let body = if let Some(form) = &spec.form {
-            Body::Form(templates(form)?)
-        } else if let Some(json) = &spec.json {
-            Body::Json(JsonTemplate::compile(json, batch.is_some())?)
-        } else if let Some(graphql) = &spec.graphql {
-            Body::Json(JsonTemplate::graphql(graphql, batch.is_some())?)
-        } else if let Some(text) = &spec.text {
-            let escape = if text.content_type.contains("xml") { Escape::Xml } else { Escape::None };
-            Body::Text { content_type: text.content_type.clone(), text: Template::compile(&text.body)?, escape }
-        } else {
-            Body::None
+        if spec.keep_from.is_some() && spec.keep_s.is_none() {
+            faults.add(Fault::new("keep_from", "keep_from needs keep_s: the longest that a value is kept"));
+        }
+        let template = || {
+            let template = Template::compile(url)?;
+            host_of(&template, url, hosts)?;
+            Ok::<_, Fault>(template)
         };
         let auth = spec
             .basic_auth
             .as_ref()
-            .map(|auth| Ok((Template::compile(&auth.user)?, Template::compile(&auth.password)?)));
-        if let Some(name) = spec.keep_from.as_ref().filter(|name| !spec.take.contains_key(*name)) {
-            return Err(Fault::new(name, format!("keep_from names `{name}`, which the step does not take")));
+            .map(|auth| Ok::<_, Fault>((Template::compile(&auth.user)?, Template::compile(&auth.password)?)));
+        let batched = batch.map(|batch| Ok::<_, Fault>((Template::compile(&batch.each)?, batch.join.clone())));
+        let take = spec.take.iter().map(|(name, take)| Ok::<_, Fault>((name.clone(), Take::compile(name, take)?)));
+        let made = (
+            faults.keep(template()),
+            faults.keep(body_of(spec, method, url, batch.is_some())),
+            faults.keep_optional(auth),
+            faults.keep_optional(batched),
+            faults.keep(templates(&spec.query)),
+            faults.keep(templates(&spec.headers)),
+            faults.keep_all(take),
+        );
+        match made {
+            (Some(url), Some(body), Some(basic_auth), Some(batch), Some(query), Some(headers), Some(take))
+                if faults.is_empty() =>
+            {
+                let (name, keep_s, keep_from) = (spec.name, spec.keep_s, spec.keep_from.clone());
+                Ok(Self { name, keep_s, keep_from, batch, method, url, query, headers, body, basic_auth, take })
+            }
+            _ => Err(faults),
         }
-        if spec.keep_from.is_some() && spec.keep_s.is_none() {
-            return Err(Fault::new("keep_from", "keep_from needs keep_s: the longest that a value is kept"));
-        }
-        let batch = batch.map(|batch| Ok::<_, Fault>((Template::compile(&batch.each)?, batch.join.clone())));
-        let take = spec.take.iter().map(|(name, take)| Ok((name.clone(), Take::compile(name, take)?)));
-        Ok(Self {
-            name: spec.name,
-            keep_s: spec.keep_s,
-            keep_from: spec.keep_from.clone(),
-            batch: batch.transpose()?,
-            method,
-            url: template,
-            query: templates(&spec.query)?,
-            headers: templates(&spec.headers)?,
-            body,
-            basic_auth: auth.transpose()?,
-            take: take.collect::<Result<_, Fault>>()?,
-        })
     }
 
     /// The request for a number.
@@ -262,6 +254,26 @@ fn lacking(missing: BTreeSet<String>) -> Result<(), RequestError> {
     } else {
         Ok(())
     }
+}
+
+fn body_of(spec: &StepSpec, method: Method, url: &str, batch: bool) -> Result<Body, Faults> {
+    let bodies = [spec.form.is_some(), spec.json.is_some(), spec.graphql.is_some(), spec.text.is_some()];
+    let bodies = bodies.iter().filter(|present| **present).count();
+    if bodies > 1 || (bodies == 1 && method == Method::Get) {
+        return Err(Fault::new(url, "a POST has one of form, json, graphql and text; a GET has none").into());
+    }
+    Ok(if let Some(form) = &spec.form {
+        Body::Form(templates(form)?)
+    } else if let Some(json) = &spec.json {
+        Body::Json(JsonTemplate::compile(json, batch)?)
+    } else if let Some(graphql) = &spec.graphql {
+        Body::Json(JsonTemplate::graphql(graphql, batch)?)
+    } else if let Some(text) = &spec.text {
+        let escape = if text.content_type.contains("xml") { Escape::Xml } else { Escape::None };
+        Body::Text { content_type: text.content_type.clone(), text: Template::compile(&text.body)?, escape }
+    } else {
+        Body::None
+    })
 }
 
 /// SEC-1: a URL's scheme and host are literal, and the host is declared.

@@ -20,7 +20,7 @@ pub(crate) enum Adapter {
         #[command(flatten)]
         common: Common,
     },
-    /// Check adapter files, run their examples, and warn of what looks like personal data in them.
+    /// Check adapter files, run their examples, and warn of what looks like personal data in them. All mistakes are told.
     Check(Check),
     /// Read saved answers of a carrier, without the network; the exit code tells whether they could be read.
     Parse(Parse),
@@ -109,7 +109,8 @@ pub(crate) struct Parse {
     /// The day on which the carrier answered, e.g. 2026-11-22: years that it does not print are inferred from it.
     #[arg(long, value_name = "DAY")]
     pub at: Option<String>,
-    /// Show which reader accepted, what each selector found, and which rule gave each event its meaning.
+    /// Show which reader accepted and why, what each selector found, which rule gave each event its meaning, and which
+    /// marker decided where there are none.
     #[arg(long)]
     pub explain: bool,
     /// Print JSON.
