@@ -167,7 +167,7 @@ async fn cluster(seed: u64, parcels: usize, faults: usize, lives_s: u32) -> Clus
         parcels: u32::try_from(parcels + faults * FRESH).unwrap(),
         lives_s,
         lives: Lives::InTurn,
-        rate_per_second: if long() { 45.0 } else { 20.0 },
+        rate_per_second: number("WAYBILL_RATE", if long() { 45 } else { 20 }) as f64,
         max_interval_s: if long() { 2 } else { 3 },
         quota: Some(("polar-fox-post", if long() { 60 } else { 15 })),
         ..Plan::default()
@@ -214,7 +214,8 @@ async fn long_sch_1_pol_1_pol_2_three_minutes_of_kills() {
     let Some(_turn) = cluster_turn().await else { return };
     let seed = seed();
     let mut dice = StdRng::seed_from_u64(seed);
-    let mut cluster = cluster(seed, 6_000, 0, 300).await;
+    let parcels = number("WAYBILL_PARCELS", 6_000) as usize;
+    let mut cluster = cluster(seed, parcels, 0, 300).await;
     // Each of five services every five seconds. What is asked of carriers meanwhile is printed: on two cores the starts alone
     // take more than half of them, and fewer kills show what a higher rate does.
     let every = Duration::from_millis(number("WAYBILL_KILL_EVERY_MS", 1_000).into());
