@@ -30,18 +30,26 @@ mkdir -p "$out"
 work="$(mktemp -d "$out/.dist.XXXXXX")"
 trap 'rm -rf "$work"' EXIT
 stage="$work/$name"
-mkdir -p "$stage/examples"
+mkdir -p "$stage/schemas/"{json,topics} "$stage/examples/consumers/"{python,node,java}
 install -m 755 "$program" "$stage/waybill"
 if command -v strip >/dev/null; then strip "$stage/waybill"; fi
 install -m 644 LICENSE CHANGELOG.md "$stage/"
 install -m 644 examples/*.yaml "$stage/examples/"
 cp -R helm/waybill "$stage/chart"
+install -m 644 schemas/asyncapi.json "$stage/schemas/"
+install -m 644 schemas/json/*.json "$stage/schemas/json/"
+install -m 644 schemas/topics/*.yaml "$stage/schemas/topics/"
+# By name: libraries that somebody fetched to try them may lie beside them.
+for file in README.md python/{consume.py,requirements.txt} node/{consume.mjs,package.json,package-lock.json} java/{Consume.java,pom.xml}; do
+    install -m 644 "examples/consumers/$file" "$stage/examples/consumers/$file"
+done
 cat >"$stage/README.md" <<README
 # Waybill $version
 
-\`./waybill --help\` lists what it does. Adapters, migrations and schemas are inside the program.
+\`./waybill --help\` lists what it does. Adapters and migrations are inside the program.
 
 - **In a cluster**: \`helm install waybill chart/\` beside Apache Kafka and ClickHouse; \`chart/README.md\` says more.
+- **To read the topics**: \`schemas/asyncapi.json\` describes them; \`examples/consumers\` does it in Python, Node and Java.
 - **On one machine, with a ClickHouse server**: \`./waybill standalone --store-url http://HOST:8123\`.
 - **On one machine alone** (64-bit Linux on x86): \`./waybill standalone\` wants the embedded ClickHouse, which is not in this
   archive (178 MB). Fetch it once and say where it is:

@@ -6,8 +6,8 @@ mod support;
 
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader},
-    net::SocketAddr,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
@@ -347,11 +347,11 @@ fn commands_of_a_cluster_without_kafka_say_what_to_set() {
     assert!(shown.contains("\"partitions\": 32") && !shown.contains("hunter22"), "{shown}");
 }
 
-#[test]
-fn a_clickhouse_that_does_not_answer_is_named_with_what_to_do() {
+/// What the commands that need ClickHouse say of one at `url`: each one line that names it and holds `expected`.
+fn told_of_clickhouse(url: &str, expected: &str) {
     let dir = tempfile::tempdir().unwrap();
     let (file, data) = (dir.path().join("waybill.json"), dir.path().join("data"));
-    let (free, url) = (json!({ "listen": "127.0.0.1:0" }), "http://127.0.0.1:1");
+    let free = json!({ "listen": "127.0.0.1:0" });
     fs::write(&file, json!({ "api": free, "admin": free, "clickhouse": { "url": url } }).to_string()).unwrap();
     for args in [["standalone"].as_slice(), &["migrate"], &["doctor"]] {
         let mut command = Command::new(PROGRAM);
@@ -359,7 +359,26 @@ fn a_clickhouse_that_does_not_answer_is_named_with_what_to_do() {
         assert!(!output.status.success(), "{args:?}");
         let said = [output.stdout, output.stderr].concat();
         let said = String::from_utf8_lossy(&said).into_owned();
-        let about = |line: &&str| line.contains(url) && line.contains("start it, or correct clickhouse.url");
+        let about = |line: &&str| line.contains(url) && line.contains(expected);
         assert_eq!(said.lines().filter(about).count(), 1, "{args:?}: {said}");
     }
+}
+
+#[test]
+fn a_clickhouse_that_does_not_answer_is_named_with_what_to_do() {
+    told_of_clickhouse("http://127.0.0.1:1", "start it, or correct clickhouse.url");
+}
+
+#[test]
+fn a_clickhouse_that_speaks_plainly_where_tls_is_meant_is_named_with_what_to_write() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        while let Ok((mut stream, _)) = listener.accept() {
+            if stream.read(&mut [0; 4_096]).is_ok_and(|bytes| bytes > 0) {
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            }
+        }
+    });
+    told_of_clickhouse(&url, "clickhouse.url does not speak TLS there; write http://");
 }

@@ -74,7 +74,7 @@ fn a_release_is_whole_runs_where_it_is_unpacked_and_packs_to_the_same_bytes() {
     assert!(name.starts_with(&format!("waybill-{version}-")), "{name}");
     let there: BTreeSet<String> =
         fs::read_dir(&home).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
-    let wanted = ["CHANGELOG.md", "LICENSE", "README.md", "chart", "examples", "waybill"].map(str::to_owned);
+    let wanted = ["CHANGELOG.md", "LICENSE", "README.md", "chart", "examples", "schemas", "waybill"].map(str::to_owned);
     assert_eq!(there, wanted.into());
 
     // In an empty folder, with nothing of this checkout in the environment.
@@ -89,4 +89,15 @@ fn a_release_is_whole_runs_where_it_is_unpacked_and_packs_to_the_same_bytes() {
     let readme = fs::read_to_string(home.join("README.md")).unwrap();
     assert!(readme.contains("npm pack '@chdb/"), "it says where the embedded ClickHouse comes from:\n{readme}");
     assert!(home.join("chart/Chart.yaml").is_file() && home.join("examples/values-three-carriers.yaml").is_file());
+    // Who reads the topics finds what they hold, and every file that the examples need.
+    assert!(home.join("schemas/asyncapi.json").is_file());
+    let folders =
+        ["examples/consumers", "examples/consumers/python", "examples/consumers/node", "examples/consumers/java"];
+    for folder in folders.into_iter().chain(["schemas/json", "schemas/topics"]) {
+        let files = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        // What was fetched for the examples lies in folders of its own.
+        for file in files.filter(|path| path.is_file()) {
+            assert!(home.join(folder).join(file.file_name().unwrap()).is_file(), "{} is missing", file.display());
+        }
+    }
 }

@@ -8,6 +8,8 @@
 
 #[path = "support/chart.rs"]
 mod chart;
+#[path = "kubernetes/clickhouse.rs"]
+mod clickhouse;
 #[path = "kubernetes/cluster.rs"]
 mod cluster;
 #[path = "kubernetes/install.rs"]
@@ -67,7 +69,11 @@ kafka:
   files:
     ca.crt: {secret: kafka-ca, key: ca.crt}
     token: {serviceAccountToken: {audience: kafka.example, expirationSeconds: 1800}}
-clickhouse: {url: "http://clickhouse.example:8443", user: waybill, password: {value: clickhouse-s3cret}}
+clickhouse:
+  url: https://clickhouse.example:8443
+  ca: {configMap: clickhouse-ca, key: ca.pem}
+  user: waybill
+  password: {value: clickhouse-s3cret}
 apiKeys: {value: "shop apikey-s3cret-0123456789abcdef"}
 carriers:
   usps: {enabled: true, secrets: {client_id: {value: usps-s3cret}, client_secret: {secret: usps, key: secret}}}
@@ -106,6 +112,28 @@ keda: {prometheusAddress: "http://prometheus.monitoring:9090"}
 /// What is written into values as a secret in [`EVERYTHING`].
 const SECRETS: [&str; 5] =
     ["kafka-s3cret", "clickhouse-s3cret", "apikey-s3cret-0123456789abcdef", "usps-s3cret", "otlp-s3cret"];
+
+/// The certificate of an authority whose key nobody has.
+const AUTHORITY: &str = "-----BEGIN CERTIFICATE-----
+MIIBcjCCARigAwIBAgIUGf4v8AgYWL13xyEZdz3M9N5nf4AwCgYIKoZIzj0EAwIw
+HjEcMBoGA1UEAwwTQXV0aG9yaXR5IG9mIGEgdGVzdDAgFw0yNjExMjMwNDQ4MjZa
+GA8yMTI2MTAzMDA0NDgyNlowHjEcMBoGA1UEAwwTQXV0aG9yaXR5IG9mIGEgdGVz
+dDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABKDUwuJG+XPAtsxt2Q30DQktdUDt
+nqd3jE4DmWVC6p6He+9Tlg6vVK8n9zFu6grZCspdPPmrPD9ucldK7mTVMvGjMjAw
+MA8GA1UdEwEB/wQFMAMBAf8wHQYDVR0OBBYEFMEFTGqi2Z9fDqBxCE8cKsGJhORt
+MAoGCCqGSM49BAMCA0gAMEUCIFPfBIbDoYPDEXzjDdjTk28FHwQ6C1A0fe3eN8f0
+vXbrAiEA91X93mQevQsZRMOUlac7IjMsM5U3HaluGOgjKTW9+Bc=
+-----END CERTIFICATE-----
+";
+
+/// What Secrets and ConfigMaps hold that are not the chart's.
+fn held(_kind: &str, name: &str, _key: &str) -> String {
+    match name {
+        "clickhouse-ca" => AUTHORITY.to_owned(),
+        // As a file of keys wants it: a name and a token.
+        _ => "test secret-of-the-test-0123456789".to_owned(),
+    }
+}
 
 fn render(values: &[PathBuf], set: &[&str]) -> Result<Chart, String> {
     let files: Vec<&std::path::Path> = values.iter().map(PathBuf::as_path).collect();

@@ -35,10 +35,13 @@ pub enum NumberError {
     Character(char),
 }
 
-/// Characters that pages and mails put between others and that nobody sees: soft hyphens, zero-width spaces and joiners, marks
-/// of direction and of byte order.
+/// Characters that stand between others and that nobody sees: soft hyphens, zero-width spaces and joiners, marks of direction and
+/// of byte order, selectors of variants (as keyboards on phones add them), and the control characters that scanners send
+/// between the parts of a barcode.
 pub fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}')
+    let in_text = matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}');
+    in_text || (c.is_control() && !c.is_whitespace())
 }
 
 /// Hyphens of typography, the en dash and the minus sign, which programs of writing put for a hyphen.
@@ -158,6 +161,7 @@ mod tests {
         assert_eq!(number("１２３４５", Hyphens::Remove).unwrap(), "12345");
         assert_eq!(number("12\u{2013}34\u{ad}5\u{200b}6", Hyphens::Remove).unwrap(), "123456");
         assert_eq!(number("ab\u{2011}12", Hyphens::Keep).unwrap(), "AB-12");
+        assert_eq!(number("42012345\u{1d}94001\u{61c}2\u{fe0f}", Hyphens::Remove).unwrap(), "42012345940012");
         assert_eq!(number("rr123456785de.", Hyphens::Remove).unwrap(), "RR123456785DE");
         assert_eq!(number("99.00.123456,", Hyphens::Remove).unwrap(), "99.00.123456");
         assert_eq!(

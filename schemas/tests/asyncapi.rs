@@ -54,7 +54,9 @@ fn message(spec: &TopicSpec) -> Value {
         } },
     });
     if spec.cleanup == Cleanup::Compact {
-        message["description"] = json!("A record without a value is a tombstone: the shipment was forgotten.");
+        message["description"] = json!(
+            "A record without a value is a tombstone: the shipment was forgotten. Its `ce_id` ends in the attempt that forgot it; it has no content-type."
+        );
     }
     message
 }
@@ -87,9 +89,9 @@ fn document() -> Value {
                 "properties": {
                     headers::CE_SPECVERSION: text("Version of CloudEvents: 1.0."),
                     headers::CE_ID: text("Identity of the record; consumers drop repeats by it."),
-                    headers::CE_TYPE: text("What happened."),
-                    headers::CE_SOURCE: text("Who says so."),
-                    headers::CE_TIME: text("When, RFC 3339."),
+                    headers::CE_TYPE: text("What the value is: waybill.tracking-event, waybill.shipment or waybill.status-change."),
+                    headers::CE_SOURCE: text("Who says so: /waybill/normalizer."),
+                    headers::CE_TIME: text("When the carrier answered, or what needs no carrier was done; RFC 3339."),
                     headers::CONTENT_TYPE: text("Media type of the value."),
                     headers::TRACEPARENT: text("W3C trace context of the attempt."),
                 },

@@ -18,7 +18,7 @@ fn document(name: &str) -> String {
     fs::read_to_string(root().join(name)).expect(name)
 }
 
-const DOCUMENTS: [&str; 7] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
@@ -26,6 +26,7 @@ const DOCUMENTS: [&str; 7] = [
     "CHANGELOG.md",
     "adapters/README.md",
     "helm/waybill/README.md",
+    "examples/consumers/README.md",
 ];
 
 /// Where code lies. Beside it somebody's process may keep its data just now, files that come and go.
@@ -98,6 +99,23 @@ fn paths_and_targets_in_documents_exist() {
                 assert!(root().join(token).exists(), "{name} names {token}, which is not there");
             }
         }
+    }
+}
+
+/// What a reader has to understand: no blank lines, comments, imports or closing brackets.
+fn is_code(line: &str) -> bool {
+    let aside = ["//", "#", "\"\"\"", "import ", "from "];
+    line.contains(char::is_alphanumeric) && !aside.iter().any(|start| line.starts_with(start))
+}
+
+#[test]
+fn an_example_consumer_is_at_most_twenty_lines_of_code() {
+    for name in ["python/consume.py", "node/consume.mjs", "java/Consume.java"] {
+        let source = document(&format!("examples/consumers/{name}"));
+        let lines = source.lines().filter(|line| is_code(line.trim())).count();
+        assert!((10..=20).contains(&lines), "{name}: {lines} lines of code");
+        let widest = source.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(120), "{name}: a line of {widest:?} characters");
     }
 }
 

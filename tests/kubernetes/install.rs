@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::{
-    EVERYTHING, ValuesFile,
+    AUTHORITY, EVERYTHING, ValuesFile,
     cluster::{Cluster, Jobs, PATIENCE},
     example, list, no_helm, text,
 };
@@ -218,6 +218,8 @@ async fn everything(cluster: &Cluster) {
     cluster.create(&format!("/api/v1/namespaces/{ns}/configmaps"), &body).await.unwrap();
     let data = json!({ "bolt.adapter.yaml": "format: 1", "bolt.mapping.yaml": "format: 1" });
     let body = json!({ "metadata": { "name": "maybe" }, "data": data });
+    cluster.create(&format!("/api/v1/namespaces/{ns}/configmaps"), &body).await.unwrap();
+    let body = json!({ "metadata": { "name": "clickhouse-ca" }, "data": { "ca.pem": AUTHORITY } });
     cluster.create(&format!("/api/v1/namespaces/{ns}/configmaps"), &body).await.unwrap();
     let class = json!({ "metadata": { "name": "high" }, "value": 1_000 });
     cluster.create("/apis/scheduling.k8s.io/v1/priorityclasses", &class).await.unwrap();

@@ -129,11 +129,21 @@ fn kafka_and_clickhouse_are_reached_where_their_names_say() {
         assert_eq!(rule["to"], json!([namespace(wanted)]), "{brokers}");
         assert_eq!(rule["ports"], json!([{ "protocol": "TCP", "port": port }]), "{brokers}");
     }
-    // Only who needs ClickHouse reaches it.
-    let chart = render(&[], &["clickhouse.url=http://clickhouse.warehouse:8123"]).unwrap();
-    for policy in chart.of_kind("NetworkPolicy") {
-        let name = text(&policy["metadata"]["name"]);
-        let reaches = policy.to_string().contains("warehouse");
-        assert_eq!(reaches, ["-store", "-api", "-setup"].iter().any(|end| name.ends_with(end)), "{name}");
+    // Only who needs ClickHouse reaches it, on the address's port.
+    for (address, port) in [
+        ("http://clickhouse.warehouse:8123", 8123),
+        ("http://clickhouse.warehouse", 80),
+        ("https://clickhouse.warehouse:8443", 8443),
+        ("https://clickhouse.warehouse", 443),
+    ] {
+        let chart = render(&[], &[&format!("clickhouse.url={address}")]).unwrap();
+        let rule = json!({ "to": [namespace("warehouse")], "ports": [{ "protocol": "TCP", "port": port }] });
+        for policy in chart.of_kind("NetworkPolicy") {
+            let name = text(&policy["metadata"]["name"]);
+            let reaches = list(&policy["spec"]["egress"]).any(|one| *one == rule);
+            assert_eq!(reaches, policy.to_string().contains("warehouse"), "{address}: {name}");
+            let needs = ["-store", "-api", "-setup"].iter().any(|end| name.ends_with(end));
+            assert_eq!(reaches, needs, "{address}: {name}");
+        }
     }
 }

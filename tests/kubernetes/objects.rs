@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     EVERYTHING, SECRETS, ValuesFile,
     chart::{Chart, Env, File, Pod, Process, root},
-    example, list, no_helm, render, renderings, text,
+    example, held, list, no_helm, render, renderings, text,
 };
 
 const SERVICES: [&str; 5] = ["scheduler", "fetcher", "normalizer", "store", "api"];
@@ -413,9 +413,7 @@ fn the_program_takes_each_pods_configuration() {
     for (values, chart) in renderings {
         for (name, pod) in chart.pods() {
             let folder = tempfile::tempdir().unwrap();
-            // As a file of keys wants it: a name and a token.
-            let secret = |_: &str, _: &str, _: &str| "test secret-of-the-test-0123456789".to_owned();
-            let process = pod.process(folder.path(), 0, &secret, &[]);
+            let process = pod.process(folder.path(), 0, &held, &[]);
             let config = folder.path().join("etc/waybill/config/waybill.json").display().to_string();
             let check = Process { args: ["config", "check", "--config", &config].map(str::to_owned).into(), ..process };
             let mut command = check.command(env!("CARGO_BIN_EXE_waybill"));

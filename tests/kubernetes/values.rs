@@ -58,6 +58,8 @@ fn right_values_pass() {
         "scheduler: {podDisruptionBudget: {maxUnavailable: 25%}}",
         "api: {config: {max_connections: 2048, max_streams: 1024}}",
         "clickhouse: {url: 'http://clickhouse.infra.svc:8124', password: {secret: ch, key: pw}}",
+        "clickhouse: {url: 'https://clickhouse.infra.svc', ca: {}}",
+        "clickhouse: {url: 'https://clickhouse.infra.svc:8443', ca: {secret: ch, key: ca.crt}}",
     ] {
         let file = ValuesFile::new(right);
         if let Err(said) = render(&[file.path()], &[]) {
@@ -98,9 +100,13 @@ fn wrong_values_are_refused_with_a_sentence_that_names_the_place() {
         ),
         ("fetcher: {env: {WAYBILL__MEMBER: me}}", &["fetcher.env: WAYBILL__MEMBER is set by the chart"]),
         (
-            "clickhouse: {url: 'https://clickhouse.infra.svc:8443'}",
-            &["clickhouse.url: https is not offered; give the http"],
+            "clickhouse: {ca: {secret: ch, key: ca.crt}}",
+            &["clickhouse.ca: nothing is verified at http://clickhouse:8123; write https://"],
         ),
+        ("clickhouse: {url: 'https://ch', ca: {secret: a}}", &["clickhouse.ca: give `secret` and `key`, or"]),
+        ("clickhouse: {url: 'https://ch', ca: {key: a}}", &["clickhouse.ca: give `secret` and `key`, or"]),
+        ("clickhouse: {url: 'https://ch', ca: {secret: a, configMap: b, key: c}}", &["clickhouse.ca: give `secret`"]),
+        ("clickhouse: {ca: {value: a}}", &["/clickhouse/ca", "'value' not allowed"]),
         ("clickhouse: {password: {key: b}}", &["clickhouse.password: a reference needs both"]),
         ("kafka: {secretSettings: {sasl.password: {}}}", &["kafka.secretSettings.sasl.password: give `value`"]),
         ("kafka: {files: {ca.crt: {key: ca.crt}}}", &["kafka.files.ca.crt: give `secret` and `key`, `configMap`"]),
@@ -160,6 +166,7 @@ fn wrong_values_are_refused_with_a_sentence_that_names_the_place() {
         ("kafka: {brokers: '192.0.2.7:9092'}", &["networkPolicy.kafka.to: 192.0.2.7:9092 is outside this cluster"]),
         ("clickhouse: {url: 'clickhouse:8123'}", &["/clickhouse/url", "does not match pattern"]),
         ("clickhouse: {url: 'http://ch.example.org:8123'}", &["networkPolicy.clickhouse.to: ch.example.org:8123"]),
+        ("clickhouse: {url: 'https://ch.example.org'}", &["networkPolicy.clickhouse.to: ch.example.org:443"]),
         (
             "adapters: {inline: {acme: {adapter: 'format: 1'}}}",
             &["/adapters/inline/acme", "missing property 'mapping'"],
@@ -394,7 +401,7 @@ fn sections_of_the_configuration_are_the_programs_own() {
     assert_eq!(sections, covered, "the program left, what the chart covers right");
     assert_eq!(
         of_program("/clickhouse", &["listen", "library"]),
-        ["password_file", "url", "user"].map(str::to_owned).into()
+        ["ca_file", "password_file", "url", "user"].map(str::to_owned).into()
     );
     assert_eq!(of_program("/log", &[]), ["kafka", "partitions", "prefix"].map(str::to_owned).into());
 }

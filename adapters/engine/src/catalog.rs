@@ -26,6 +26,8 @@ const MAX_FILE_BYTES: usize = 1024 * 1024;
 
 static CARRIERS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../carriers");
 static PHRASES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../phrases");
+/// [`CARRIERS`], read once: that is most of what a start costs, and every process needs them twice.
+static EMBEDDED: OnceLock<Catalog> = OnceLock::new();
 
 /// The carriers that this program knows. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -40,7 +42,11 @@ impl Catalog {
     /// # Errors
     /// None in a program whose tests passed: every embedded file is loaded there.
     pub fn embedded() -> Result<Self, AdapterError> {
-        Self::default().with_dir(&CARRIERS)
+        if let Some(catalog) = EMBEDDED.get() {
+            return Ok(catalog.clone());
+        }
+        let catalog = Self::default().with_dir(&CARRIERS)?;
+        Ok(EMBEDDED.get_or_init(|| catalog).clone())
     }
 
     /// The embedded carriers, then those of each folder in turn; a carrier of the same slug replaces.

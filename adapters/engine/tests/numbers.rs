@@ -150,6 +150,33 @@ fn numbers_are_found_in_a_text_that_holds_all_of_them() {
     assert!(lost.is_empty(), "{lost:?} of {}", rows.len());
 }
 
+/// Full stops, underlines, and what scanners and keyboards put between characters are the text's, not the number's.
+#[test]
+fn what_a_text_ties_to_a_number_is_no_part_of_it() {
+    const UPS: &str = "1Z999AA10123456784";
+    let catalog = Catalog::of_folder(&support::carriers()).unwrap_or_else(|error| panic!("{error}"));
+    let only = |text: &str| {
+        let all = catalog.detector().extract(text);
+        assert_eq!(all.len(), 1, "{text:?}: {all:?}");
+        let first = all[0].candidates[0].clone();
+        (all[0].number.to_string(), first.carrier.to_string(), first.confidence)
+    };
+    for text in [
+        format!("Parcel no.{UPS}"),
+        format!("Sendungsnr.{UPS}."),
+        format!("label_{UPS}.pdf"),
+        format!("It has left.{UPS}.Thanks"),
+        "Nr.1Z 999 AA1 01 2345 6784".to_owned(),
+        "1Z999AA1\u{1d}0123\u{fe0f}456\u{61c}784".to_owned(),
+    ] {
+        assert_eq!(only(&text), (UPS.to_owned(), "ups".to_owned(), Confidence::High), "{text:?}");
+    }
+    // Where they belong to a number they stay.
+    for number in ["99.00.123456.12345678", "SANDBOX-OUT_FOR_DELIVERY-0009"] {
+        assert_eq!(only(&format!("It is {number}, I think")).0, number);
+    }
+}
+
 /// Digits prove nothing without a check digit that is right, whatever they begin with.
 #[test]
 fn digits_alone_are_never_high_without_a_check_digit() {
@@ -209,6 +236,12 @@ fn check_digits_of_other_carriers_are_verified() {
         let called = mine.is_some_and(|c| c.confidence == Confidence::Low && c.check_digit != CheckDigit::Valid);
         assert!(called, "{carrier} {wrong}: {}", shown(&detected));
     }
+    // What some countries print has no digit to be wrong, and what a post and a courier both use is certain for neither.
+    let told = |number: &str| shown(&detector.detect(number).unwrap());
+    assert!(told("12345678905").contains("gls/low/none"), "{}", told("12345678905"));
+    assert_eq!(told("GE123456785GB"), "royal-mail/medium/valid tnt/medium/valid");
+    assert_eq!(told("PQABCD0701234560128001Q"), "correos/high/valid");
+    assert_eq!(told("PQABCD0701234560128001R"), "correos/low/invalid");
     // An international number whose two letters are no country's belongs to nobody for certain, whatever its check digit.
     for nobody in ["RB123456785ZF", "EE123456785QQ", "TBB123456789012"] {
         let detected = detector.detect(nobody).unwrap();

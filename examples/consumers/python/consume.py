@@ -1,18 +1,16 @@
 """Reads a public topic: each value checked by its schema, repeats dropped by ce_id, resumed where the group stopped."""
 import json
 import sys
+from cachetools import LRUCache
 from confluent_kafka import Consumer, KafkaException
 from jsonschema import Draft202012Validator, ValidationError
 
 brokers, topic, schema, group = sys.argv[1:5]
 check = Draft202012Validator(json.load(open(schema, encoding="utf-8")))
-settings = {"bootstrap.servers": brokers, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False}
-consumer, seen = Consumer(settings), {}
+conf = {"bootstrap.servers": brokers, "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": False}
+consumer, seen = Consumer(conf), LRUCache(100_000)
 consumer.subscribe([topic])
-while True:
-    record = consumer.poll(1.0)
-    if record is None:
-        continue
+for record in iter(consumer.poll, None):
     if record.error():
         raise KafkaException(record.error())
     ce_id = dict(record.headers())["ce_id"].decode()
@@ -25,7 +23,5 @@ while True:
             print(f"passed over {ce_id}: {getattr(wrong, 'json_path', wrong)}", file=sys.stderr, flush=True)
         else:
             print(json.dumps({"ce_id": ce_id, "value": value}), flush=True)  # your work goes here
-        seen[ce_id] = None
-        if len(seen) > 100_000:
-            del seen[next(iter(seen))]
+        seen[ce_id] = True
     consumer.commit(record)  # after the work; `asynchronous=False` waits for the answer

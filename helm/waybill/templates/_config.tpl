@@ -17,9 +17,6 @@ YAML. Nothing in it is secret.
 {{- range $name, $_ := $values.kafka.secretSettings }}{{- $_ := set $files $name (printf "/etc/waybill/kafka/%s" $name) -}}{{- end -}}
 {{- if $files }}{{- $_ := set $kafka "setting_files" $files -}}{{- end -}}
 {{- $log := dict "prefix" $values.kafka.prefix "partitions" (int $values.kafka.partitions) "kafka" $kafka -}}
-{{- if hasPrefix "https://" $values.clickhouse.url -}}
-{{- fail "clickhouse.url: https is not offered; give the http address of its Service, or of a proxy that speaks TLS to it" -}}
-{{- end -}}
 {{- $clickhouse := dict "url" $values.clickhouse.url "user" $values.clickhouse.user -}}
 {{- $telemetry := omit $values.telemetry "otlp" -}}
 {{- with $values.telemetry.otlp -}}

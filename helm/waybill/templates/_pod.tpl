@@ -61,9 +61,24 @@ Answers JSON {volumes, mounts}.
 {{- $volumes = append $volumes (dict "name" "otlp" "projected" (dict "defaultMode" 288 "sources" $headers)) -}}
 {{- $mounts = append $mounts (dict "name" "otlp" "mountPath" "/etc/waybill/otlp" "readOnly" true) -}}
 {{- end -}}
+{{- $clickhouse := list -}}
 {{- if and .clickhouse (include "waybill.secretGiven" (dict "source" $values.clickhouse.password "path" "clickhouse.password")) -}}
 {{- $ref := include "waybill.secretRef" (dict "source" $values.clickhouse.password "secretName" $own "own" "clickhouse-password") | fromYaml -}}
-{{- $volumes = append $volumes (dict "name" "clickhouse" "secret" (dict "secretName" $ref.name "defaultMode" 288 "items" (list (dict "key" $ref.key "path" "password")))) -}}
+{{- $clickhouse = append $clickhouse (dict "secret" (dict "name" $ref.name "items" (list (dict "key" $ref.key "path" "password")))) -}}
+{{- end -}}
+{{- if and .clickhouse $values.clickhouse.ca -}}
+{{- $ca := $values.clickhouse.ca -}}
+{{- if or (eq (empty $ca.secret) (empty $ca.configMap)) (empty $ca.key) -}}
+{{- fail "clickhouse.ca: give `secret` and `key`, or `configMap` and `key`" -}}
+{{- end -}}
+{{- if not (hasPrefix "https://" $values.clickhouse.url) -}}
+{{- fail (printf "clickhouse.ca: nothing is verified at %s; write https://, or leave clickhouse.ca out" $values.clickhouse.url) -}}
+{{- end -}}
+{{- $source := dict "name" ($ca.secret | default $ca.configMap) "items" (list (dict "key" $ca.key "path" "ca.crt")) -}}
+{{- $clickhouse = append $clickhouse (dict (ternary "configMap" "secret" (empty $ca.secret)) $source) -}}
+{{- end -}}
+{{- if $clickhouse -}}
+{{- $volumes = append $volumes (dict "name" "clickhouse" "projected" (dict "defaultMode" 288 "sources" $clickhouse)) -}}
 {{- $mounts = append $mounts (dict "name" "clickhouse" "mountPath" "/etc/waybill/clickhouse" "readOnly" true) -}}
 {{- end -}}
 {{- if .apiKeys -}}
@@ -136,6 +151,9 @@ containers:
       - {name: WAYBILL__TELEMETRY__FORMAT, value: text}
       {{- if and .clickhouse (include "waybill.secretGiven" (dict "source" $root.Values.clickhouse.password "path" "clickhouse.password")) }}
       - {name: WAYBILL__CLICKHOUSE__PASSWORD_FILE, value: /etc/waybill/clickhouse/password}
+      {{- end }}
+      {{- if and .clickhouse $root.Values.clickhouse.ca }}
+      - {name: WAYBILL__CLICKHOUSE__CA_FILE, value: /etc/waybill/clickhouse/ca.crt}
       {{- end }}
       {{- range $name, $value := .block.env }}
       - {name: {{ $name | quote }}, value: {{ $value | quote }}}
@@ -213,6 +231,9 @@ spec:
         {{- if and $facts.clickhouse (include "waybill.secretGiven" (dict "source" $values.clickhouse.password "path" "clickhouse.password")) }}
         - {name: WAYBILL__CLICKHOUSE__PASSWORD_FILE, value: /etc/waybill/clickhouse/password}
         {{- end }}
+        {{- if and $facts.clickhouse $values.clickhouse.ca }}
+        - {name: WAYBILL__CLICKHOUSE__CA_FILE, value: /etc/waybill/clickhouse/ca.crt}
+        {{- end }}
         {{- if ne $facts.secrets "none" }}
         {{- range $slug, $carrier := $values.carriers }}
         {{- range $secret, $source := ($carrier).secrets }}
@@ -227,7 +248,7 @@ spec:
         {{- end }}
         {{- range $variable, $value := $block.env }}
         {{- /* Of two of one name the last counts: one member's name for all pods, say. */}}
-        {{- if has $variable (list "WAYBILL__MEMBER" "WAYBILL__ADMIN__LISTEN" "WAYBILL__API__LISTEN" "WAYBILL__API__KEYS_FILE" "WAYBILL__CLICKHOUSE__PASSWORD_FILE") }}
+        {{- if has $variable (list "WAYBILL__MEMBER" "WAYBILL__ADMIN__LISTEN" "WAYBILL__API__LISTEN" "WAYBILL__API__KEYS_FILE" "WAYBILL__CLICKHOUSE__PASSWORD_FILE" "WAYBILL__CLICKHOUSE__CA_FILE") }}
         {{- fail (printf "%s.env: %s is set by the chart" $name $variable) }}
         {{- end }}
         - {name: {{ $variable | quote }}, value: {{ $value | quote }}}

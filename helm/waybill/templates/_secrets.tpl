@@ -93,7 +93,7 @@ nothing can be asked (`helm template`), each rendering makes another: give your 
 {{- range list .Values.kafka.secretSettings .Values.otlpHeaders -}}
 {{- range . }}{{- with .secret }}{{- $secrets = append $secrets . -}}{{- end -}}{{- end -}}
 {{- end -}}
-{{- range .Values.kafka.files -}}
+{{- range concat (values (.Values.kafka.files | default dict)) (list (.Values.clickhouse.ca | default dict)) -}}
 {{- with .secret }}{{- $secrets = append $secrets . -}}{{- end -}}
 {{- with .configMap }}{{- $maps = append $maps . -}}{{- end -}}
 {{- end -}}

@@ -9,7 +9,7 @@ mod split;
 
 pub use split::{SplitError, split_statements};
 
-use crate::client::DATABASE;
+use crate::client::{DATABASE, hindrance};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 
@@ -90,6 +90,9 @@ pub enum MigrationError {
         "the migrations' ledger cannot be used (clickhouse.url, clickhouse.user and clickhouse.password_file tell where and as whom): {0}"
     )]
     Ledger(#[source] clickhouse::error::Error),
+    /// Something stands between this program and the store: a sentence.
+    #[error("{0}")]
+    Hindered(String),
     /// Nobody answers at the store's address; the source says why.
     #[error("ClickHouse is not reached; start it, or correct clickhouse.url (--store-url)")]
     Unreached(#[source] clickhouse::error::Error),
@@ -97,6 +100,9 @@ pub enum MigrationError {
 
 impl From<clickhouse::error::Error> for MigrationError {
     fn from(error: clickhouse::error::Error) -> Self {
+        if let Some(sentence) = hindrance(&error) {
+            return Self::Hindered(sentence);
+        }
         if matches!(error, clickhouse::error::Error::Network(_)) { Self::Unreached(error) } else { Self::Ledger(error) }
     }
 }

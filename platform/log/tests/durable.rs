@@ -282,11 +282,18 @@ async fn a_torn_batch_at_the_end_is_dropped_because_nobody_was_told_of_it() {
     let mut paths = Vec::new();
     files(dir.path(), &mut paths);
     let journal = paths.iter().rfind(|path| path.extension().is_some_and(|end| end == "jnl")).unwrap();
-    let file = fs::File::options().write(true).open(journal).unwrap();
-    // The beginning of a batch of three, as a crash in the middle of a write leaves it.
-    let torn = [1, 3, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0];
-    file.write_all_at(&torn, journal.metadata().unwrap().len()).unwrap();
-    tells_or_has_all(dir.path(), &all).await.unwrap();
+    let whole = fs::read(journal).unwrap();
+    // The beginning of a batch of three: its start, and an item whose value is said to have seven bytes.
+    let batch = [1, 3, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0, 0];
+    let item = [2, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 7, 0, 0, 0, 7, 0, 0, 0, b'k', b'v'];
+    let started = [batch.as_slice(), &item].concat();
+    // As a crash in the middle of a write leaves it, or a disk that was full: the rest was allocated before and is zero.
+    for (torn, zeroes) in (1..started.len()).flat_map(|torn| [(torn, 0), (torn, 100)]) {
+        let left = [&whole, &started[..torn], &vec![0; zeroes]].concat();
+        fs::write(journal, left).unwrap();
+        let found = tells_or_has_all(dir.path(), &all).await;
+        assert!(found.is_ok(), "torn after {torn} bytes, {zeroes} zeroes behind them: {found:?}");
+    }
 }
 
 #[tokio::test]

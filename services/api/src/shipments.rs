@@ -14,6 +14,7 @@ use axum::{
 use clickhouse::query::Query as Sql;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use waybill_clickhouse::client::told;
 use waybill_schemas::{ShipmentKey, Status, SubStatus, command::CommandKind, detection::DETECT};
 
 use crate::{
@@ -41,7 +42,7 @@ async fn rows(query: Sql) -> Result<Vec<Map<String, Value>>, Problem> {
     let bytes = match tokio::time::timeout(DEADLINE, read).await {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(error)) => {
-            tracing::warn!(%error, "api.store_query_failed");
+            tracing::warn!(error = told(&error), "api.store_query_failed");
             return Err(Problem::store_unavailable());
         }
         Err(_) => return Err(Problem::store_unavailable()),

@@ -111,7 +111,9 @@ impl Topics {
             before.push(json_record(self.changes.at(&key), key.clone(), change, named.headers(trace))?);
         }
         if let Some(forgotten) = &done.forgotten {
-            before.push(tombstone(self.shipments.at(&key), key.clone(), traced(trace)));
+            let id = format!("{key}:{}", forgotten.attempt);
+            let named = Identity { id, kind: "waybill.shipment", at: seen_at };
+            before.push(tombstone(self.shipments.at(&key), key.clone(), named.headers(trace)));
             let at = TopicPartition::new(Arc::clone(&self.forgotten), 0);
             before.push(json_record(at, key.clone(), forgotten, traced(trace))?);
         }

@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use bytes::Bytes;
 use clickhouse::error::Error;
 use tokio::sync::Semaphore;
+use waybill_clickhouse::client::told;
 use waybill_log::TopicPartition;
 use waybill_runtime::retry::{Delays, RetryPolicy};
 
@@ -296,7 +297,7 @@ fn code(text: &str) -> Option<u32> {
 
 /// The error for a log: one short line, without what the server repeats of the rows (SEC-1).
 fn first_line(error: &Error) -> String {
-    let text = error.to_string();
+    let text = told(error);
     let end = ["Expression:", "Column values:", "Row 1", "Row:", ": (at row", "\n"]
         .iter()
         .filter_map(|mark| text.find(mark))

@@ -116,7 +116,8 @@ pub(crate) struct Standalone {
     /// End after this long, e.g. `120s` or `5m`.
     #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
     pub run_for: Option<Duration>,
-    /// A ClickHouse server to use instead of the embedded one, e.g. http://127.0.0.1:8123.
+    /// A ClickHouse server to use instead of the embedded one, e.g. http://127.0.0.1:8123
+    /// or https://clickhouse.example:8443.
     #[arg(long, value_name = "URL")]
     pub store_url: Option<String>,
 }

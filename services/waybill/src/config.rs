@@ -117,8 +117,10 @@ impl LogConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct ClickHouseConfig {
-    /// A server to use instead of the embedded one, e.g. `http://127.0.0.1:8123`.
+    /// A server to use instead of the embedded one, e.g. `http://127.0.0.1:8123` or `https://clickhouse.example:8443`.
     pub url: Option<String>,
+    /// A file (PEM) with the authorities that may vouch for an `https://` server, in place of this machine's.
+    pub ca_file: Option<PathBuf>,
     /// Its user.
     pub user: Option<String>,
     /// A file with that user's password.
@@ -227,7 +229,7 @@ impl Config {
             bail!("member must have 1 to 200 characters");
         }
         if let Some(url) = &self.clickhouse.url {
-            client::check(url).context("clickhouse.url")?;
+            client::check(url, self.clickhouse.ca_file.as_deref()).context("clickhouse.url")?;
         }
         self.api.check()?;
         self.poison.check().map_err(|sentence| anyhow::anyhow!(sentence))?;
@@ -359,6 +361,19 @@ mod tests {
             let said = config.settle().unwrap_err().to_string();
             assert!(said.contains(&format!("{section}.{key}")), "{said}");
         }
+    }
+
+    #[test]
+    fn authorities_of_a_clickhouse_in_plain_are_refused() {
+        let settled = |clickhouse: Value| {
+            let mut config: Config = serde_json::from_value(json!({ "clickhouse": clickhouse })).unwrap();
+            config.settle().map_err(|error| format!("{error:#}"))
+        };
+        let said = settled(json!({ "url": "http://a:8123", "ca_file": "/etc/ca.pem" })).unwrap_err();
+        assert!(said.contains("clickhouse.ca_file") && said.contains("https://"), "{said}");
+        assert_eq!(settled(json!({ "url": "https://a:8443", "ca_file": "/etc/ca.pem" })), Ok(()));
+        // The address may come by `--store-url`.
+        assert_eq!(settled(json!({ "ca_file": "/etc/ca.pem" })), Ok(()));
     }
 
     #[test]

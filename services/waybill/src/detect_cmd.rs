@@ -115,7 +115,7 @@ fn one(detector: &Detector, typed: &str, as_json: bool, out: &mut dyn Write) -> 
 
 /// Whether there are words for people in it.
 fn has_words(typed: &str) -> bool {
-    let mut groups = typed.split(|c: char| c.is_whitespace() || c == '-');
+    let mut groups = typed.split(|c: char| c.is_whitespace() || matches!(c, '-' | '.' | '_'));
     groups.any(|group| group.chars().count() > LONGEST_LETTERS && group.chars().all(char::is_alphabetic))
 }
 
@@ -170,6 +170,8 @@ mod tests {
         }
         let text = told(&["Your parcel 1Z999AA10123456784 will arrive on 12 March"], false, "").unwrap();
         assert!(text.starts_with("1Z999AA10123456784\n  high    ups "), "{text}");
+        let tied = told(&["Sendungsnr.1Z999AA10123456784"], false, "").unwrap();
+        assert!(tied.starts_with("1Z999AA10123456784\n  high    ups "), "{tied}");
     }
 
     #[test]

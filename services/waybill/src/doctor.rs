@@ -10,7 +10,7 @@ use std::{
 use anyhow::Result;
 use tokio::time::timeout;
 use waybill_adapters::Catalog;
-use waybill_clickhouse::{library, migrations};
+use waybill_clickhouse::{client, library, migrations};
 use waybill_fetcher::look_at;
 use waybill_log::{KafkaLog, Log};
 use waybill_runtime::{
@@ -134,9 +134,11 @@ async fn clickhouse(config: &Config) -> Vec<Finding> {
     let version = match timeout(PATIENCE, version).await {
         Ok(Ok(version)) => version,
         Ok(Err(error)) => {
-            let said = first_line(&error.to_string());
-            let remedy = "start it, or correct clickhouse.url, clickhouse.user or clickhouse.password_file";
-            return vec![bad("clickhouse", format!("{url} does not serve us; {remedy}: {said}"))];
+            let said = client::hindrance(&error).unwrap_or_else(|| {
+                let remedy = "start it, or correct clickhouse.url, clickhouse.user or clickhouse.password_file";
+                format!("{remedy}: {}", first_line(&error.to_string()))
+            });
+            return vec![bad("clickhouse", format!("{url} does not serve us; {said}"))];
         }
         Err(_) => return vec![bad("clickhouse", format!("{url} did not answer within {} s", PATIENCE.as_secs()))],
     };

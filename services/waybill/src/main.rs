@@ -176,6 +176,9 @@ fn check_config(config: &Config, out: &mut dyn Write) -> Result<()> {
     telemetry::check(&config.telemetry)?;
     waybill_api::auth::Access::new(config.api.listen, config.api.keys_file.as_deref())?;
     config::password(config.clickhouse.password_file.as_deref())?;
+    if config.clickhouse.url.is_some() {
+        parts::server(&config.clickhouse, "this process")?;
+    }
     if config.log.kafka.is_none() {
         standalone::check(config)?;
     }

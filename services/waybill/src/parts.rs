@@ -196,12 +196,13 @@ pub(crate) struct Store {
 /// A client of the server of `clickhouse.url`.
 ///
 /// # Errors
-/// When there is none, or its password cannot be read.
+/// When there is none, or its password or its authorities cannot be read.
 pub(crate) fn server(section: &ClickHouseConfig, what: &str) -> Result<(clickhouse::Client, String)> {
     let url = section.url.as_deref();
     let url = url.with_context(|| format!("{what} needs a ClickHouse server: set clickhouse.url"))?;
     let user = section.user.as_deref().unwrap_or("default");
-    let options = ClientOptions::new(url, user, password(section.password_file.as_deref())?);
+    let mut options = ClientOptions::new(url, user, password(section.password_file.as_deref())?);
+    options.ca_file.clone_from(&section.ca_file);
     Ok((client::build(&options)?, url.to_owned()))
 }
 

@@ -24,6 +24,8 @@ enum Rule {
     Luhn,
     /// The hybrid system MOD 37,36 of ISO 7064, over digits and letters: DPD.
     Mod3736,
+    /// The characters' codes summed, modulo 23, as a letter of the table of Spain's NIF: Correos.
+    Nif,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +42,8 @@ fn value(character: char) -> u32 {
 }
 
 const ALPHABET: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+/// The letters of Spain's NIF, by the remainder modulo 23.
+const NIF: &[u8; 23] = b"TRWAGMYFPDXBNJZSQVHLCKE";
 
 impl Check {
     /// `None` for the rule `none`.
@@ -69,6 +73,7 @@ impl Check {
             CheckRule::Mod7 => Rule::Mod7,
             CheckRule::Luhn => Rule::Luhn,
             CheckRule::Mod3736 => Rule::Mod3736,
+            CheckRule::Nif => Rule::Nif,
         };
         if !long.weights.is_empty() && long.rule != CheckRule::Weighted {
             return Err(Fault::new("weights", "weights belong to the rule `weighted`"));
@@ -83,7 +88,11 @@ impl Check {
 
     /// By how many powers of ten a right digit narrows the form down.
     pub(crate) fn bits(&self) -> f64 {
-        if self.rule == Rule::Mod3736 { 36_f64.log10() } else { 1.0 }
+        match self.rule {
+            Rule::Mod3736 => 36_f64.log10(),
+            Rule::Nif => 23_f64.log10(),
+            _ => 1.0,
+        }
     }
 
     /// The digit that belongs to a serial; none where the rule knows none for it.
@@ -99,6 +108,7 @@ impl Check {
             Rule::Mod7 => decimal(text.chars().try_fold(0, |rest, c| Some((rest * 10 + c.to_digit(10)?) % 7))?),
             Rule::Luhn => decimal(luhn(&text)?),
             Rule::Mod3736 => mod_37_36(&text),
+            Rule::Nif => Some(char::from(NIF[text.bytes().map(usize::from).sum::<usize>() % NIF.len()])),
         }
     }
 }
@@ -179,6 +189,8 @@ mod tests {
         assert_eq!(rule("mod7").digit("1234567890"), char::from_digit((1_234_567_890_u64 % 7) as u32, 10));
         // Deutsche Post's Identcode 56.310 243.031 3.
         assert_eq!(rule("identcode").digit("56310243031"), Some('3'));
+        // By hand: 80 + 81 + 55 = 216, and 216 mod 23 = 9.
+        assert_eq!(rule("nif").digit("PQ7"), Some('D'));
         // ISO 7064: a string with its character is congruent to 1.
         let whole = format!("0998000002003{}", rule("mod_37_36").digit("0998000002003").unwrap());
         assert_eq!(whole.len(), 14);
@@ -203,7 +215,7 @@ mod tests {
             let mut wrong = serial.clone().into_bytes();
             wrong[place] = b'0' + (wrong[place] - b'0' + by) % 10;
             let wrong = String::from_utf8(wrong).unwrap();
-            for name in ["gs1", "luhn", "mod_37_36"] {
+            for name in ["gs1", "luhn", "mod_37_36", "nif"] {
                 prop_assert_ne!(rule(name).digit(&serial), rule(name).digit(&wrong), "{}", name);
             }
         }
@@ -211,7 +223,7 @@ mod tests {
         /// Whatever is asked, no rule panics, and digits are characters of the alphabet.
         #[test]
         fn nothing_panics(serial in "\\PC{0,70}") {
-            for name in ["gs1", "luhn", "mod_37_36", "ups", "fedex", "mod7", "s10", "identcode"] {
+            for name in ["gs1", "luhn", "mod_37_36", "ups", "fedex", "mod7", "s10", "identcode", "nif"] {
                 if let Some(digit) = rule(name).digit(&serial) {
                     prop_assert!(digit.is_ascii_digit() || digit.is_ascii_uppercase());
                 }

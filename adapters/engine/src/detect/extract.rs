@@ -44,7 +44,7 @@ pub(super) fn extract(detector: &Detector, text: &str) -> Vec<Detected> {
     let mut known = HashMap::new();
     let ends = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, ' ' | '\u{a0}' | '-' | '_' | '.'));
     for stretch in plain.split(ends) {
-        let words: Vec<Word<'_>> = stretch.split_whitespace().filter_map(Word::of).collect();
+        let words = words_of(detector, stretch);
         let mut pieces = Vec::new();
         for (index, part) in words.chunks(MOST_TOGETHER).enumerate() {
             pieces.extend(of_words(detector, part, &mut joins).into_iter().map(|mut piece| {
@@ -120,6 +120,27 @@ impl<'t> Word<'t> {
         let months = |one: &str, other: &str| (of(one, 12) && of(other, 31)) || (of(one, 31) && of(other, 12));
         (year(first) && of(middle, 12) && of(last, 31)) || (year(last) && months(first, middle))
     }
+}
+
+/// The words of a stretch. A full stop or an underline beside a letter parts them where no form fits the whole: the text's own,
+/// as in `No.1Z…` or in the name of a file.
+fn words_of<'t>(detector: &Detector, stretch: &'t str) -> Vec<Word<'t>> {
+    let mut words = Vec::new();
+    for written in stretch.split_whitespace() {
+        let bytes = written.as_bytes();
+        let letter = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_alphabetic);
+        let parts = |at: &usize| matches!(bytes[*at], b'.' | b'_') && (letter(*at - 1) || letter(*at + 1));
+        let cuts: Vec<usize> = (1..bytes.len().saturating_sub(1)).filter(parts).collect();
+        let mut begin = 0;
+        if !cuts.is_empty() && Word::of(written).is_some_and(|whole| detector.judge(whole.text).is_none()) {
+            for cut in cuts {
+                words.extend(Word::of(&written[begin..=cut]));
+                begin = cut + 1;
+            }
+        }
+        words.extend(Word::of(&written[begin..]));
+    }
+    words
 }
 
 /// Words that read as a number.

@@ -42,7 +42,7 @@ pub(super) struct Reading {
     pub(super) score: f64,
     /// By how many powers of ten the form admits less than all numbers of the same shape of letters and digits.
     pub(super) distinct: f64,
-    /// Its characters.
+    /// Its letters and digits.
     pub(super) length: usize,
     /// There are no letters among them.
     pub(super) digits_only: bool,
@@ -142,7 +142,7 @@ impl NumberPattern {
             expected,
             score: score - size + self.weight.log10(),
             distinct: shape(number) - size,
-            length: number.len(),
+            length: number.bytes().filter(u8::is_ascii_alphanumeric).count(),
             digits_only: !number.bytes().any(|byte| byte.is_ascii_uppercase()),
         })
     }

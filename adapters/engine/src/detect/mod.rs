@@ -10,6 +10,9 @@
 //! - `high`: the check digit is right, or the form's letters admit less than one in 300 of what looks alike; and no other
 //!   carrier's form fits, or all that do are together less than a hundredth as likely.
 //! - `medium`: the rest.
+//!
+//! Among the others counts a number of theirs with a slip: digits that are right for one carrier by chance are not its own
+//! for certain when all but the last digit are those of another one's label.
 
 mod check;
 mod extract;
@@ -258,45 +261,57 @@ struct Rivalry<'a> {
     confidence: Confidence,
     /// Other carriers whose form fits.
     count: usize,
+    /// How much likelier they are together.
+    against: f64,
     /// The carrier that shares the number and goes first.
     behind: Option<&'a CarrierSlug>,
+    /// The carrier whose number it may be with a slip, where that makes a candidate less sure that is well founded.
+    slip: Option<&'a CarrierSlug>,
 }
 
-fn rivalry<'a>(fit: &'a Fit<'_>, all: &[Fit<'_>]) -> Rivalry<'a> {
+fn rivalry<'a>(fit: &'a Fit<'_>, all: &'a [Fit<'_>]) -> Rivalry<'a> {
     let reading = &fit.reading;
-    let rivals = all.iter().filter(|other| {
-        other.form.carrier != fit.form.carrier && other.reading.verdict != CheckDigit::Invalid && !share(fit, other)
-    });
-    let (count, against) = rivals
-        .fold((0, 0.0), |(count, sum), rival| (count + 1, sum + 10_f64.powf(rival.reading.score - reading.score)));
+    let (mut count, mut against, mut slips, mut slip) = (0, 0.0, 0.0, None);
+    for other in all.iter().filter(|other| other.form.carrier != fit.form.carrier && !share(fit, other)) {
+        let likelier = 10_f64.powf(other.reading.score - reading.score);
+        if other.reading.verdict == CheckDigit::Invalid {
+            slips += likelier;
+            slip = slip.or(Some(&other.form.carrier));
+        } else {
+            count += 1;
+            against += likelier;
+        }
+    }
     let behind = fit.form.pattern.shared_with.as_ref().filter(|first| {
         all.iter().any(|other| other.form.carrier == **first && other.reading.verdict != CheckDigit::Invalid)
     });
     let digits_only = reading.verdict == CheckDigit::None && reading.digits_only;
     let evidence = reading.verdict == CheckDigit::Valid || reading.distinct >= DISTINCT;
-    let confidence = if reading.verdict == CheckDigit::Invalid || digits_only || against > 1.0 / DOUBT {
+    let founded = evidence && reading.verdict != CheckDigit::Invalid && !digits_only;
+    let doubt = against + slips;
+    let confidence = if reading.verdict == CheckDigit::Invalid || digits_only || doubt > 1.0 / DOUBT {
         Confidence::Low
-    } else if evidence && behind.is_none() && (count == 0 || against < DOUBT) {
+    } else if founded && behind.is_none() && doubt < DOUBT {
         Confidence::High
     } else {
         Confidence::Medium
     };
-    Rivalry { confidence, count, behind }
+    Rivalry { confidence, count, against, behind, slip: slip.filter(|_| founded && slips >= DOUBT) }
 }
 
 fn candidate(fit: &Fit<'_>, all: &[Fit<'_>]) -> Candidate {
-    let Rivalry { confidence, count, behind } = rivalry(fit, all);
+    let rivalry = rivalry(fit, all);
     Candidate {
         carrier: fit.form.carrier.clone(),
         service: fit.reading.service.clone(),
-        confidence,
+        confidence: rivalry.confidence,
         check_digit: fit.reading.verdict,
-        reason: reason(fit, count, behind),
+        reason: reason(fit, &rivalry),
     }
 }
 
 /// Why, in a sentence.
-fn reason(fit: &Fit<'_>, others: usize, behind: Option<&CarrierSlug>) -> String {
+fn reason(fit: &Fit<'_>, rivalry: &Rivalry<'_>) -> String {
     let (form, reading) = (fit.form, &fit.reading);
     let of = reading.service.as_deref().map(|service| format!(" ({service})")).unwrap_or_default();
     let kind = if reading.digits_only { "digits" } else { "characters" };
@@ -310,11 +325,19 @@ fn reason(fit: &Fit<'_>, others: usize, behind: Option<&CarrierSlug>) -> String 
         CheckDigit::None => "no check digit to verify",
     };
     let expected = reading.expected.map(|digit| format!(" ({digit} would be right)")).unwrap_or_default();
-    let rest = match (behind, others) {
+    let far = |verb: &str| match rivalry.against {
+        against if against < DOUBT => format!(" and {verb} far less likely"),
+        against if against > 1.0 / DOUBT => format!(" and {verb} far likelier"),
+        _ => String::new(),
+    };
+    let mut rest = match (rivalry.behind, rivalry.count) {
         (Some(first), _) => format!("the number is also one of {first}, which goes first"),
         (None, 0) => "no other carrier's form fits".to_owned(),
-        (None, 1) => "one other carrier's form fits too".to_owned(),
-        (None, more) => format!("{more} other carriers' forms fit too"),
+        (None, 1) => format!("one other carrier's form fits too{}", far("is")),
+        (None, more) => format!("{more} other carriers' forms fit too{}", far("are")),
     };
+    if let Some(slip) = rivalry.slip {
+        rest.push_str(&format!("; it may be a number of {slip} with a slip"));
+    }
     format!("{}{of}: {} {kind}{begins}; {check}{expected}; {rest}", form.name, reading.length)
 }

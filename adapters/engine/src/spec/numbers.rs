@@ -79,6 +79,7 @@ pub(crate) enum CheckRule {
     Ups,
     Fedex,
     Identcode,
+    Nif,
     Weighted,
 }
 

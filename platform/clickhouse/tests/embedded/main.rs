@@ -7,6 +7,7 @@ mod migrations;
 mod process;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 mod walls;
 
 use clickhouse::Row;

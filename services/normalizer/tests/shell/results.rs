@@ -66,7 +66,10 @@ async fn forgetting_leaves_a_tombstone_and_an_order_to_erase() {
     wait_until_answered(&log, 2).await;
     running.end().await.unwrap();
     let shipments = all(&log, names::SHIPMENTS).await;
-    assert!(shipments.last().unwrap().1.value.is_none());
+    let tombstone = &shipments.last().unwrap().1;
+    assert!(tombstone.value.is_none());
+    assert_eq!(tombstone.header_str(headers::CE_ID), Some("test-post:TP000000003:2000"), "as of the shipment's others");
+    assert_eq!(tombstone.header_str(headers::CE_TYPE), Some("waybill.shipment"));
     let forgotten = all(&log, names::FORGOTTEN).await;
     assert_eq!(forgotten[0].1.key_str(), Some("test-post:TP000000003"));
     let outcomes = all(&log, names::OUTCOMES).await;

@@ -89,17 +89,20 @@ pub(super) fn in_use(dir: &Path) -> LogError {
     ))
 }
 
-/// Refuses what the engine would silently repair by forgetting: see [`journal`] and [`super::mark`].
-pub(super) fn inspect(dir: &Path, mark: Reading) -> Result<(), LogError> {
+/// Refuses what the engine would silently repair by forgetting, and cuts what nobody was told of: see [`journal`] and
+/// [`super::mark`].
+fn inspect(dir: &Path, mark: Reading) -> Result<(), LogError> {
     let acknowledged = match mark {
-        Reading::Absent => return Ok(()),
         Reading::Unreadable => return Err(damaged(dir, "the file `acknowledged` is damaged")),
-        Reading::Acknowledged(0) => return Ok(()),
+        Reading::Absent => 0,
         Reading::Acknowledged(count) => count,
     };
     let engine = dir.join("engine");
+    if !engine.exists() {
+        return Ok(());
+    }
     for file in ["version", "keyspaces/0/current", "keyspaces/1/current", "keyspaces/2/current"] {
-        if !engine.join(file).exists() {
+        if acknowledged > 0 && !engine.join(file).exists() {
             return Err(damaged(dir, &format!("engine/{file} is missing")));
         }
     }
@@ -108,23 +111,24 @@ pub(super) fn inspect(dir: &Path, mark: Reading) -> Result<(), LogError> {
     for (index, path) in journals.iter().enumerate() {
         let found = journal::inspect(path).map_err(|error| io_error(dir, &error))?;
         newest = newest.max(found.sequence);
-        let lost = match found.ending {
-            Ending::Clean => false,
-            Ending::Torn if index + 1 < journals.len() => true,
-            Ending::Torn => newest.is_some_and(|count| count < acknowledged),
-        };
-        if lost {
+        if found.ending == Ending::Clean {
+            continue;
+        }
+        let has_successor = index + 1 < journals.len();
+        if acknowledged > 0 && (has_successor || newest.is_some_and(|count| count < acknowledged)) {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             return Err(damaged(dir, &format!("acknowledged records in engine/{name} cannot be read")));
         }
+        journal::cut(path, found.whole_bytes).map_err(|error| io_error(dir, &error))?;
     }
     Ok(())
 }
 
 impl Engine {
-    /// Opens the engine below `dir`, creating it when there is none. Damage may show as a panic inside the engine: that
-    /// is an answer too, not the end of the process.
-    pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Self, LogError> {
+    /// Opens the engine below `dir`, creating it when there is none, after a look at what is there. Damage may show as a
+    /// panic inside the engine: that is an answer too, not the end of the process.
+    pub(super) fn open(dir: &Path, mark: Reading, cache_bytes: u64) -> Result<Self, LogError> {
+        inspect(dir, mark)?;
         catch_unwind(AssertUnwindSafe(|| Self::open_plainly(dir, cache_bytes)))
             .unwrap_or_else(|_| Err(damaged(dir, "stored data cannot be read (the storage engine gave up)")))
     }

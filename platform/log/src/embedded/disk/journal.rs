@@ -4,13 +4,15 @@
 //! and would lose acknowledged records silently in the middle. So: a journal that has a successor was closed in order
 //! and must be whole to its end; the newest may end in a torn batch, because nothing of it was acknowledged. Whether
 //! something *was* acknowledged behind the last whole batch is known by the acknowledgement mark (see [`super::mark`]).
+//! A torn end is cut here and not left to the engine, which takes some of them (an item's head without its body, as a
+//! full disk leaves it) for more than a torn end.
 //! Layout of a journal (engine format 3): start (1, items u32, seqno u64), items (2, type, compression, keyspace u64,
 //! key length u16, value length u32, stored length u32, key, value) or clears (4, keyspace u64), end (3, xxh3 of the
 //! items, "FJL" 3); the rest of the preallocated file is zero.
 
 use std::{
     fs,
-    io::{self, Read},
+    io::{self, Read, Seek},
     path::{Path, PathBuf},
 };
 
@@ -37,6 +39,8 @@ pub(super) struct Journal {
     pub(super) ending: Ending,
     /// The highest batch count written in it.
     pub(super) sequence: Option<u64>,
+    /// Bytes up to the end of the last whole batch.
+    pub(super) whole_bytes: u64,
 }
 
 /// The journals of an engine's directory, oldest first.
@@ -56,18 +60,26 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<PathBuf>> {
 /// Walks through a journal.
 pub(super) fn inspect(path: &Path) -> io::Result<Journal> {
     let mut reader = io::BufReader::with_capacity(256 * 1024, fs::File::open(path)?);
-    let mut sequence = None;
-    loop {
+    let (mut sequence, mut whole_bytes) = (None, 0);
+    let ending = loop {
         match batch(&mut reader)? {
-            Step::Batch(found) => sequence = sequence.max(found),
-            Step::End => return Ok(Journal { ending: Ending::Clean, sequence }),
-            Step::Padding => {
-                let ending = if only_zeroes(&mut reader)? { Ending::Clean } else { Ending::Torn };
-                return Ok(Journal { ending, sequence });
+            Step::Batch(found) => {
+                sequence = sequence.max(found);
+                whole_bytes = reader.stream_position()?;
             }
-            Step::Broken => return Ok(Journal { ending: Ending::Torn, sequence }),
+            Step::End => break Ending::Clean,
+            Step::Padding if only_zeroes(&mut reader)? => break Ending::Clean,
+            Step::Padding | Step::Broken => break Ending::Torn,
         }
-    }
+    };
+    Ok(Journal { ending, sequence, whole_bytes })
+}
+
+/// Ends a journal behind its last whole batch.
+pub(super) fn cut(path: &Path, whole_bytes: u64) -> io::Result<()> {
+    let file = fs::File::options().write(true).open(path)?;
+    file.set_len(whole_bytes)?;
+    file.sync_all()
 }
 
 enum Step {

@@ -88,8 +88,7 @@ impl Disk {
         if fresh && !matches!(reading, Reading::Absent | Reading::Acknowledged(0)) {
             return Err(damaged(dir, "the folder `engine` is missing"));
         }
-        engine::inspect(dir, reading)?;
-        let engine = Engine::open(dir, options.cache_bytes)?;
+        let engine = Engine::open(dir, reading, options.cache_bytes)?;
         let contents = engine.contents(dir)?;
         match reading {
             Reading::Acknowledged(count) if contents.sequence < count => {

@@ -12,6 +12,7 @@ use super::{
     Disk, Engine, WriterState,
     codec::{self, StoredTopic},
     engine::{damaged, engine_error, io_error},
+    mark::Reading,
     ops::{Cut, Op},
 };
 use crate::{
@@ -113,9 +114,9 @@ impl Disk {
             return Ok(());
         }
         drop(slot.take());
-        let engine = Engine::open(&self.dir, self.cache_bytes)?;
-        let contents = engine.contents(&self.dir)?;
         let mut sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
+        let engine = Engine::open(&self.dir, Reading::Acknowledged(*sequence), self.cache_bytes)?;
+        let contents = engine.contents(&self.dir)?;
         if contents.sequence < *sequence {
             return Err(damaged(&self.dir, "acknowledged records are missing"));
         }
