@@ -34,7 +34,7 @@ pub struct Mapping {
     /// Digest of `mapping.yaml` and the phrase tables.
     pub version: String,
     events: Table,
-    otherwise: HashMap<String, Meaning>,
+    otherwise: Table,
     headline: Table,
     headline_inherits: bool,
     trust: journey::Trust,
@@ -126,14 +126,14 @@ impl Table {
         whole.or_else(|| self.code_prefixes.iter().find(|(head, _)| code.starts_with(head)).map(|(_, m)| *m))
     }
 
-    /// The rule that decides, as it is written.
+    /// The code or the beginning of it that decides.
     fn code_rule(&self, code: &str) -> Option<String> {
         let code = fold_code(code);
         if self.codes.contains_key(&code) {
-            return Some(format!("codes: {code}"));
+            return Some(code);
         }
         let head = self.code_prefixes.iter().find(|(head, _)| code.starts_with(head));
-        head.map(|(head, _)| format!("codes: {head}*"))
+        head.map(|(head, _)| format!("{head}*"))
     }
 
     fn text_rule(&self, folded: &str) -> Option<String> {
@@ -180,8 +180,7 @@ impl Mapping {
         let events = Table::compile(&spec.codes, &spec.exact, texts, &mut faults);
         let texts = [head.prefix.as_slice(), &head.contains, &head.regex];
         let headline = Table::compile(&head.codes, &head.exact, texts, &mut faults);
-        let otherwise = meanings(&spec.otherwise, &mut faults);
-        let otherwise = otherwise.into_iter().map(|(code, meaning)| (fold_code(code), meaning)).collect();
+        let otherwise = Table::compile(&spec.otherwise, &Named::new(), [&[], &[], &[]], &mut faults);
         let unlatch = faults.keep_all(spec.unlatch.iter().map(StatusSpec::sub_status));
         match unlatch {
             Some(unlatch) if faults.is_empty() => Ok(Self {
@@ -221,16 +220,17 @@ impl Mapping {
                 return mapped(meaning, MatchedBy::Phrase);
             }
         }
-        let general = event.code.as_deref().and_then(|code| self.otherwise.get(&fold_code(code)));
+        let general = event.code.as_deref().and_then(|code| self.otherwise.by_code(code));
         match general {
-            Some(meaning) => mapped(*meaning, MatchedBy::Code),
+            Some(meaning) => mapped(meaning, MatchedBy::Code),
             None => Mapped { sub_status: None, matched_by: MatchedBy::None },
         }
     }
 
     /// The rule that decides what an event means, as it is written; `None` when nothing matches.
     pub fn rule(&self, event: &RawEvent) -> Option<String> {
-        let by_code = event.code.as_deref().and_then(|code| self.events.code_rule(code));
+        let code_rule = |table: &Table| event.code.as_deref().and_then(|code| table.code_rule(code));
+        let by_code = code_rule(&self.events).map(|rule| format!("codes: {rule}"));
         let folded = fold(&event.text);
         let by_text = || (!folded.is_empty()).then(|| self.events.text_rule(&folded)).flatten();
         let by_phrase = || {
@@ -238,10 +238,7 @@ impl Mapping {
             let found = (!folded.is_empty()).then(|| self.phrases.iter().find_map(phrase)).flatten();
             found.map(|rule| format!("phrases, {rule}"))
         };
-        let general = || {
-            let code = fold_code(event.code.as_deref()?);
-            self.otherwise.contains_key(&code).then(|| format!("otherwise: {code}"))
-        };
+        let general = || code_rule(&self.otherwise).map(|rule| format!("otherwise: {rule}"));
         by_code.or_else(by_text).or_else(by_phrase).or_else(general)
     }
 
@@ -267,7 +264,7 @@ impl Mapping {
             let folded = folded.as_deref()?;
             self.phrases.iter().find_map(|table| table.by_text(folded)).map(|(meaning, _)| meaning)
         });
-        inherited.or_else(|| code.and_then(|code| self.otherwise.get(&fold_code(code))).copied())?.0
+        inherited.or_else(|| code.and_then(|code| self.otherwise.by_code(code)))?.0
     }
 
     /// What [`journey::settle`] needs to know of this mapping.
@@ -283,7 +280,8 @@ impl Mapping {
 
     /// How many codes are mapped.
     pub fn code_count(&self) -> usize {
-        self.events.codes.len() + self.events.code_prefixes.len() + self.otherwise.len()
+        let codes = |table: &Table| table.codes.len() + table.code_prefixes.len();
+        codes(&self.events) + codes(&self.otherwise)
     }
 }
 
@@ -302,7 +300,7 @@ mod tests {
         let mapping = mapping(
             "{format: 1, codes: {'12': Delivered_Other, 'X*': Exception_Other}, exact: {Arrived.: InTransit_Arrival}, \
              prefix: [[arrived, InTransit_Other]], contains: [[customs, InTransit_CustomsProcessing]], \
-             regex: [['^left .* hub$', InTransit_Departure]], otherwise: {I: InTransit_Other}}",
+             regex: [['^left .* hub$', InTransit_Departure]], otherwise: {I: InTransit_Other, 'DELIVD.*': Delivered_Other}}",
             "{format: 1, contains: [[lost, Exception_Lost], [note, none]]}",
         );
         let event = |code: Option<&str>, text: &str| {
@@ -319,6 +317,8 @@ mod tests {
         assert_eq!(event(Some("I"), "parcel is lost"), (Some("Exception_Lost"), MatchedBy::Phrase));
         assert_eq!(event(None, "a note"), (None, MatchedBy::Phrase));
         assert_eq!(event(Some("I"), "whatever"), (Some("InTransit_Other"), MatchedBy::Code));
+        assert_eq!(event(Some("Delivd.Neighbour"), "whatever"), (Some("Delivered_Other"), MatchedBy::Code));
+        assert_eq!(event(Some("DELIVD.NORMAL"), "parcel is lost"), (Some("Exception_Lost"), MatchedBy::Phrase));
         assert_eq!(event(None, "whatever"), (None, MatchedBy::None));
     }
 }

@@ -33,7 +33,7 @@ pub(crate) struct MappingSpec {
     /// By a regular expression, in this order.
     #[serde(default)]
     pub(crate) regex: Vec<(String, StatusSpec)>,
-    /// Codes too general to be asked first.
+    /// Codes too general to be asked first; `X*` is a beginning.
     #[serde(default)]
     pub(crate) otherwise: BTreeMap<String, StatusSpec>,
     /// Rules for the headline.
