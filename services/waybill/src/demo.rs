@@ -6,6 +6,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     io::{Write, stdout},
     pin::pin,
     process::ExitCode,
@@ -16,7 +17,7 @@ use std::{
 use anyhow::{Context, Result};
 use tokio::time::{Instant, interval};
 use waybill_api::CarrierDirectory;
-use waybill_carrier_sim::{self as sim, JourneyMap, Ledger, Parcel, PlanConfig, Simulator};
+use waybill_carrier_sim::{self as sim, FullestWindow, JourneyMap, Ledger, Parcel, PlanConfig, Simulator};
 use waybill_fetcher::Route;
 use waybill_log::{Headers, NewRecord, SharedLog, TopicPartition};
 use waybill_runtime::{Clocks, JourneyScale, telemetry};
@@ -93,9 +94,10 @@ pub(crate) async fn run(mut config: Config, own_dir: bool, run_for: Option<Durat
         }
     };
     let ended = running.run_until(watching).await;
-    let held = view.verdict()?;
+    let verdict = view.verdict();
+    writeln!(stdout(), "{verdict}")?;
     ended?;
-    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(verdict.exit())
 }
 
 fn first_journey(demo: &DemoConfig) -> JourneyScale {
@@ -219,18 +221,58 @@ impl View {
         rows.unwrap_or_default().into_iter().collect()
     }
 
-    /// The last line: whether every carrier's door saw no more than its budget, in every window (POL-1).
-    fn verdict(&self) -> Result<bool> {
-        let (mut requests, mut over, mut fullest) = (0, 0, 0.0_f64);
+    /// Over every carrier's door.
+    fn verdict(&self) -> Verdict {
+        let mut verdict = Verdict::default();
         for carrier in &self.carriers {
             let Some(info) = self.directory.find(carrier) else { continue };
             let arrivals = self.ledger.arrivals(&[carrier.as_str()]);
-            let window = sim::fullest_window(&arrivals, info.budget.rate_per_second, info.budget.burst);
-            requests += window.requests;
-            over += window.over;
-            fullest = fullest.max(window.percent());
+            verdict.add(&sim::fullest_window(&arrivals, info.budget.rate_per_second, info.budget.burst));
         }
-        writeln!(stdout(), "politeness: {requests} requests, {over} over budget, fullest window {fullest:.0} %")?;
-        Ok(over == 0)
+        verdict
+    }
+}
+
+/// Whether carriers' doors saw no more than their budgets, in every window (POL-1).
+#[derive(Debug, Default)]
+struct Verdict {
+    requests: u64,
+    over: u64,
+    fullest_percent: f64,
+}
+
+impl Verdict {
+    fn add(&mut self, window: &FullestWindow) {
+        self.requests += window.requests;
+        self.over += window.over;
+        self.fullest_percent = self.fullest_percent.max(window.percent());
+    }
+
+    fn exit(&self) -> ExitCode {
+        if self.over == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { requests, over, fullest_percent } = self;
+        write!(f, "politeness: {requests} requests, {over} over budget, fullest window {fullest_percent:.0} %")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pol_1_one_request_over_one_budget_fails_the_demo_and_is_told() {
+        // Ten at once of a bucket of ten; then one more.
+        let mut verdict = Verdict::default();
+        verdict.add(&sim::fullest_window(&[0; 10], 1.0, 10));
+        assert_eq!(verdict.exit(), ExitCode::SUCCESS);
+        assert_eq!(verdict.to_string(), "politeness: 10 requests, 0 over budget, fullest window 100 %");
+        verdict.add(&sim::fullest_window(&[0; 11], 1.0, 10));
+        assert_eq!(verdict.exit(), ExitCode::FAILURE);
+        assert_eq!(verdict.to_string(), "politeness: 21 requests, 1 over budget, fullest window 110 %");
     }
 }
