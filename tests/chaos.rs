@@ -3,7 +3,7 @@
 //!
 //! One cluster goes through a short form of all; `WAYBILL_CHAOS=long` runs each fault for as long as the promises say instead
 //! (`make chaos`). The seed is printed; `WAYBILL_SEED` replays it. `WAYBILL_KILL_EVERY_MS` is the time from one kill to the next
-//! in the long form (1,000).
+//! in the long form (1,000), `WAYBILL_RATE` what each carrier allows a second, `WAYBILL_PARCELS` how many are tracked meanwhile.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking")]
 #![allow(clippy::disallowed_methods, reason = "reads what its own programs answer")]
 
@@ -161,13 +161,13 @@ async fn register_fresh(cluster: &mut Cluster, fault: usize) {
 }
 
 /// A cluster whose parcels are registered, but those of the plan that are kept for `faults`.
-async fn cluster(seed: u64, parcels: usize, faults: usize, lives_s: u32) -> Cluster {
+async fn cluster(seed: u64, parcels: usize, faults: usize, lives_s: u32, rate: u32) -> Cluster {
     let plan = Plan {
         seed,
         parcels: u32::try_from(parcels + faults * FRESH).unwrap(),
         lives_s,
         lives: Lives::InTurn,
-        rate_per_second: number("WAYBILL_RATE", if long() { 45 } else { 20 }) as f64,
+        rate_per_second: number("WAYBILL_RATE", rate).into(),
         max_interval_s: if long() { 2 } else { 3 },
         quota: Some(("polar-fox-post", if long() { 60 } else { 15 })),
         ..Plan::default()
@@ -186,7 +186,7 @@ async fn short_sch_1_sch_2_pol_1_pol_2_every_fault_in_one_cluster() {
     let seed = seed();
     let mut dice = StdRng::seed_from_u64(seed);
     // Where nothing is slow, the last parcels begin when the faults end.
-    let mut cluster = cluster(seed, 400, 2, 150).await;
+    let mut cluster = cluster(seed, 400, 2, 150, 20).await;
     let began = Instant::now();
     let done = |what: &str| println!("chaos: {what} done after {:.0} s", began.elapsed().as_secs_f64());
     kills(&mut cluster, &mut dice, seconds(3), seconds(20)).await;
@@ -214,10 +214,10 @@ async fn long_sch_1_pol_1_pol_2_three_minutes_of_kills() {
     let Some(_turn) = cluster_turn().await else { return };
     let seed = seed();
     let mut dice = StdRng::seed_from_u64(seed);
-    let parcels = number("WAYBILL_PARCELS", 6_000) as usize;
-    let mut cluster = cluster(seed, parcels, 0, 300).await;
-    // Each of five services every five seconds. What is asked of carriers meanwhile is printed: on two cores the starts alone
-    // take more than half of them, and fewer kills show what a higher rate does.
+    let parcels = number("WAYBILL_PARCELS", 9_000) as usize;
+    let mut cluster = cluster(seed, parcels, 0, 300, 120).await;
+    // Each of five services every five seconds. What is asked of carriers meanwhile is printed: a partition whose owner has
+    // just changed rests for a lease, so budgets must allow some three times of what is to be seen.
     let every = Duration::from_millis(number("WAYBILL_KILL_EVERY_MS", 1_000).into());
     kills(&mut cluster, &mut dice, every, seconds(180)).await;
     println!("chaos: {}", cluster.check_whole().await);
@@ -229,7 +229,7 @@ async fn long_sch_2_zombies_of_a_minute_win_nothing() {
         return;
     }
     let Some(_turn) = cluster_turn().await else { return };
-    let mut cluster = cluster(seed(), 1_000, 0, 260).await;
+    let mut cluster = cluster(seed(), 1_000, 0, 260, 45).await;
     sleep(seconds(10)).await;
     let zombies = freeze_zombies(&mut cluster).await;
     sleep(seconds(60)).await;
@@ -246,7 +246,7 @@ async fn long_log_1_the_broker_and_clickhouse_stopped_for_a_while() {
         return;
     }
     let Some(_turn) = cluster_turn().await else { return };
-    let mut cluster = cluster(seed(), 1_000, 2, 260).await;
+    let mut cluster = cluster(seed(), 1_000, 2, 260, 45).await;
     sleep(seconds(10)).await;
     broker_away(&mut cluster, seconds(30), seconds(30)).await;
     clickhouse_away(&mut cluster, seconds(60)).await;
