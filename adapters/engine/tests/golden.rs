@@ -3,9 +3,9 @@
 
 mod support;
 
-use std::fs;
+use std::{fs, sync::Arc};
 
-use waybill_adapters::{Catalog, examples, personal};
+use waybill_adapters::{Adapter, Catalog, examples, personal};
 
 #[test]
 fn every_example_gives_its_golden_result() {
@@ -101,6 +101,21 @@ fn every_carrier_has_the_examples_that_show_what_it_can_say() {
         }
     }
     assert!(lacking.is_empty(), "examples are missing:\n{}", lacking.join("\n"));
+}
+
+/// Where the fields and words of an adapter come from is part of it: its `notes` name sources, and what has none.
+#[test]
+fn every_carrier_that_is_asked_says_what_has_no_source() {
+    let folder = support::carriers();
+    let catalog = Catalog::of_folder(&folder).unwrap_or_else(|error| panic!("{error}"));
+    let silent = |adapter: &&Arc<Adapter>| {
+        let text = fs::read_to_string(folder.join(adapter.slug.as_str()).join("adapter.yaml")).unwrap();
+        let notes = text.split("\nnotes:").nth(1).map(|rest| rest.split("\n\n").next().unwrap_or(rest));
+        !notes.is_some_and(|notes| notes.contains("ssumed"))
+    };
+    let asked = catalog.all().filter(|adapter| adapter.reader_names().next().is_some());
+    let silent: Vec<&str> = asked.filter(silent).map(|adapter| adapter.slug.as_str()).collect();
+    assert!(silent.is_empty(), "notes in adapter.yaml say nothing of what is assumed: {silent:?}");
 }
 
 #[test]
