@@ -96,6 +96,8 @@ pub(crate) struct Consumer {
     wanted: BTreeSet<u32>,
     /// Where among them taking over goes on.
     wanted_from: u32,
+    /// When taking over is tried again.
+    wanted_at: Instant,
     work: JoinSet<Finished>,
     generation: u64,
     draining: bool,
@@ -127,6 +129,7 @@ impl Consumer {
             partitions,
             wanted,
             wanted_from: 0,
+            wanted_at: Instant::now(),
             work,
             generation,
             draining,
