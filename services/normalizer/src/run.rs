@@ -122,6 +122,7 @@ pub async fn run(deps: Deps, shutdown: CancellationToken) -> Result<(), Normaliz
         hands: BTreeMap::new(),
         wanted: BTreeSet::new(),
         wanted_from: 0,
+        wanted_at: Instant::now(),
         pauses: LOG_RETRY.delays(),
         told,
         from_workers,
@@ -187,6 +188,8 @@ struct Shell {
     wanted: BTreeSet<u32>,
     /// Where among them beginning goes on.
     wanted_from: u32,
+    /// When beginning is tried again.
+    wanted_at: Instant,
     pauses: Delays,
     told: mpsc::Sender<Told>,
     from_workers: mpsc::Receiver<Told>,

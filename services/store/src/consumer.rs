@@ -96,6 +96,8 @@ pub(crate) struct Consumer {
     wanted: BTreeSet<u32>,
     /// Where among them taking over goes on.
     wanted_from: u32,
+    /// When taking over is tried again.
+    wanted_at: Instant,
     work: JoinSet<Finished>,
     generation: u64,
     draining: bool,
@@ -127,6 +129,7 @@ impl Consumer {
             partitions,
             wanted,
             wanted_from: 0,
+            wanted_at: Instant::now(),
             work,
             generation,
             draining,
@@ -372,11 +375,14 @@ impl Consumer {
 
     /// Beside the loop: a partition whose end nobody tells holds up no other.
     fn measure(&mut self) {
-        let measures = self.measuring.as_ref().is_some_and(|measuring| !measuring.is_finished());
-        if Instant::now() < self.lag_due || measures {
+        if Instant::now() < self.lag_due {
             return;
         }
         self.lag_due = Instant::now() + LAG_EVERY;
+        metrics::gauge!("waybill_store_buffered_bytes").set(self.shared.buffered.load(Ordering::Relaxed) as f64);
+        if self.measuring.as_ref().is_some_and(|measuring| !measuring.is_finished()) {
+            return;
+        }
         // Together: the broker is asked once for all.
         let mut asked = JoinSet::new();
         for (partition, part) in &self.partitions {
@@ -393,7 +399,6 @@ impl Consumer {
                 metrics::gauge!("waybill_store_lag_records", "topic" => topic).set(lag as f64);
             }
         })));
-        metrics::gauge!("waybill_store_buffered_bytes").set(self.shared.buffered.load(Ordering::Relaxed) as f64);
     }
 }
 

@@ -149,3 +149,22 @@ async fn a_partition_that_cannot_be_taken_over_holds_up_no_other() {
     until_true("its own", async || dead_letters(&log).await.len() == 2).await;
     running.stop().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_cannot_be_taken_over_slows_down_no_other() {
+    let log = log().await;
+    let unburied = Unburied::around(&log, LogError::Unavailable("not yet".to_owned()));
+    unburied.yields();
+    unburied.unlead(Some(TopicPartition::new(TopicPrefix::default().of(names::OUTCOMES), 0)));
+    let silent: SharedLog = unburied.clone();
+    let running = start(&silent, 20);
+    let other = (0..).map(records::key).find(|key| partition(key) == 1).unwrap();
+    let began = tokio::time::Instant::now();
+    // One after the other: each takes some of the loop's turns.
+    for count in 1..=10 {
+        put_bytes(&log, names::OUTCOMES, &other, Some(Bytes::from_static(br#"{"class":"unheard_of"}"#))).await;
+        until_true("its dead letter", async || dead_letters(&log).await.len() == count).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    running.stop().await;
+}

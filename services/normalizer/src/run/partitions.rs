@@ -7,22 +7,27 @@ use tokio_util::sync::CancellationToken;
 use waybill_log::{Commit, ErrorClass, GroupMember, ReadFrom, TopicPartition};
 use waybill_schemas::ShipmentKey;
 
-use super::{Hand, Shell, within};
+use super::{Hand, LOG_RETRY, Shell, within};
 use crate::{NormalizerError, records::Brief, repeats::Repeats, worker::Worker};
 
 /// Bytes of one read of the last stretch.
 const STRETCH_BYTES: usize = 4 * 1024 * 1024;
 
 impl Shell {
-    /// Begins work on what was assigned; where the log does not answer, again next turn.
+    /// Begins work on what was assigned; where the log does not answer, again after a pause, in which the turns go on: those
+    /// that were begun need them.
     pub(super) async fn take_wanted(&mut self, member: &mut dyn GroupMember) -> Result<(), NormalizerError> {
+        if !self.wanted.is_empty() && Instant::now() < self.wanted_at {
+            return Ok(());
+        }
         while let Some(partition) = self.next_wanted() {
             match self.take(member, &[partition]).await {
                 Ok(()) => self.health.beat(),
                 Err(NormalizerError::Log(error)) if error.class() == ErrorClass::Retry => {
                     tracing::warn!(%error, partition, "normalizer.partition_not_taken");
                     self.wanted.insert(partition);
-                    self.bear(&error).await;
+                    self.health.not_ready(&error.to_string());
+                    self.wanted_at = Instant::now() + self.pauses.next().unwrap_or(LOG_RETRY.max);
                     return Ok(());
                 }
                 Err(error) => return Err(error),

@@ -82,3 +82,20 @@ async fn a_partition_that_cannot_be_begun_holds_up_no_other_and_is_told() {
     until_it_says(&health, "").await;
     running.end().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_cannot_be_begun_slows_down_no_other() {
+    let log = new_log().await;
+    let unlucky = Arc::new(Unlucky::new(log.clone()));
+    *unlucky.unled.lock().unwrap() = Some(TopicPartition::new(names::FETCH_RESULTS, 0));
+    let (running, health) = running_on(&unlucky);
+    until_it_says(&health, "no leader").await;
+    let sent = tokio::time::Instant::now();
+    // Thirty times what is taken up at once.
+    for answer in log.produce((1..=90).map(|index| record(&parcel(index), 1)).collect()).await {
+        answer.unwrap();
+    }
+    wait_until_answered(&log, 90).await;
+    assert!(sent.elapsed() < Duration::from_secs(10), "{:?}", sent.elapsed());
+    running.end().await.unwrap();
+}

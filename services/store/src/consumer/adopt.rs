@@ -5,12 +5,13 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use waybill_log::{ErrorClass, LogError, ReadFrom, TopicPartition};
 use waybill_runtime::telemetry::promise_violated_times;
 use waybill_schemas::topics::{self, Cleanup};
 
-use super::{Consumer, Partition};
+use super::{Consumer, LOG_RETRY, Partition};
 use crate::{
     StoreError,
     buffer::{Filling, Sealed},
@@ -22,16 +23,23 @@ use crate::{
 const REREAD_BYTES: usize = 4 * 1024 * 1024;
 
 impl Consumer {
-    /// Takes over what was assigned; where the log does not answer, again next turn. Never tried on here: a member that is
-    /// not asked for its events does not learn that it has to join anew, and would be refused for ever.
+    /// Takes over what was assigned; where the log does not answer, again after a pause. Never tried on here, nor is the pause
+    /// waited for: a member that is not asked for its events does not learn that it has to join anew, and would be refused for
+    /// ever, and partitions that were taken over need the loop's turns.
     pub(super) async fn adopt_wanted(&mut self) -> Result<(), StoreError> {
+        if Instant::now() < self.wanted_at {
+            return Ok(());
+        }
         while let Some(partition) = self.next_wanted() {
             match self.adopt(partition).await {
                 Ok(()) => self.component.beat(),
                 Err(StoreError::Log { source: LogError::NotOwned(_), .. }) => self.forget(partition),
                 Err(StoreError::Log { source, .. }) if source.class() == ErrorClass::Retry => {
+                    tracing::warn!(topic = %self.topic, partition, error = %source, "store.partition_not_taken");
+                    self.component.not_ready(&source.to_string());
                     self.wanted.insert(partition);
-                    return self.on_log_error(source).await;
+                    self.wanted_at = Instant::now() + self.pauses.next().unwrap_or(LOG_RETRY.max);
+                    return Ok(());
                 }
                 Err(error) => return Err(error),
             }

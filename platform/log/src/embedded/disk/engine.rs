@@ -119,6 +119,7 @@ fn inspect(dir: &Path, mark: Reading) -> Result<(), LogError> {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             return Err(damaged(dir, &format!("acknowledged records in engine/{name} cannot be read")));
         }
+        tracing::warn!(journal = %path.display(), whole_bytes = found.whole_bytes, "log.torn_end_cut");
         journal::cut(path, found.whole_bytes).map_err(|error| io_error(dir, &error))?;
     }
     Ok(())
