@@ -296,6 +296,23 @@ async fn a_torn_batch_at_the_end_is_dropped_because_nobody_was_told_of_it() {
     }
 }
 
+/// What stands behind a batch that cannot be read may be all that can still be saved by hand.
+#[tokio::test]
+async fn a_journal_that_is_refused_is_left_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let all = well_used(dir.path()).await;
+    let mut paths = Vec::new();
+    files(dir.path(), &mut paths);
+    let journal = paths.iter().rfind(|path| path.extension().is_some_and(|end| end == "jnl")).unwrap();
+    let mut bytes = fs::read(journal).unwrap();
+    // The first key of its first batch.
+    bytes[34] ^= 1;
+    fs::write(journal, &bytes).unwrap();
+    let refused = tells_or_has_all(dir.path(), &all).await.unwrap_err();
+    assert!(matches!(refused, LogError::Corrupt(_)), "{refused}");
+    assert!(fs::read(journal).unwrap() == bytes, "it was changed");
+}
+
 #[tokio::test]
 async fn a_directory_of_another_version_is_told_as_one() {
     for version in [2_u8, 9] {

@@ -94,7 +94,8 @@ pub(super) fn in_use(dir: &Path) -> LogError {
 fn inspect(dir: &Path, mark: Reading) -> Result<(), LogError> {
     let acknowledged = match mark {
         Reading::Unreadable => return Err(damaged(dir, "the file `acknowledged` is damaged")),
-        Reading::Absent => 0,
+        // What may be cut is not known; the engine judges as it does.
+        Reading::Absent => return Ok(()),
         Reading::Acknowledged(count) => count,
     };
     let engine = dir.join("engine");
@@ -115,7 +116,13 @@ fn inspect(dir: &Path, mark: Reading) -> Result<(), LogError> {
             continue;
         }
         let has_successor = index + 1 < journals.len();
-        if acknowledged > 0 && (has_successor || newest.is_some_and(|count| count < acknowledged)) {
+        let unread = match newest {
+            Some(count) => count < acknowledged,
+            // Counts went with the journals that the tables made superfluous: a batch that was written to its end behind
+            // one that cannot be read says enough.
+            None => journal::has_end_behind(path, found.whole_bytes).map_err(|error| io_error(dir, &error))?,
+        };
+        if acknowledged > 0 && (has_successor || unread) {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             return Err(damaged(dir, &format!("acknowledged records in engine/{name} cannot be read")));
         }

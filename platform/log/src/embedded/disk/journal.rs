@@ -21,6 +21,8 @@ use xxhash_rust::xxh3::Xxh3;
 use super::codec::SEQUENCE;
 
 const TRAILER: &[u8; 4] = b"FJL\x03";
+/// Its tag, the sum, the trailer.
+const END_BYTES: usize = 13;
 /// No item is longer: a record and its envelope, with room.
 const MAX_ITEM_BYTES: usize = 64 * 1024 * 1024;
 
@@ -73,6 +75,24 @@ pub(super) fn inspect(path: &Path) -> io::Result<Journal> {
         }
     };
     Ok(Journal { ending, sequence, whole_bytes })
+}
+
+/// Whether a batch was written to its end behind this place.
+pub(super) fn has_end_behind(path: &Path, place: u64) -> io::Result<bool> {
+    let mut file = fs::File::open(path)?;
+    file.seek(io::SeekFrom::Start(place))?;
+    let mut bytes = io::BufReader::with_capacity(256 * 1024, file).bytes();
+    let mut last = [0; END_BYTES];
+    bytes.try_fold(false, |found, byte| {
+        last.rotate_left(1);
+        last[END_BYTES - 1] = byte?;
+        Ok(found || is_end(&last))
+    })
+}
+
+/// Whether these are the last bytes of a batch, by their form.
+fn is_end(end: &[u8; END_BYTES]) -> bool {
+    end[0] == 3 && &end[9..] == TRAILER
 }
 
 /// Ends a journal behind its last whole batch.
@@ -135,9 +155,9 @@ fn batch_body(reader: &mut impl Read) -> io::Result<Option<Option<u64>>> {
             _ => return Ok(None),
         }
     }
-    let mut end = [0; 13];
+    let mut end = [0; END_BYTES];
     reader.read_exact(&mut end)?;
-    let whole = end[0] == 3 && end[1..9] == hasher.digest().to_le_bytes() && &end[9..] == TRAILER;
+    let whole = is_end(&end) && end[1..9] == hasher.digest().to_le_bytes();
     Ok(whole.then_some(sequence))
 }
 
