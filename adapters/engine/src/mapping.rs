@@ -136,30 +136,79 @@ impl Table {
         head.map(|(head, _)| format!("{head}*"))
     }
 
-    fn text_rule(&self, folded: &str) -> Option<String> {
-        if self.exact.contains_key(folded) {
-            return Some(format!("exact: {folded}"));
+    fn by_text(&self, folded: &str) -> Option<Found<'_>> {
+        let found = |rule, meaning: &Meaning| Some(Found { rule, meaning: *meaning, shared: false });
+        if let Some((text, meaning)) = self.exact.get_key_value(folded) {
+            return found(Rule::Exact(text), meaning);
         }
-        let prefix = self.prefix.iter().find(|(head, _)| folded.starts_with(head)).map(|(head, _)| ("prefix", head));
-        let contains = || self.contains.iter().find(|(part, _)| folded.contains(part.as_str()));
-        if let Some((kind, text)) = prefix.or_else(|| contains().map(|(part, _)| ("contains", part))) {
-            return Some(format!("{kind}: {text}"));
+        if let Some((head, meaning)) = self.prefix.iter().find(|(head, _)| folded.starts_with(head)) {
+            return found(Rule::Prefix(head), meaning);
         }
-        self.regex.iter().find(|(regex, _)| regex.is_match(folded)).map(|(regex, _)| format!("regex: {regex}"))
+        if let Some((part, meaning)) = self.contains.iter().find(|(part, _)| folded.contains(part.as_str())) {
+            return found(Rule::Contains(part), meaning);
+        }
+        let (regex, meaning) = self.regex.iter().find(|(regex, _)| regex.is_match(folded))?;
+        found(Rule::Regex(regex), meaning)
     }
 
-    fn by_text(&self, folded: &str) -> Option<(Meaning, MatchedBy)> {
-        if let Some(meaning) = self.exact.get(folded) {
-            return Some((*meaning, MatchedBy::Exact));
+    /// The rule for a part of the text that `part` is only a part of.
+    fn longer(&self, part: &str, folded: &str) -> Option<Found<'_>> {
+        let holds = |text: &str| text.len() > part.len() && text.contains(part) && folded.contains(text);
+        let (text, meaning) = self.contains.iter().find(|(text, _)| holds(text))?;
+        Some(Found { rule: Rule::Contains(text), meaning: *meaning, shared: false })
+    }
+}
+
+/// A rule for texts, as it is written.
+#[derive(Clone, Copy)]
+enum Rule<'a> {
+    Exact(&'a str),
+    Prefix(&'a str),
+    Contains(&'a str),
+    Regex(&'a Pattern),
+}
+
+impl<'a> Rule<'a> {
+    /// What of a text it found, where it looks anywhere in it.
+    fn part(self, folded: &'a str) -> Option<&'a str> {
+        match self {
+            Self::Exact(_) | Self::Prefix(_) => None,
+            Self::Contains(text) => Some(text),
+            Self::Regex(regex) => regex.find(folded).map(|part| part.as_str()),
         }
-        if let Some((_, meaning)) = self.prefix.iter().find(|(head, _)| folded.starts_with(head)) {
-            return Some((*meaning, MatchedBy::Prefix));
-        }
-        if let Some((_, meaning)) = self.contains.iter().find(|(part, _)| folded.contains(part.as_str())) {
-            return Some((*meaning, MatchedBy::Contains));
-        }
-        let found = self.regex.iter().find(|(regex, _)| regex.is_match(folded));
-        found.map(|(_, meaning)| (*meaning, MatchedBy::Regex))
+    }
+}
+
+/// The rule for texts that decides.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    rule: Rule<'a>,
+    meaning: Meaning,
+    /// Of a phrase table, not the carrier's own.
+    shared: bool,
+}
+
+impl Found<'_> {
+    fn mapped(self) -> Mapped {
+        let matched_by = match self.rule {
+            _ if self.shared => MatchedBy::Phrase,
+            Rule::Exact(_) => MatchedBy::Exact,
+            Rule::Prefix(_) => MatchedBy::Prefix,
+            Rule::Contains(_) => MatchedBy::Contains,
+            Rule::Regex(_) => MatchedBy::Regex,
+        };
+        Mapped { sub_status: self.meaning.0, matched_by }
+    }
+
+    fn rule(self) -> String {
+        let (kind, text) = match self.rule {
+            Rule::Exact(text) => ("exact", text),
+            Rule::Prefix(text) => ("prefix", text),
+            Rule::Contains(text) => ("contains", text),
+            Rule::Regex(regex) => ("regex", regex.as_str()),
+        };
+        let whose = if self.shared { "phrases, " } else { "" };
+        format!("{whose}{kind}: {text}")
     }
 }
 
@@ -205,41 +254,49 @@ impl Mapping {
         if faults.is_empty() { Ok(table) } else { Err(faults) }
     }
 
+    /// What a table of the carrier makes of a text. A part of it that means delivered gives way to a longer phrase that it is
+    /// part of: who says "could not be delivered" says "delivered" as well, and no mistake is worse than a false delivery.
+    fn by_own<'a>(&'a self, own: &'a Table, folded: &str) -> Option<Found<'a>> {
+        let found = own.by_text(folded)?;
+        let delivered = found.meaning.0 == Some(SubStatus::DeliveredOther);
+        let longer = delivered.then(|| found.rule.part(folded)).flatten().and_then(|part| {
+            let longer = self.phrases.iter().find_map(|table| table.longer(part, folded))?;
+            Some(Found { shared: true, ..longer })
+        });
+        longer.or(Some(found))
+    }
+
+    fn by_phrase(&self, folded: &str) -> Option<Found<'_>> {
+        let found = self.phrases.iter().find_map(|table| table.by_text(folded))?;
+        Some(Found { shared: true, ..found })
+    }
+
+    fn by_words(&self, text: &str) -> Option<Found<'_>> {
+        let folded = fold(text);
+        if folded.is_empty() {
+            return None;
+        }
+        self.by_own(&self.events, &folded).or_else(|| self.by_phrase(&folded))
+    }
+
     /// What an event means: by code, then by its text, then by the language's phrases, then by a general code.
     pub fn map(&self, event: &RawEvent) -> Mapped {
-        let mapped = |meaning: Meaning, matched_by| Mapped { sub_status: meaning.0, matched_by };
-        if let Some(meaning) = event.code.as_deref().and_then(|code| self.events.by_code(code)) {
-            return mapped(meaning, MatchedBy::Code);
-        }
-        let folded = fold(&event.text);
-        if !folded.is_empty() {
-            if let Some((meaning, by)) = self.events.by_text(&folded) {
-                return mapped(meaning, by);
-            }
-            if let Some((meaning, _)) = self.phrases.iter().find_map(|table| table.by_text(&folded)) {
-                return mapped(meaning, MatchedBy::Phrase);
-            }
-        }
-        let general = event.code.as_deref().and_then(|code| self.otherwise.by_code(code));
-        match general {
-            Some(meaning) => mapped(meaning, MatchedBy::Code),
-            None => Mapped { sub_status: None, matched_by: MatchedBy::None },
-        }
+        let by_code = |table: &Table| {
+            let meaning = event.code.as_deref().and_then(|code| table.by_code(code))?;
+            Some(Mapped { sub_status: meaning.0, matched_by: MatchedBy::Code })
+        };
+        let by_words = || self.by_words(&event.text).map(Found::mapped);
+        let mapped = by_code(&self.events).or_else(by_words).or_else(|| by_code(&self.otherwise));
+        mapped.unwrap_or(Mapped { sub_status: None, matched_by: MatchedBy::None })
     }
 
     /// The rule that decides what an event means, as it is written; `None` when nothing matches.
     pub fn rule(&self, event: &RawEvent) -> Option<String> {
         let code_rule = |table: &Table| event.code.as_deref().and_then(|code| table.code_rule(code));
         let by_code = code_rule(&self.events).map(|rule| format!("codes: {rule}"));
-        let folded = fold(&event.text);
-        let by_text = || (!folded.is_empty()).then(|| self.events.text_rule(&folded)).flatten();
-        let by_phrase = || {
-            let phrase = |table: &Arc<Table>| table.text_rule(&folded);
-            let found = (!folded.is_empty()).then(|| self.phrases.iter().find_map(phrase)).flatten();
-            found.map(|rule| format!("phrases, {rule}"))
-        };
+        let by_words = || self.by_words(&event.text).map(Found::rule);
         let general = || code_rule(&self.otherwise).map(|rule| format!("otherwise: {rule}"));
-        by_code.or_else(by_text).or_else(by_phrase).or_else(general)
+        by_code.or_else(by_words).or_else(general)
     }
 
     /// What the headline means: by its code, then by its words; the rules for events serve as well unless told otherwise.
@@ -252,7 +309,7 @@ impl Mapping {
         let folded = facts.status_text.as_deref().map(fold).filter(|text| !text.is_empty());
         let ask = |table: &Table| {
             let by_code = code.and_then(|code| table.by_code(code));
-            by_code.or_else(|| folded.as_deref().and_then(|text| table.by_text(text)).map(|(meaning, _)| meaning))
+            by_code.or_else(|| folded.as_deref().and_then(|text| self.by_own(table, text)).map(|found| found.meaning))
         };
         if let Some(meaning) = ask(&self.headline) {
             return meaning.0;
@@ -260,10 +317,8 @@ impl Mapping {
         if !self.headline_inherits {
             return None;
         }
-        let inherited = ask(&self.events).or_else(|| {
-            let folded = folded.as_deref()?;
-            self.phrases.iter().find_map(|table| table.by_text(folded)).map(|(meaning, _)| meaning)
-        });
+        let by_phrase = || folded.as_deref().and_then(|text| self.by_phrase(text)).map(|found| found.meaning);
+        let inherited = ask(&self.events).or_else(by_phrase);
         inherited.or_else(|| code.and_then(|code| self.otherwise.by_code(code)))?.0
     }
 
@@ -320,5 +375,51 @@ mod tests {
         assert_eq!(event(Some("Delivd.Neighbour"), "whatever"), (Some("Delivered_Other"), MatchedBy::Code));
         assert_eq!(event(Some("DELIVD.NORMAL"), "parcel is lost"), (Some("Exception_Lost"), MatchedBy::Phrase));
         assert_eq!(event(None, "whatever"), (None, MatchedBy::None));
+    }
+
+    #[test]
+    fn a_part_that_means_delivered_gives_way_to_a_longer_phrase() {
+        let mapping = mapping(
+            "{format: 1, codes: {OK: Delivered_Other}, exact: {Is being delivered: InTransit_Other}, \
+             prefix: [[delivered to depot b, Delivered_Other]], \
+             contains: [[refused, DeliveryFailure_Rejected], [depot, InTransit_Arrival], [fetched, Delivered_Other], \
+             [delivered, Delivered_Other]], regex: [['zugestellt|^wird abgegeben$', Delivered_Other]], \
+             headline: {contains: [[delivered, Delivered_Other]]}}",
+            "{format: 1, contains: [[not be delivered, DeliveryFailure_Other], [being delivered, OutForDelivery_Other], \
+             [delivered to depot, InTransit_Other], [at a depot, Exception_Other], [delivered, Exception_Other], \
+             [nicht zugestellt, DeliveryFailure_Other], [wird abgegeben, OutForDelivery_Other]]}",
+        );
+        let told = |code: Option<&str>, text: &str| {
+            let event = RawEvent { code: code.map(str::to_owned), text: text.to_owned(), ..RawEvent::default() };
+            let found = mapping.map(&event);
+            (found.sub_status.map(SubStatus::as_str), found.matched_by, mapping.rule(&event).unwrap_or_default())
+        };
+        let said = |status, matched_by, rule: &str| (Some(status), matched_by, rule.to_owned());
+        let denied = said("DeliveryFailure_Other", MatchedBy::Phrase, "phrases, contains: not be delivered");
+        assert_eq!(told(None, "It could not be delivered."), denied);
+        let denied = said("DeliveryFailure_Other", MatchedBy::Phrase, "phrases, contains: nicht zugestellt");
+        assert_eq!(told(None, "Nicht zugestellt"), denied);
+        let own = |status, rule| said(status, MatchedBy::Contains, rule);
+        assert_eq!(told(None, "Delivered"), own("Delivered_Other", "contains: delivered"));
+        let regex = said("Delivered_Other", MatchedBy::Regex, "regex: zugestellt|^wird abgegeben$");
+        assert_eq!(told(None, "Zugestellt"), regex);
+        // Codes, whole texts and beginnings are meant as they are written.
+        assert_eq!(told(None, "Wird abgegeben"), regex);
+        assert_eq!(told(Some("OK"), "could not be delivered"), said("Delivered_Other", MatchedBy::Code, "codes: OK"));
+        let whole = said("InTransit_Other", MatchedBy::Exact, "exact: is being delivered");
+        assert_eq!(told(None, "is being delivered"), whole);
+        let beginning = said("Delivered_Other", MatchedBy::Prefix, "prefix: delivered to depot b");
+        assert_eq!(told(None, "Delivered to Depot B"), beginning);
+        // The carrier's other parts come first; one that the phrase does not hold stays what it is.
+        let refused = own("DeliveryFailure_Rejected", "contains: refused");
+        assert_eq!(told(None, "Could not be delivered: refused"), refused);
+        assert_eq!(told(None, "Waits at a depot"), own("InTransit_Arrival", "contains: depot"));
+        assert_eq!(told(None, "Could not be delivered, fetched"), own("Delivered_Other", "contains: fetched"));
+        let headline = |text: &str| {
+            let facts = ShipmentFacts { status_text: Some(text.to_owned()), ..ShipmentFacts::default() };
+            mapping.headline(&facts).map(SubStatus::as_str)
+        };
+        assert_eq!(headline("Delivered"), Some("Delivered_Other"));
+        assert_eq!(headline("Being delivered"), Some("OutForDelivery_Other"));
     }
 }

@@ -6,6 +6,7 @@ mod support;
 use std::{fs, sync::Arc};
 
 use waybill_adapters::{Adapter, Catalog, examples, personal};
+use waybill_schemas::{SubStatus, event::RawEvent};
 
 #[test]
 fn every_example_gives_its_golden_result() {
@@ -62,6 +63,36 @@ fn what_stands_outside_the_tables_is_part_of_a_golden_result() {
     assert!(differences(Some(serde_json::json!({ "weight": "2 kg" }))).is_empty());
     assert_eq!(differences(Some(serde_json::json!({}))), ["facts.weight is \"2 kg\" instead of null"]);
     assert!(differences(None).is_empty());
+}
+
+#[test]
+fn no_carrier_takes_a_delivery_that_is_denied_or_to_come_for_one() {
+    let catalog = Catalog::of_folder(&support::carriers()).unwrap_or_else(|error| panic!("{error}"));
+    let mut wrong = Vec::new();
+    for text in [
+        "The parcel couldn't be delivered",
+        "It couldn’t be delivered.",
+        "Could not be delivered",
+        "Not able to be delivered",
+        "The parcel hasn't been delivered yet",
+        "The parcel was not delivered",
+        "Undelivered",
+        "The parcel is being delivered",
+        "The parcel will be delivered tomorrow",
+        "Delivered to the depot",
+        "Delivered to the airline",
+        "Delivered to local courier",
+        "Delivered to the parcel shop",
+        "Delivered to a locker",
+        "Delivered to the sender",
+        "Return delivered",
+    ] {
+        let event = RawEvent { text: text.to_owned(), ..RawEvent::default() };
+        let delivered = |adapter: &Adapter| adapter.mapping.map(&event).sub_status == Some(SubStatus::DeliveredOther);
+        let mistaken = catalog.all().filter(|adapter| delivered(adapter));
+        wrong.extend(mistaken.map(|adapter| format!("{}: {text}: {:?}", adapter.slug, adapter.mapping.rule(&event))));
+    }
+    assert!(wrong.is_empty(), "these are taken for deliveries:\n{}", wrong.join("\n"));
 }
 
 #[test]
