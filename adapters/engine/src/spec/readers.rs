@@ -75,6 +75,14 @@ pub(crate) struct ReaderSpec {
     /// An HTML page without its closing tag, or a part of one that leaves its table open, is whole nevertheless.
     #[serde(default)]
     pub(crate) may_lack_end: bool,
+    /// The pages that its paths and words come from.
+    #[serde(default)]
+    #[allow(dead_code, reason = "for whoever reads the file")]
+    pub(crate) documentation: Vec<String>,
+    /// What of it no page says.
+    #[serde(default)]
+    #[allow(dead_code, reason = "for whoever reads the file")]
+    pub(crate) assumed: Option<String>,
 }
 
 /// A second answer that is merged into the history of the first.

@@ -42,6 +42,14 @@ pub(crate) struct MappingSpec {
     /// Languages of phrase tables, instead of the adapter's.
     #[serde(default)]
     pub(crate) phrases: Option<Vec<String>>,
+    /// The pages that its codes and words come from.
+    #[serde(default)]
+    #[allow(dead_code, reason = "for whoever reads the file")]
+    pub(crate) documentation: Vec<String>,
+    /// What of it no page says.
+    #[serde(default)]
+    #[allow(dead_code, reason = "for whoever reads the file")]
+    pub(crate) assumed: Option<String>,
     /// For people.
     #[serde(default)]
     #[allow(dead_code, reason = "for whoever reads the file")]
