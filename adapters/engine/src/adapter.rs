@@ -132,6 +132,10 @@ impl Source {
             }
             taken.extend(step.takes());
         }
+        if batch.is_some_and(|batch| batch.repeat) && !steps.iter().any(Step::can_repeat) {
+            let what = "batch says repeat, and no query or form has a value that is `{numbers}` and nothing else";
+            faults.add(Fault::new("repeat", what));
+        }
         if !faults.is_empty() {
             return Err(faults);
         }

@@ -26,8 +26,17 @@ pub struct Context<'a> {
 pub(crate) struct Filling<'a> {
     pub(crate) context: Context<'a>,
     pub(crate) numbers: &'a [&'a str],
-    /// How each of several numbers is written, and what stands between two.
-    pub(crate) batch: Option<(&'a Template, &'a str)>,
+    pub(crate) batch: Option<&'a Batch>,
+}
+
+/// How the numbers of a batch are written.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) each: Template,
+    /// What stands between two.
+    pub(crate) join: String,
+    /// Whether a query's or form's `{numbers}` is sent once for each number.
+    pub(crate) repeat: bool,
 }
 
 impl<'a> Filling<'a> {
@@ -126,6 +135,11 @@ impl Template {
         })
     }
 
+    /// It is the numbers of a batch and nothing else.
+    pub(crate) fn is_numbers(&self) -> bool {
+        matches!(self.0.as_slice(), [Part::Value { value: Value::Numbers, .. }])
+    }
+
     /// The text up to the first value.
     pub(crate) fn literal_start(&self) -> &str {
         match self.0.first() {
@@ -143,9 +157,9 @@ impl Template {
                 Part::Value { value: Value::Numbers, .. } => {
                     for (index, number) in filling.numbers.iter().enumerate() {
                         match filling.batch {
-                            Some((each, join)) => {
-                                out.push_str(if index > 0 { join } else { "" });
-                                out.push_str(&each.fill(&filling.of(number), escape, missing));
+                            Some(batch) => {
+                                out.push_str(if index > 0 { &batch.join } else { "" });
+                                out.push_str(&batch.each.fill(&filling.of(number), escape, missing));
                             }
                             None => escape.append(number, &mut out),
                         }

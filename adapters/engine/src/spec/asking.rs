@@ -59,6 +59,9 @@ pub(crate) struct BatchSpec {
     /// How each number is written.
     #[serde(default = "itself")]
     pub(crate) each: String,
+    /// A value of a query or form that is `{numbers}` and nothing else is sent once for each number, instead of joined.
+    #[serde(default)]
+    pub(crate) repeat: bool,
 }
 
 fn comma() -> String {

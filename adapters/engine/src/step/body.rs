@@ -37,11 +37,7 @@ impl Body {
         match self {
             Self::None => (None, None),
             Self::Form(fields) => {
-                let pairs = fields.iter().map(|(name, value)| {
-                    let value = value.fill(context, Escape::None, missing);
-                    format!("{}={}", template::url_escaped(name), template::url_escaped(&value))
-                });
-                let body = pairs.collect::<Vec<_>>().join("&");
+                let body = fill_pairs(fields, context, missing).join("&");
                 (Some(body.into_bytes()), Some("application/x-www-form-urlencoded".to_owned()))
             }
             Self::Json(json) => {
@@ -53,6 +49,27 @@ impl Body {
             }
         }
     }
+}
+
+/// Each `name=value`, escaped; one for each number where a batch is sent so.
+pub(super) fn fill_pairs(
+    pairs: &[(String, Template)],
+    context: &Filling<'_>,
+    missing: &mut BTreeSet<String>,
+) -> Vec<String> {
+    let mut filled = Vec::new();
+    for (name, value) in pairs {
+        let mut add = |context: &Filling<'_>| {
+            let value = value.fill(context, Escape::None, missing);
+            filled.push(format!("{}={}", template::url_escaped(name), template::url_escaped(&value)));
+        };
+        if context.batch.is_some_and(|batch| batch.repeat) && value.is_numbers() {
+            context.numbers.chunks(1).for_each(|one| add(&Filling { numbers: one, ..*context }));
+        } else {
+            add(context);
+        }
+    }
+    filled
 }
 
 impl JsonTemplate {

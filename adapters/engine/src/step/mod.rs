@@ -11,7 +11,7 @@ use crate::{
     answer::Answer,
     error::{Fault, Faults},
     spec::{BatchSpec, StepName, StepSpec},
-    template::{self, Context, Escape, Filling, Template},
+    template::{self, Batch, Context, Escape, Filling, Template},
 };
 
 use self::{
@@ -67,7 +67,7 @@ pub struct Step {
     pub keep_s: Option<u32>,
     /// The value taken here that says for how many seconds.
     keep_from: Option<String>,
-    batch: Option<(Template, String)>,
+    batch: Option<Batch>,
     method: Method,
     url: Template,
     query: Vec<(String, Template)>,
@@ -109,7 +109,10 @@ impl Step {
             .basic_auth
             .as_ref()
             .map(|auth| Ok::<_, Fault>((Template::compile(&auth.user)?, Template::compile(&auth.password)?)));
-        let batched = batch.map(|batch| Ok::<_, Fault>((Template::compile(&batch.each)?, batch.join.clone())));
+        let batched = batch.map(|batch| {
+            let each = Template::compile(&batch.each)?;
+            Ok::<_, Fault>(Batch { each, join: batch.join.clone(), repeat: batch.repeat })
+        });
         let take = spec.take.iter().map(|(name, take)| Ok::<_, Fault>((name.clone(), Take::compile(name, take)?)));
         let made = (
             faults.keep(template()),
@@ -144,15 +147,12 @@ impl Step {
     /// # Errors
     /// As [`Self::request`].
     pub fn request_of_batch(&self, context: &Context<'_>, numbers: &[&str]) -> Result<HttpRequest, RequestError> {
-        let batch = self.batch.as_ref().map(|(each, join)| (each, join.as_str()));
-        let context = &Filling { context: *context, numbers, batch };
+        let context = &Filling { context: *context, numbers, batch: self.batch.as_ref() };
         let mut missing = BTreeSet::new();
         let mut url = self.url.fill(context, Escape::Url, &mut missing);
-        for (name, value) in &self.query {
+        for pair in body::fill_pairs(&self.query, context, &mut missing) {
             url.push(if url.contains('?') { '&' } else { '?' });
-            url.push_str(&template::url_escaped(name));
-            url.push('=');
-            url.push_str(&template::url_escaped(&value.fill(context, Escape::None, &mut missing)));
+            url.push_str(&pair);
         }
         let mut headers = Vec::new();
         for (name, value) in &self.headers {
@@ -221,6 +221,12 @@ impl Step {
             Body::Text { text, .. } => all.push(text),
         }
         all.into_iter().flat_map(Template::values).any(|value| *value == template::Value::Number)
+    }
+
+    /// Whether a value of its query or form stands for the numbers of a batch alone, so that it can be repeated.
+    pub(crate) fn can_repeat(&self) -> bool {
+        let form = if let Body::Form(form) = &self.body { form.as_slice() } else { &[] };
+        self.query.iter().chain(form).any(|(_, value)| value.is_numbers())
     }
 
     /// Every value that the request asks for.

@@ -212,6 +212,21 @@ readers:
     assert_eq!(ask(form, &["A1", "B2"]).1.unwrap(), escaped);
     let query = "{name: page, get: 'https://acme.example/t', query: {q: 'a+b=<r>{numbers}</r>'}}";
     assert_eq!(ask(query, &["A1", "B2"]).0, format!("https://acme.example/t?{escaped}"));
+    let repeated =
+        |steps: &str| batch(steps).replace("join: ';', each: '<no>{number}</no>'", "repeat: true, each: 'N{number}'");
+    let once_each = |steps: &str| {
+        let adapter = adapter(&repeated(steps));
+        let none = BTreeMap::new();
+        let context = Context { number: "A1", params: &none, secrets: &none, taken: &none, lang: "en" };
+        let request = adapter.source("api").unwrap().steps[0].request_of_batch(&context, &["A1", "B2"]).unwrap();
+        (request.url, request.body.map(|body| String::from_utf8(body).unwrap()))
+    };
+    let query = "{name: page, get: 'https://acme.example/t', query: {all: 'x{numbers}', no: '{numbers}'}}";
+    assert_eq!(once_each(query).0, "https://acme.example/t?all=xNA1%2CNB2&no=NA1&no=NB2");
+    let form = "{name: page, post: 'https://acme.example/t', form: {no: '{numbers}'}}";
+    assert_eq!(once_each(form).1.unwrap(), "no=NA1&no=NB2");
+    let nowhere = try_adapter(&repeated("{name: page, get: 'https://acme.example/{numbers}'}")).unwrap_err();
+    assert!(nowhere.contains("batch says repeat"), "{nowhere}");
     let wrong = try_adapter(&batch("{name: page, get: 'https://acme.example/{number}'}")).unwrap_err();
     assert!(wrong.contains("step `page` uses `{number}` although its source asks for several"), "{wrong}");
     let alone = batch("{name: page, get: 'https://acme.example/{numbers}'}").replace("batch:", "documentation: '' #");
