@@ -144,6 +144,18 @@ fn simulated_and_real_parcels_never_share_a_data_directory() {
     let said = run(&["standalone", "--demo"], &real);
     assert!(said.contains("real parcels") && said.contains(real.to_str().unwrap()), "{said}");
     assert!(said.contains("--data-dir"), "{said}");
+    // A directory named in the file is as good as the flag.
+    let named = fs::read_to_string(&file).unwrap();
+    let mut config: serde_json::Value = serde_json::from_str(&named).unwrap();
+    config["data_dir"] = real.to_str().into();
+    fs::write(&file, config.to_string()).unwrap();
+    let said = one_sentence(&waybill(&["standalone", "--demo", "--config", file.to_str().unwrap()]));
+    assert!(said.contains("real parcels") && said.contains(real.to_str().unwrap()), "{said}");
+    config["demo"]["parcels"] = 11.into();
+    fs::write(&file, config.to_string()).unwrap();
+    let said = run(&["standalone", "--demo"], &demo);
+    assert!(said.contains(demo.to_str().unwrap()) && said.contains("--data-dir"), "another plan: {said}");
+    fs::write(&file, named).unwrap();
     // Each goes on where it began.
     for (args, data) in [(["standalone", "--demo"].as_slice(), &demo), (["standalone"].as_slice(), &real)] {
         let said = run(args, data);

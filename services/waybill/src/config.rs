@@ -194,6 +194,11 @@ impl Config {
         Ok(config)
     }
 
+    /// Neither flag nor file nor variable names a data directory.
+    pub(crate) fn has_default_data_dir(&self, common: &Common) -> bool {
+        common.data_dir.is_none() && self.data_dir == Self::default().data_dir
+    }
+
     fn settle(&mut self) -> Result<()> {
         if !self.fetcher.carriers.is_empty() {
             bail!("fetcher.carriers: write these keys under `carriers`");

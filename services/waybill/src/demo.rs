@@ -14,10 +14,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tokio::time::{Instant, interval};
 use waybill_api::CarrierDirectory;
-use waybill_carrier_sim::{self as sim, FullestWindow, JourneyMap, Ledger, Parcel, PlanConfig, Simulator};
+use waybill_carrier_sim::{
+    self as sim, FullestWindow, JourneyMap, Ledger, LedgerError, Parcel, PlanConfig, Simulator, SimulatorError,
+};
 use waybill_fetcher::Route;
 use waybill_log::{Headers, NewRecord, SharedLog, TopicPartition};
 use waybill_runtime::{Clocks, JourneyScale, telemetry};
@@ -111,7 +113,13 @@ fn start_simulator(demo: &DemoConfig, dir: &DataDir, journey: JourneyScale) -> R
     let clock = JourneyMap { anchor_ms: journey.anchor.ms(), start_ms: journey.start.ms(), scale: journey.scale };
     let mut config = sim::Config::new(PlanConfig::new(demo.seed, demo.parcels, clock));
     config.ledger = Some(dir.join("simulator"));
-    Ok(Simulator::start(config)?)
+    Simulator::start(config).map_err(|error| match error {
+        SimulatorError::Ledger(LedgerError::OtherPlan { path }) => anyhow!(
+            "{} is from a demo with another demo.seed or demo.parcels; say the same, or name another --data-dir",
+            path.display()
+        ),
+        other => other.into(),
+    })
 }
 
 /// Switches the simulated carriers on and sends their requests to the simulator.

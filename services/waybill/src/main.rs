@@ -272,7 +272,8 @@ async fn run_standalone(order: cli::Standalone) -> Result<ExitCode> {
         config.clickhouse.url = Some(url);
     }
     if order.demo {
-        return demo::run(config, order.common.data_dir.is_none(), order.run_for).await;
+        let own_dir = config.has_default_data_dir(&order.common);
+        return demo::run(config, own_dir, order.run_for).await;
     }
     config.log_lines(EVENTS);
     let telemetry = telemetry::init(&config.telemetry, "waybill-standalone", &config.member())?;

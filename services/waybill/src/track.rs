@@ -79,8 +79,7 @@ pub(crate) async fn run(order: Track) -> Result<ExitCode> {
 /// Where nobody named a data directory and none is there, the budget's record is kept in the cache folder: one look-up leaves
 /// no folder behind wherever somebody happens to stand, and the next one still knows what it spent (POL-1).
 pub(crate) fn keep_budget_elsewhere(config: &mut Config, common: &Common) {
-    let unnamed = common.data_dir.is_none() && config.data_dir == Config::default().data_dir;
-    if unnamed && !config.data_dir.exists() {
+    if config.has_default_data_dir(common) && !config.data_dir.exists() {
         config.data_dir = cache_directory().join("track");
     }
 }
