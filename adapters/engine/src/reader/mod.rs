@@ -313,19 +313,21 @@ impl Entry {
         let canonical = |text: &str| -> String {
             text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_uppercase).collect()
         };
+        let shown = |node: &Node<'d>| scope.number.as_ref().and_then(|field| field.read(&at(node)));
         let asked = number.map(canonical);
-        let named = candidates.iter().find(|node| {
-            let shown = scope.number.as_ref().and_then(|field| field.read(&at(node)));
-            shown.is_some() && shown.as_deref().map(canonical) == asked
-        });
-        let picked = match scope.pick {
-            Pick::First => candidates.first(),
-            Pick::Last => candidates.last(),
-            Pick::None => None,
-        };
-        if several || scope.pick == Pick::None {
+        let named = candidates.iter().find(|node| shown(node).is_some_and(|text| Some(canonical(&text)) == asked));
+        if several {
             return named.map(at);
         }
+        let picked = match scope.pick {
+            Pick::Last => candidates.last(),
+            Pick::None if asked.is_some() => {
+                // One that bears no number answers what was asked; one of another number does not.
+                let alone = candidates.first().filter(|node| candidates.len() == 1 && shown(node).is_none());
+                return named.or(alone).map(at);
+            }
+            Pick::First | Pick::None => candidates.first(),
+        };
         Some(named.or(picked).map_or_else(|| place.clone(), at))
     }
 }

@@ -211,7 +211,7 @@ pub(crate) enum Pick {
     First,
     /// The last.
     Last,
-    /// None: only the one that bears the number.
+    /// None: only the one that bears the number, or the only one if it bears none.
     None,
 }
 
