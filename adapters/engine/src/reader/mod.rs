@@ -321,12 +321,13 @@ impl Entry {
         }
         let picked = match scope.pick {
             Pick::Last => candidates.last(),
-            Pick::None if asked.is_some() => {
-                // One that bears no number answers what was asked; one of another number does not.
-                let alone = candidates.first().filter(|node| candidates.len() == 1 && shown(node).is_none());
+            Pick::Only | Pick::None if asked.is_some() => {
+                // One that bears no number answers what was asked; one of another number may or may not.
+                let fits = |node: &&Node<'d>| scope.pick == Pick::Only || shown(node).is_none();
+                let alone = candidates.first().filter(|node| candidates.len() == 1 && fits(node));
                 return named.or(alone).map(at);
             }
-            Pick::First | Pick::None => candidates.first(),
+            Pick::First | Pick::Only | Pick::None => candidates.first(),
         };
         Some(named.or(picked).map_or_else(|| place.clone(), at))
     }

@@ -211,6 +211,8 @@ pub(crate) enum Pick {
     First,
     /// The last.
     Last,
+    /// The only one there is, be it of another number: the carrier searches, or answers with another form of the number.
+    Only,
     /// None: only the one that bears the number, or the only one if it bears none.
     None,
 }

@@ -25,10 +25,13 @@ fn of_several_pieces_the_one_asked_is_read() {
     assert_eq!(text(", pick: none", Some("AA1")), "one");
     assert_eq!(text(", pick: none", None), "one", "without a number asked nobody gets another's history");
     let alone =
-        |page: &str| read_with(&piece(", pick: none"), page.as_bytes(), Some("CC3"), Reading::default()).events.len();
-    assert_eq!(alone("<div class=piece><li>one</div>"), 1, "the only one, and it bears no number");
-    assert_eq!(alone("<div class=piece><h3>AA1</h3><li>one</div>"), 0);
-    assert_eq!(alone("<div class=piece><li>one</div><div class=piece><li>two</div>"), 0);
+        |pick: &str, page: &str| read_with(&piece(pick), page.as_bytes(), Some("CC3"), Reading::default()).events.len();
+    let two = "<div class=piece><li>one</div><div class=piece><h3>AA1</h3><li>two</div>";
+    for (pick, of_another) in [(", pick: none", 0), (", pick: only", 1)] {
+        assert_eq!(alone(pick, "<div class=piece><li>one</div>"), 1, "the only one, and it bears no number");
+        assert_eq!(alone(pick, "<div class=piece><h3>AA1</h3><li>one</div>"), of_another, "{pick}");
+        assert_eq!(alone(pick, two), 0, "{pick}");
+    }
 }
 
 #[test]
