@@ -12,6 +12,7 @@ use crate::{
     error::{Fault, Faults},
     spec::{BatchSpec, StepName, StepSpec},
     template::{self, Context, Escape, Filling, Template},
+    work,
 };
 
 use self::{
@@ -186,7 +187,7 @@ impl Step {
         let mut taken = BTreeMap::new();
         let mut absent = Vec::new();
         for (name, take) in &self.take {
-            match take.find(answer) {
+            match work::bounded(|| take.find(answer)) {
                 Some(value) => drop(taken.insert(name.clone(), value)),
                 None if take.optional => drop(taken.insert(name.clone(), String::new())),
                 None => absent.push(name.clone()),
