@@ -343,6 +343,33 @@ async fn pages_are_asked_only_as_robots_txt_allows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redirect_of_a_page_leads_only_where_robots_txt_allows() {
+    let door = Door::open(|arrival: &Arrival| match arrival.path.as_str() {
+        "/robots.txt" => Reply::Raw(answer(200, &[], b"User-agent: *\nDisallow: /private/\n")),
+        "/t/ACME0001" => Reply::Raw(answer(302, &[("location", "/private/ACME0001")], b"")),
+        "/t/ACME0002" => Reply::Raw(answer(302, &[("location", "/open/ACME0002")], b"")),
+        _ => Reply::Raw(json(200, TRACKED)),
+    })
+    .await;
+    let sources = one_step("page", &format!("http://127.0.0.1:{}/t/{{number}}", door.port));
+    let world = World::new(&[("acme", budget(100.0, 20, 1), sources)], |config| {
+        let on = CarrierConfig { enabled: Some(true), ..CarrierConfig::default() };
+        config.carriers.insert("acme".parse().unwrap(), on);
+    })
+    .await;
+    let running = world.start();
+    for attempt in 1..=2 {
+        world.send(&[world.poll("acme", &format!("ACME000{attempt}"), attempt)], Headers::new()).await;
+        world.results(usize::try_from(attempt).unwrap()).await;
+    }
+    let results = world.results(2).await;
+    let ended: Vec<_> = results.iter().map(|result| (result.class, result.spent)).collect();
+    assert_eq!(ended, [(OutcomeClass::RefusesAutomation, 2), (OutcomeClass::Tracked, 2)]);
+    assert!(door.arrivals().iter().all(|arrival| !arrival.path.starts_with("/private/")), "{:?}", door.arrivals());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_carrier_that_hangs_holds_up_nobody_else() {
     let door = Door::open(|arrival: &Arrival| match arrival.path.starts_with("/slow/") {
         true => Reply::Hang,
