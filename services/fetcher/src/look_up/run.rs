@@ -144,12 +144,18 @@ impl<'a> Run<'a> {
         let last = source.steps.len().saturating_sub(1);
         for (index, step) in source.steps.iter().enumerate() {
             let key = (self.chosen.adapter.slug.as_str().to_owned(), source.name.clone(), step.name);
-            if step.keep_s.is_some()
-                && let Some(taken) = self.tools.tokens.get(&key, self.tools.clocks.wall())
-            {
-                self.taken.extend(taken.clone());
-                self.used.push((key, taken));
-                continue;
+            let mut turn = None;
+            if step.keep_s.is_some() {
+                let mut kept = self.kept(&key);
+                if kept.is_none() {
+                    turn = Some(self.tools.tokens.turn(&key).await);
+                    kept = self.kept(&key);
+                }
+                if let Some(taken) = kept {
+                    self.taken.extend(taken.clone());
+                    self.used.push((key, taken));
+                    continue;
+                }
             }
             // What is the same for several is not the same for each.
             let alone = self.numbers.len() == 1;
@@ -158,8 +164,14 @@ impl<'a> Run<'a> {
             if index < last {
                 self.take(step, key)?;
             }
+            drop(turn);
         }
         Ok(())
+    }
+
+    /// A token of an earlier look-up that is still good.
+    fn kept(&self, key: &TokenKey) -> Option<Taken> {
+        self.tools.tokens.get(key, self.tools.clocks.wall())
     }
 
     async fn step(&mut self, step: &Step, conditional: bool) -> Progress {
