@@ -228,5 +228,8 @@ mod tests {
         let stars = format!("User-agent: *\nDisallow: /{}b", "*a".repeat(500));
         assert!(allowed(&stars, &format!("/{}", "a".repeat(2_000))));
         let _ = Robots::parse(&[0xff, 0xfe, 0x00, b':', 0x80]);
+        assert!(!allowed("User-agent: other\r\nUser-agent: WAYBILL\r\n\r\n# ours\r\nDisallow: /\r\n", "/x"));
+        let beyond = format!("User-agent: *\nDisallow: /a\n#{}\nDisallow: /b\n", "x".repeat(MAX_BYTES));
+        assert!(!allowed(&beyond, "/a") && allowed(&beyond, "/b"), "what stands beyond the cap is not read");
     }
 }

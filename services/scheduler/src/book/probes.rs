@@ -55,7 +55,7 @@ fn without_look(carrier: &CarrierSlug, round: u32, class: OutcomeClass, detail: 
 /// Whether the last that was seen of a number was before a day, whatever the clock of the place.
 fn is_before(seen: JourneyMs, day: &str) -> bool {
     let latest = seen.plus_ms(A_DAY_MS).to_string();
-    // Years of four digits: as texts days stand in their order. What is no day comes after none.
+    // Years of four digits: as texts days stand in their order. What is no day says nothing.
     let is_day = |text: &str| {
         text.bytes().enumerate().all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() })
     };
