@@ -270,7 +270,9 @@ fn body_of(spec: &StepSpec, method: Method, url: &str, batch: bool) -> Result<Bo
     } else if let Some(graphql) = &spec.graphql {
         Body::Json(JsonTemplate::graphql(graphql, batch)?)
     } else if let Some(text) = &spec.text {
-        let escape = if text.content_type.contains("xml") { Escape::Xml } else { Escape::None };
+        let of_type = [("xml", Escape::Xml), ("json", Escape::Json)];
+        let named = of_type.into_iter().find(|(name, _)| text.content_type.contains(name));
+        let escape = named.map_or(Escape::None, |(_, escape)| escape);
         Body::Text { content_type: text.content_type.clone(), text: Template::compile(&text.body)?, escape }
     } else {
         Body::None
