@@ -261,6 +261,12 @@ pub fn has_secret(carrier: &CarrierSlug, name: &str, own: &CarrierConfig) -> boo
     secret(carrier, name, own).is_some()
 }
 
+/// The secrets of a carrier's sources that are present: what must not be shown (SEC-1).
+pub fn secrets_of(adapter: &Adapter, own: &CarrierConfig) -> Vec<String> {
+    let names = adapter.sources.iter().flat_map(|source| &source.secrets);
+    names.filter_map(|name| secret(&adapter.slug, name, own)).collect()
+}
+
 fn secret(carrier: &CarrierSlug, name: &str, own: &CarrierConfig) -> Option<String> {
     let value = match own.secrets.get(name) {
         Some(SecretSource { file: Some(path), .. }) => {
