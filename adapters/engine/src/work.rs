@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 
-/// Steps of one reading: a node visited, a piece of a text copied. A page of 44 KB takes some ten thousand.
+/// Steps of one reading: a node visited, a piece of a text copied. A page of 44 KB takes less than half a million.
 const MOST_STEPS: u64 = 100_000_000;
 
 /// What is said of an answer that would take more.
