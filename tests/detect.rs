@@ -12,8 +12,11 @@ use waybill_carrier_sim::{Config as SimConfig, End, JourneyMap, Parcel, PlanConf
 /// The carrier whose numbers are tried, and another that claims the same form.
 const OWNER: &str = "aurora-post";
 const OTHER: &str = "bluebird-express";
+/// A carrier whose page wants more than the number.
+const NEEDY: &str = "needy-post";
 
-/// Overlay folders of both simulated carriers; the other one's form fits the owner's numbers too.
+/// Overlay folders of both simulated carriers; the other one's form fits the owner's numbers too. Beside them one that is the
+/// owner in all but its name, its numbers, and what it needs.
 fn overlay(dir: &Path) -> std::path::PathBuf {
     let folder = dir.join("carriers");
     for slug in [OWNER, OTHER] {
@@ -24,6 +27,13 @@ fn overlay(dir: &Path) -> std::path::PathBuf {
             let ambiguous = text.replace("'BB[0-9]{12}'", "'(?:BB[0-9]{12}|AP[0-9]{9}GB)'");
             fs::write(folder.join(slug).join(file), ambiguous).unwrap();
         }
+    }
+    fs::create_dir_all(folder.join(NEEDY)).unwrap();
+    for file in ["adapter.yaml", "mapping.yaml"] {
+        let text = fs::read_to_string(Path::new("../../loadtest/carriers").join(OWNER).join(file)).unwrap();
+        let needy = text.replace("'AP[0-9]{9}GB'", "'NP[0-9]{9}'");
+        let needy = needy.replace("    kind: page\n", "    kind: page\n    needs: [postal_code]\n");
+        fs::write(folder.join(NEEDY).join(file), needy).unwrap();
     }
     folder
 }
@@ -59,8 +69,8 @@ async fn an_undecided_number_is_settled_by_trying_and_goes_on_as_a_real_shipment
     let carrier = json!({ "enabled": true, "budget": budget });
     let route = |slug: &str| json!({ "carrier": slug, "to": sim.route() });
     let config = json!({
-        "adapters": [overlay(dir.path())], "carriers": { OWNER: carrier, OTHER: carrier },
-        "fetcher": { "allow_private": true, "routes": [route(OWNER), route(OTHER)] },
+        "adapters": [overlay(dir.path())], "carriers": { OWNER: carrier, OTHER: carrier, NEEDY: carrier },
+        "fetcher": { "allow_private": true, "routes": [route(OWNER), route(OTHER), route(NEEDY)] },
         "telemetry": { "filter": "info" },
     });
     let mut waybill = Waybill::start(dir.path(), &config).await;
@@ -94,6 +104,15 @@ async fn an_undecided_number_is_settled_by_trying_and_goes_on_as_a_real_shipment
     assert_eq!(error["candidates"][0]["enabled"], json!(false), "{off}");
     let (_, ambiguous) = waybill.post("/v1/shipments", &register(&number, false)).await;
     assert_eq!(ambiguous["rejected"][0]["error"]["code"], "carrier_ambiguous", "{ambiguous}");
+
+    // What the source that is asked needs is said before anybody is asked.
+    let needy = json!({ "number": "NP000000025", "carrier": NEEDY });
+    let (_, refused) = waybill.post("/v1/shipments", &json!({ "shipments": [needy] })).await;
+    let error = &refused["rejected"][0]["error"];
+    assert_eq!((&error["code"], &error["fields"]), (&json!("needs_data"), &json!(["postal_code"])), "{refused}");
+    let (_, refused) = waybill.post("/v1/lookup", &json!({ "numbers": [needy] })).await;
+    let result = &refused["results"][0];
+    assert_eq!((&result["state"], &result["needs"]), (&json!("needs_data"), &json!(["postal_code"])), "{refused}");
 
     // By trying.
     let (_, accepted) = waybill.post("/v1/shipments", &register(&number, true)).await;

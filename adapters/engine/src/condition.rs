@@ -6,7 +6,7 @@ use crate::{
     node::{Node, Path},
     pattern::Pattern,
     spec::{ConditionSpec, Shape},
-    text,
+    text, work,
 };
 
 /// A compiled condition; everything in it must hold.
@@ -90,6 +90,8 @@ impl Condition {
 
     /// What can be said before the answer is parsed; false means that it cannot hold.
     pub(crate) fn possible(&self, body: &str) -> bool {
+        work::text(self.contains.len() * body.len(), 256);
+        work::text(self.body.iter().len() * body.len(), 32);
         self.contains.iter().all(|text| body.contains(text))
             && self.body.as_ref().is_none_or(|regex| regex.is_match(body))
             && self.all.iter().all(|condition| condition.possible(body))

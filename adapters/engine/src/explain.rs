@@ -10,6 +10,7 @@ use waybill_schemas::{
 use crate::{
     adapter::Adapter,
     answer::{Answers, ReadOutcome, Reading},
+    work,
 };
 
 /// What an answer looks like before anybody reads it.
@@ -119,7 +120,7 @@ impl Adapter {
     /// Reads answers and tells how.
     pub fn explain(&self, answers: &Answers<'_>, reading: Reading<'_>) -> (ReadOutcome, Explained) {
         let outcome = self.read_with(answers, reading);
-        let Tried { answers, readers, tables, decided } = self.tried(answers, reading, &outcome);
+        let Tried { answers, readers, tables, decided } = work::bounded(|| self.tried(answers, reading, &outcome));
         let events = outcome.events.iter().map(|event| ExplainedEvent {
             event: event.clone(),
             sub_status: self.mapping.map(event).sub_status,

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::error::Fault;
+use crate::{error::Fault, work};
 
 /// A compiled path.
 #[derive(Debug, Clone)]
@@ -36,9 +36,16 @@ impl JsonPath {
         if let Some(segments) = plain(&whole) {
             return Ok(Self::Plain(segments));
         }
-        // A descendant step visits everything; two in one path multiply, and a filter may hide further ones.
-        if whole.matches("..").count() > 1 || whole.matches("[?").count() > 2 {
-            return Err(Fault::new(text, format!("`{text}` may visit an answer too often; use at most one `..`")));
+        // A descendant step visits everything; two in one path multiply, and a filter may hide further ones. What a filter
+        // finds from `$` on, it finds anew for each value that it judges.
+        let from_root = whole.find('?').and_then(|filter| whole[filter..].split_once('$'));
+        let everywhere = |path: &str| path.contains(['*', ':']) || path.contains("..");
+        if whole.matches("..").count() > 1
+            || whole.matches('?').count() > 2
+            || from_root.is_some_and(|(_, path)| everywhere(path))
+        {
+            let how = "use at most one `..`, at most two filters, and in a filter no `$` with `*` or `..`";
+            return Err(Fault::new(text, format!("`{text}` may visit an answer too often; {how}")));
         }
         serde_json_path::JsonPath::parse(&whole)
             .map(|path| Self::Full(Box::new(path)))
@@ -58,12 +65,27 @@ impl JsonPath {
                 descend((value, None), segments, &mut found);
                 found
             }
-            Self::Full(path) => path.query(value).all().into_iter().map(|found| (found, None)).collect(),
+            Self::Full(path) if work::step(0) && work::step(size(value)) => {
+                path.query(value).all().into_iter().map(|found| (found, None)).collect()
+            }
+            Self::Full(_) => Vec::new(),
         }
     }
 }
 
+/// How many values there are, this one among them.
+fn size(value: &Value) -> u64 {
+    match value {
+        Value::Array(items) => 1 + items.iter().map(size).sum::<u64>(),
+        Value::Object(members) => 1 + members.values().map(size).sum::<u64>(),
+        _ => 1,
+    }
+}
+
 fn descend<'v>(at: Named<'v>, segments: &[Segment], found: &mut Vec<Named<'v>>) {
+    if !work::step(1) {
+        return;
+    }
     let Some((segment, rest)) = segments.split_first() else {
         found.push(at);
         return;
@@ -152,7 +174,11 @@ mod tests {
             let found: Vec<Value> = JsonPath::compile(path).unwrap().select(&value).into_iter().cloned().collect();
             assert_eq!(found, expected, "{path}");
         }
-        assert!(JsonPath::compile("$..a..b").is_err());
+        for often in ["$..a..b", "$.a[ ?@.b][?@.c][?@.d]", "$.a[?count($.a[*]) > 1]", "$.a[?count($..b) > 1]"] {
+            assert!(JsonPath::compile(often).is_err(), "{often}");
+        }
+        assert!(JsonPath::compile("$.a[?@.b == $.d.b][*]").is_err(), "not told apart from `$` with `*`");
+        assert!(JsonPath::compile("$.a[*][?@.b == $.d.b]").is_ok());
         assert!(JsonPath::compile("$.a[").is_err());
     }
 

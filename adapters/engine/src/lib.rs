@@ -46,6 +46,7 @@ mod template;
 mod text;
 mod times;
 mod unwrap;
+mod work;
 mod xmlpath;
 
 pub use adapter::{Adapter, Source};

@@ -10,7 +10,7 @@ use crate::{
     jsonpath,
     jsonpath::JsonPath,
     spec::Shape,
-    text, xmlpath,
+    text, work, xmlpath,
     xmlpath::XmlPath,
 };
 
@@ -90,7 +90,7 @@ impl<'d> Node<'d> {
 
     /// This node's text; `path` is the one that led here.
     pub(crate) fn text(&self, path: Option<&Path>, ignored: &Ignored) -> Option<String> {
-        match self {
+        let text = match self {
             Self::Html(element) => Some(text::of_node(*element, ignored)),
             Self::Block(nodes) => Some(text::of_nodes(nodes, ignored)),
             Self::Json(value, _) => jsonpath::text_of(value),
@@ -98,7 +98,9 @@ impl<'d> Node<'d> {
                 Some(Path::Xml(path)) => path.text_of(*node),
                 _ => Some(xmlpath::text_of(*node)),
             },
-        }
+        };
+        work::text(text.as_deref().map_or(0, str::len), 16);
+        text
     }
 
     /// The text in this node itself.

@@ -16,6 +16,7 @@ use crate::{
     node::Node,
     reader::{self, Decision, Entry, Reader},
     spec::{Shape, StepName},
+    work,
 };
 
 /// Signs of a page that a bot protection shows instead of an answer. Asked only when no reader knows the answer.
@@ -50,6 +51,13 @@ impl Adapter {
 
     /// The same, with what a reading may depend on beside the answers.
     pub fn read_with(&self, answers: &Answers<'_>, reading: Reading<'_>) -> ReadOutcome {
+        work::bounded(|| {
+            let outcome = self.read_all(answers, reading);
+            if work::over() { ReadOutcome::unreadable(&outcome.reader, work::TOO_MUCH).sealed() } else { outcome }
+        })
+    }
+
+    fn read_all(&self, answers: &Answers<'_>, reading: Reading<'_>) -> ReadOutcome {
         let opened: Vec<Opened<'_>> = answers.list.iter().map(|answer| self.open(answer, reading)).collect();
         for reader in &self.readers {
             for (index, candidate) in opened.iter().enumerate().rev() {

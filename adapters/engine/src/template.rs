@@ -81,6 +81,8 @@ pub(crate) enum Escape {
     Url,
     /// For XML text.
     Xml,
+    /// For a JSON string.
+    Json,
 }
 
 impl Template {
@@ -236,6 +238,10 @@ impl Escape {
                         _ => out.push_str(&format!("%{byte:02X}")),
                     }
                 }
+            }
+            Self::Json => {
+                let quoted = serde_json::Value::from(text).to_string();
+                out.push_str(&quoted[1..quoted.len() - 1]);
             }
             Self::Xml => {
                 for c in text.chars() {

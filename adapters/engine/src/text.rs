@@ -4,6 +4,7 @@
 use crate::{
     html::{At, Edge},
     node::Ignored,
+    work,
 };
 
 /// Elements whose content is not text for people.
@@ -75,6 +76,7 @@ pub(crate) fn of_nodes(nodes: &[At<'_>], ignored: &Ignored) -> String {
 pub(crate) fn own(node: At<'_>) -> String {
     let mut out = Collapsing::default();
     for child in node.children() {
+        work::step(1);
         match child.text() {
             Some(text) => out.push(text),
             None => out.gap(),
@@ -119,6 +121,7 @@ fn walk<'a>(root: At<'a>, ignored: &Ignored, see: &mut impl FnMut(Token<'a>)) {
     let mut skipped = None;
     root.walk(|edge| match edge {
         Edge::Open(node) => {
+            work::step(1);
             if let Some(text) = node.text() {
                 see(Token::Text(text));
             } else if node.is_element() {

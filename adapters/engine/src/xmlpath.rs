@@ -5,7 +5,7 @@
 
 use roxmltree::Node;
 
-use crate::error::Fault;
+use crate::{error::Fault, work};
 
 /// A compiled path.
 #[derive(Debug, Clone)]
@@ -70,10 +70,11 @@ impl XmlPath {
             let mut next = Vec::new();
             for node in current {
                 if step.deep {
-                    let below = node.descendants().skip(1).filter(|n| step.accepts(n));
+                    let below = node.descendants().skip(1).take_while(|_| work::step(1)).filter(|n| step.accepts(n));
                     next.extend(step.position(below));
                 } else {
-                    next.extend(step.position(node.children().filter(|n| step.accepts(n))));
+                    let children = node.children().take_while(|_| work::step(1));
+                    next.extend(step.position(children.filter(|n| step.accepts(n))));
                 }
             }
             current = next;
@@ -96,7 +97,7 @@ fn attribute<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
 
 /// All text below an element, exactly.
 pub(crate) fn text_of(node: Node<'_, '_>) -> String {
-    node.descendants().filter(Node::is_text).filter_map(|text| text.text()).collect()
+    node.descendants().take_while(|_| work::step(1)).filter(Node::is_text).filter_map(|text| text.text()).collect()
 }
 
 fn end_of_step(text: &str) -> usize {
@@ -140,7 +141,7 @@ impl Step {
             && self.tests.iter().all(|test| match test {
                 Test::Position(_) => true,
                 Test::Attribute(key, value) => attribute(*node, key) == Some(value),
-                Test::Child(key, value) => node.children().any(|child| {
+                Test::Child(key, value) => node.children().take_while(|_| work::step(1)).any(|child| {
                     child.is_element() && child.tag_name().name() == key && text_of(child).trim() == value
                 }),
             })

@@ -125,6 +125,46 @@ fn invalid_utf_8_too_much_and_too_deep_are_unreadable() {
     }
 }
 
+/// A carrier with one reader.
+fn reading(reader: &str) -> Catalog {
+    let text = format!(
+        "format: 1\nname: Acme\nbasis: page\nlanguages: [en]\nhosts: [acme.example]\n\
+         budget: {{rate_per_second: 1, burst: 1, concurrency: 1, min_interval_s: 60}}\nreaders:\n  - {{name: only, {reader}}}\n"
+    );
+    Catalog::of_texts(&"acme".parse().unwrap(), &text, "format: 1\n").unwrap()
+}
+
+#[test]
+fn rows_that_each_look_through_the_whole_answer_are_more_work_than_is_done() {
+    let html = |row: &str| format!("<html><body><table>{}</table></body></html>", row.repeat(100_000));
+    let rows = html("<tr><td></td></tr>");
+    let json = format!(r#"{{"a":[{{}}{}]}}"#, ",{}".repeat(100_000));
+    let xml = format!("<r>{}</r>", "<a/>".repeat(100_000));
+    for (reader, body) in [
+        ("shape: html, accept: {has: table}, tables: [{rows: tr, text: {of: document, path: p}}]", &rows),
+        ("shape: html, accept: {has: table}, tables: [{rows: tr, text: {of: document, path: body, match: x}}]", &rows),
+        ("shape: html, accept: {has: table}, tables: [{rows: tr, heading: 'tr:nth-child(3)', text: {cell: 1}}]", &rows),
+        ("shape: html, accept: {has: table}, tables: [{rows: 'tr.x ~ tr', text: {cell: 1}}]", &rows),
+        ("shape: html, accept: {has: table}, tables: [{rows: tr, skip: {contains: [p]}, text: {cell: 1}}]", &rows),
+        ("shape: json, accept: {has: a}, tables: [{rows: 'a[*]', text: {of: document, path: 'a[*].b'}}]", &json),
+        ("shape: json, accept: {has: a}, tables: [{rows: 'a[*]', text: {of: document, path: '$..b'}}]", &json),
+        ("shape: xml, accept: {root: r}, tables: [{rows: a, text: {of: document, path: '//b'}}]", &xml),
+    ] {
+        let catalog = reading(reader);
+        let adapter = catalog.get(&"acme".parse().unwrap()).unwrap();
+        let read = |body: &str| {
+            let answers = [Answer::saved("page", body.as_bytes())];
+            adapter.read(&Answers { number: None, list: &answers })
+        };
+        let outcome = read(body);
+        assert_eq!(outcome.class, OutcomeClass::Unreadable, "{reader}");
+        assert!(outcome.detail.is_some_and(|detail| detail.contains("more work")), "{reader}");
+        // The next answer is not to blame for the one before.
+        let next = read("<html><body><table></table></body></html>");
+        assert!(next.detail.is_some_and(|detail| !detail.contains("more work")), "{reader}");
+    }
+}
+
 #[test]
 fn a_captcha_is_blocked_and_other_strangers_are_unreadable() {
     let adapter = catalog().get(&"usps".parse().unwrap()).unwrap();

@@ -32,7 +32,7 @@ pub struct CarrierInfo {
     pub requests_per_look: u32,
     /// Numbers that one look may ask for; 1 unless the carrier takes several in one request.
     pub numbers_per_look: u32,
-    /// Parameters that every look-up needs beyond the number.
+    /// Parameters that a look needs beyond the number: those of the source that is asked.
     pub needs: Vec<String>,
     /// The budget that it spends.
     pub budget_name: BudgetName,

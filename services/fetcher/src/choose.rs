@@ -197,12 +197,14 @@ fn choose(adapter: Arc<Adapter>, config: &FetcherConfig, policy: &CarrierPolicy)
 }
 
 /// What one look at a carrier is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
     /// Requests that it needs if nothing is redirected, at least 1.
     pub requests: u32,
     /// Numbers that it may ask for, at least 1.
     pub numbers: u32,
+    /// Parameters that the source it asks needs beyond the number.
+    pub needs: Vec<String>,
 }
 
 /// What one look at a carrier's numbers is; the error says in a sentence why the carrier is not asked. The one rule of what
@@ -220,6 +222,7 @@ pub fn look_at(
         Ok(chosen) => Ok(Look {
             requests: chosen.requests().max(1),
             numbers: u32::try_from(chosen.most_numbers().max(1)).unwrap_or(u32::MAX),
+            needs: chosen.source().needs.clone(),
         }),
         Err(short) => Err(short.detail.unwrap_or_else(|| "the carrier is switched off".to_owned())),
     }
@@ -258,6 +261,12 @@ pub fn has_secret(carrier: &CarrierSlug, name: &str, own: &CarrierConfig) -> boo
     secret(carrier, name, own).is_some()
 }
 
+/// The secrets of a carrier's sources that are present: what must not be shown (SEC-1).
+pub fn secrets_of(adapter: &Adapter, own: &CarrierConfig) -> Vec<String> {
+    let names = adapter.sources.iter().flat_map(|source| &source.secrets);
+    names.filter_map(|name| secret(&adapter.slug, name, own)).collect()
+}
+
 fn secret(carrier: &CarrierSlug, name: &str, own: &CarrierConfig) -> Option<String> {
     let value = match own.secrets.get(name) {
         Some(SecretSource { file: Some(path), .. }) => {
@@ -281,6 +290,27 @@ mod tests {
     fn secrets_have_a_default_variable() {
         let carrier: CarrierSlug = "dhl-germany".parse().unwrap();
         assert_eq!(variable(&carrier, "api-key"), "WAYBILL_SECRET_DHL_GERMANY_API_KEY");
+    }
+
+    #[test]
+    fn a_look_needs_what_the_source_that_is_asked_needs() {
+        let adapter = "format: 1\nname: Acme\nbasis: api\nlanguages: [en]\nhosts: [acme.example]\nneeds: [country]\n\
+                       budget: {rate_per_second: 1, burst: 1, concurrency: 1, min_interval_s: 60}\nsources:\n  \
+                       - {name: api, kind: api, steps: [{name: page, get: 'https://acme.example/{number}'}]}\n  \
+                       - {name: page, kind: page, needs: [postal_code],\n     \
+                       steps: [{name: page, get: 'https://acme.example/p/{number}'}]}\nreaders:\n  \
+                       - {name: any, shape: json, accept: {has: a}, tables: [{rows: a, text: b}]}\n";
+        let carrier: CarrierSlug = "acme".parse().unwrap();
+        let catalog = Catalog::of_texts(&carrier, adapter, "format: 1\n").unwrap();
+        let needs = |source: &str| {
+            let own =
+                CarrierConfig { enabled: Some(true), source: Some(source.to_owned()), ..CarrierConfig::default() };
+            let carriers = BTreeMap::from([(carrier.clone(), own)]);
+            let config = FetcherConfig { carriers, contact: "ops@example.org".to_owned(), ..FetcherConfig::default() };
+            look_at(&catalog, &config, &carrier, &CarrierPolicy::default()).unwrap().needs
+        };
+        assert_eq!(needs("api"), ["country"]);
+        assert_eq!(needs("page"), ["postal_code", "country"]);
     }
 
     #[test]

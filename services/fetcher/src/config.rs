@@ -10,6 +10,8 @@ use waybill_schemas::{
     politeness::BudgetOverride,
 };
 
+use crate::robots::PRODUCT;
+
 /// Section `fetcher` of the configuration, with section `carriers`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -18,7 +20,7 @@ pub struct FetcherConfig {
     pub allow_private: bool,
     /// Carriers whose steps go to a simulator.
     pub routes: Vec<Route>,
-    /// What carriers see as `User-Agent`; empty: this program's name and version, with `contact`.
+    /// What carriers see as `User-Agent`, which names `waybill`; empty: this program's name and version, with `contact`.
     pub user_agent: String,
     /// An address or page where a carrier finds who asks; part of the default `user_agent`.
     pub contact: String,
@@ -172,6 +174,12 @@ impl FetcherConfig {
         if self.user_agent().bytes().any(|byte| !(0x20..0x7f).contains(&byte)) {
             return wrong("fetcher.user_agent and fetcher.contact must be printable ASCII".to_owned());
         }
+        if !self.user_agent().to_ascii_lowercase().contains(PRODUCT) {
+            return wrong(format!(
+                "fetcher.user_agent must contain `{PRODUCT}`, by which robots.txt addresses this program; remove it for a \
+                 default with fetcher.contact"
+            ));
+        }
         self.drift.check().or_else(|error| wrong(format!("fetcher.drift: {error}")))?;
         for (slug, carrier) in &self.carriers {
             self.drift
@@ -199,9 +207,9 @@ impl FetcherConfig {
         format!("waybill/{} ({contact})", env!("CARGO_PKG_VERSION"))
     }
 
-    /// Whether carriers can find out who asks.
+    /// Whether carriers can find out who asks: an address, be it in a user agent of one's own.
     pub(crate) fn is_reachable(&self) -> bool {
-        !self.contact.trim().is_empty() || !self.user_agent.is_empty()
+        !self.contact.trim().is_empty() || self.user_agent.contains('@') || self.user_agent.contains("://")
     }
 
     pub(crate) fn connect_timeout(&self) -> Duration {
@@ -237,6 +245,23 @@ mod tests {
         assert!(config.check().unwrap_err().to_string().contains("fetcher.allow_private"));
         config.allow_private = true;
         config.check().unwrap();
+    }
+
+    #[test]
+    fn a_user_agent_of_ones_own_says_who_asks_and_may_say_where_to_write() {
+        let with = |user_agent: &str| FetcherConfig { user_agent: user_agent.to_owned(), ..FetcherConfig::default() };
+        let disguised = with("Mozilla/5.0 (X11; Linux x86_64)").check().unwrap_err().to_string();
+        assert!(disguised.contains("fetcher.user_agent") && disguised.contains("robots.txt"), "{disguised}");
+        for (user_agent, reachable) in [
+            ("", false),
+            ("Waybill/2 (our shop)", false),
+            ("shop-waybill/2 (+https://shop.example/parcels)", true),
+            ("waybill/2 (ops@shop.example)", true),
+        ] {
+            let config = with(user_agent);
+            config.check().unwrap();
+            assert_eq!(config.is_reachable(), reachable, "{user_agent}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::{
     turnstile::{Stop, Turnstile},
 };
 
-const MAX_REDIRECTS: usize = 5;
+pub(crate) const MAX_REDIRECTS: usize = 5;
 const POOL_IDLE: Duration = Duration::from_secs(45);
 /// Idle connections kept to one host.
 const POOL_IDLE_PER_HOST: usize = 4;
@@ -58,6 +58,14 @@ impl Incoming {
     pub(crate) fn content_type(&self) -> Option<&str> {
         self.header(CONTENT_TYPE.as_str())
     }
+}
+
+/// What a request came to.
+#[derive(Debug)]
+pub(crate) enum Sent {
+    Answered(Incoming),
+    /// To this request instead.
+    Redirected(Outgoing),
 }
 
 /// Why there is no answer.
@@ -128,37 +136,55 @@ impl Exchange {
         spent: &mut u32,
     ) -> Result<Incoming, Failure> {
         for _ in 0..=MAX_REDIRECTS {
-            hosts::check(&outgoing.url, &bounds.hosts, self.reach).map_err(|forbidden| refused(&forbidden))?;
-            let request = self.request(&outgoing, jar)?;
-            let pass = turnstile.pass(bounds.deadline).await.map_err(Failure::Stopped)?;
-            *spent += 1;
-            // The client has its own deadlines; this one holds even if it misses them.
-            let span = trace::client(outgoing.method.as_str(), outgoing.url.host_str().unwrap_or_default());
-            let executing = self.client.execute(request).instrument(span.clone());
-            let answer = timeout(self.answer_timeout + Duration::from_secs(1), executing).await;
-            match &answer {
-                Ok(Ok(response)) => span.record("http.response.status_code", i64::from(response.status().as_u16())),
-                Ok(Err(_)) => span.record("error.type", "connection"),
-                Err(_) => span.record("error.type", "timeout"),
-            };
-            let response = match answer {
-                Ok(Ok(response)) => response,
-                Ok(Err(error)) => return Err(unavailable(&error)),
-                Err(_) => return Err(Failure::Unavailable("no answer in time".to_owned())),
-            };
-            pass.answered();
-            jar.set_cookies(&mut response.headers().get_all(SET_COOKIE).iter(), &outgoing.url);
-            match redirect(&response, &outgoing)? {
-                Some(next) => outgoing = next,
-                None => {
-                    return match timeout(self.answer_timeout, read(response)).await {
-                        Ok(read) => read,
-                        Err(_) => Err(Failure::Unavailable("the answer did not end in time".to_owned())),
-                    };
-                }
+            match self.send_once(turnstile, outgoing, jar, bounds, spent).await? {
+                Sent::Answered(answer) => return Ok(answer),
+                Sent::Redirected(next) => outgoing = next,
             }
         }
-        Err(Failure::Unreadable(format!("more than {MAX_REDIRECTS} redirects"), Bytes::new()))
+        Err(too_many_redirects())
+    }
+
+    /// Sends one request, for whoever has a say in where redirects lead.
+    pub(crate) async fn send_once(
+        &self,
+        turnstile: &Arc<Turnstile>,
+        outgoing: Outgoing,
+        jar: &Jar,
+        bounds: &Bounds,
+        spent: &mut u32,
+    ) -> Result<Sent, Failure> {
+        self.may_reach(&outgoing.url, bounds)?;
+        let request = self.request(&outgoing, jar)?;
+        let pass = turnstile.pass(bounds.deadline).await.map_err(Failure::Stopped)?;
+        *spent += 1;
+        // The client has its own deadlines; this one holds even if it misses them.
+        let span = trace::client(outgoing.method.as_str(), outgoing.url.host_str().unwrap_or_default());
+        let executing = self.client.execute(request).instrument(span.clone());
+        let answer = timeout(self.answer_timeout + Duration::from_secs(1), executing).await;
+        match &answer {
+            Ok(Ok(response)) => span.record("http.response.status_code", i64::from(response.status().as_u16())),
+            Ok(Err(_)) => span.record("error.type", "connection"),
+            Err(_) => span.record("error.type", "timeout"),
+        };
+        let response = match answer {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => return Err(unavailable(&error)),
+            Err(_) => return Err(Failure::Unavailable("no answer in time".to_owned())),
+        };
+        pass.answered();
+        jar.set_cookies(&mut response.headers().get_all(SET_COOKIE).iter(), &outgoing.url);
+        if let Some(next) = redirect(&response, &outgoing)? {
+            return Ok(Sent::Redirected(next));
+        }
+        match timeout(self.answer_timeout, read(response)).await {
+            Ok(read) => read.map(Sent::Answered),
+            Err(_) => Err(Failure::Unavailable("the answer did not end in time".to_owned())),
+        }
+    }
+
+    /// Whether a URL lies within the bounds.
+    pub(crate) fn may_reach(&self, url: &Url, bounds: &Bounds) -> Result<(), Failure> {
+        hosts::check(url, &bounds.hosts, self.reach).map_err(|forbidden| refused(&forbidden))
     }
 
     fn request(&self, outgoing: &Outgoing, jar: &Jar) -> Result<reqwest::Request, Failure> {
@@ -185,6 +211,10 @@ impl Exchange {
         }
         request.build().map_err(|error| Failure::Unreadable(error.without_url().to_string(), Bytes::new()))
     }
+}
+
+pub(crate) fn too_many_redirects() -> Failure {
+    Failure::Unreadable(format!("more than {MAX_REDIRECTS} redirects"), Bytes::new())
 }
 
 fn refused(forbidden: &Forbidden) -> Failure {

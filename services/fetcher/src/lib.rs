@@ -33,7 +33,7 @@ mod turnstile;
 mod worker;
 mod writer;
 
-pub use choose::{Look, has_secret, look_at, secret_place};
+pub use choose::{Look, has_secret, look_at, secret_place, secrets_of};
 pub use config::{CanaryConfig, CarrierConfig, ConfigError, FetcherConfig, Route, SecretSource};
 pub use error::FetcherError;
 pub use exchange::ClientError;

@@ -60,7 +60,7 @@ impl Robots {
             if value.is_empty() {
                 continue;
             }
-            let rule = Rule { verdict, pattern: normal(value) };
+            let rule = Rule { verdict, pattern: normal(value, Signs::OfPattern) };
             if for_us {
                 ours.push(rule.clone());
             }
@@ -77,7 +77,7 @@ impl Robots {
         if path_and_query == "/robots.txt" {
             return true;
         }
-        let path = normal(path_and_query);
+        let path = normal(path_and_query, Signs::OfPath);
         let decisive = rules
             .iter()
             .filter(|rule| matches(&rule.pattern, &path))
@@ -92,35 +92,35 @@ fn is_us(value: &str) -> bool {
     token.eq_ignore_ascii_case(PRODUCT)
 }
 
-/// Percent-encodes what is not ASCII, decodes what needs no encoding, and writes hexadecimal digits in upper case, so that
-/// equal paths are equal texts.
-fn normal(path: &str) -> String {
-    let bytes = path.as_bytes();
-    let mut out = String::with_capacity(path.len());
+/// The path or pattern with every octet written in one way, so that equal paths are equal texts: percent-encoded where it is no
+/// printable ASCII or stands for `%`, `*` or `$` itself, else as it is, whether it came encoded or not (RFC 9309, 2.2.2).
+fn normal(text: &str, signs: Signs) -> String {
+    let bytes = text.as_bytes();
+    let mut out = String::with_capacity(text.len());
     let mut at = 0;
     while at < bytes.len() {
-        let escape = (bytes[at] == b'%').then(|| bytes.get(at + 1..at + 3)).flatten();
-        let decoded = escape.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        match decoded {
-            Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') => {
-                out.push(char::from(byte));
-                at += 3;
-            }
-            Some(byte) => {
-                out.push_str(&format!("%{byte:02X}"));
-                at += 3;
-            }
-            None if bytes[at].is_ascii() => {
-                out.push(char::from(bytes[at]));
-                at += 1;
-            }
-            None => {
-                out.push_str(&format!("%{:02X}", bytes[at]));
-                at += 1;
-            }
+        let digits = (bytes[at] == b'%').then(|| bytes.get(at + 1..at + 3)).flatten();
+        let digits = digits.filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        let decoded = digits.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        let (byte, length) = decoded.map_or((bytes[at], 1), |byte| (byte, 3));
+        at += length;
+        let is_sign = length == 1 && signs == Signs::OfPattern && (byte == b'*' || (byte == b'$' && at == bytes.len()));
+        if is_sign || (byte.is_ascii_graphic() && !matches!(byte, b'%' | b'*' | b'$')) {
+            out.push(char::from(byte));
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
         }
     }
     out
+}
+
+/// What `*` and a final `$` mean where they are not encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Signs {
+    /// Anything, and the end.
+    OfPattern,
+    /// Themselves.
+    OfPath,
 }
 
 /// Whether a pattern matches the beginning of a path: `*` stands for anything, a final `$` for the end. Greedy with one
@@ -194,6 +194,31 @@ mod tests {
     }
 
     #[test]
+    fn octets_are_compared_however_they_are_written() {
+        // The table of RFC 9309, 2.2.2, and its note on special characters (2.2.3).
+        for (rule, path) in [
+            ("/foo/bar?baz=https://foo.bar", "/foo/bar?baz=https%3A%2F%2Ffoo.bar"),
+            ("/foo/bar/\u{30c4}", "/foo/bar/%E3%83%84"),
+            ("/foo/bar/%E3%83%84", "/foo/bar/%e3%83%84"),
+            ("/foo/bar/%62%61%7A", "/foo/bar/baz"),
+            ("/path/file-with-a-%2A.html", "/path/file-with-a-*.html"),
+            ("/path/foo-%24", "/path/foo-$"),
+            ("/a$b", "/a$b"),
+            ("/a b|c", "/a%20b%7Cc"),
+            ("/100%", "/100%25"),
+        ] {
+            assert!(!allowed(&format!("User-agent: *\nDisallow: {rule}\n"), path), "{rule} {path}");
+        }
+        for (rule, path) in [
+            ("/path/file-with-a-%2A.html", "/path/file-with-a-b.html"),
+            ("/path/foo-%24", "/path/foo-"),
+            ("/a$", "/a$"),
+        ] {
+            assert!(allowed(&format!("User-agent: *\nDisallow: {rule}\n"), path), "{rule} {path}");
+        }
+    }
+
+    #[test]
     fn odd_files_harm_nobody() {
         assert!(allowed("", "/x"));
         assert!(allowed("Disallow: /", "/x"), "a rule outside of a group is ignored");
@@ -203,5 +228,8 @@ mod tests {
         let stars = format!("User-agent: *\nDisallow: /{}b", "*a".repeat(500));
         assert!(allowed(&stars, &format!("/{}", "a".repeat(2_000))));
         let _ = Robots::parse(&[0xff, 0xfe, 0x00, b':', 0x80]);
+        assert!(!allowed("User-agent: other\r\nUser-agent: WAYBILL\r\n\r\n# ours\r\nDisallow: /\r\n", "/x"));
+        let beyond = format!("User-agent: *\nDisallow: /a\n#{}\nDisallow: /b\n", "x".repeat(MAX_BYTES));
+        assert!(!allowed(&beyond, "/a") && allowed(&beyond, "/b"), "what stands beyond the cap is not read");
     }
 }

@@ -180,6 +180,41 @@ async fn redirects_are_followed_counted_and_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sec_1_a_redirect_carries_keys_and_forms_to_no_other_host() {
+    let door = Door::open(|arrival: &Arrival| {
+        let port = arrival.head.lines().find_map(|line| line.strip_prefix("host: 127.0.0.1:"));
+        let away = format!("http://localhost:{}/away", port.unwrap_or_default());
+        let to = |status: u16, place: &str| Reply::Raw(answer(status, &[("location", place)], b""));
+        match arrival.path.as_str() {
+            "/t/ACME0001" => to(302, "/here"),
+            "/t/ACME0002" => to(302, &away),
+            "/t/ACME0003" => to(307, &away),
+            _ => Reply::Raw(json(200, TRACKED)),
+        }
+    })
+    .await;
+    let sources = format!(
+        "sources:\n  - name: api\n    kind: api\n    steps:\n      - {{name: page, post: \
+         'http://127.0.0.1:{}/t/{{number}}', form: {{key: s3cret}}, headers: {{Authorization: s3cret, X-Key: s3cret}}}}\n",
+        door.port
+    );
+    let world = World::new(&[("acme", budget(100.0, 20, 1), sources)], |_| {}).await;
+    let running = world.start();
+    for attempt in 1..=3 {
+        world.send(&[world.poll("acme", &format!("ACME000{attempt}"), attempt)], Headers::new()).await;
+        world.results(usize::try_from(attempt).unwrap()).await;
+    }
+    let classes: Vec<_> = world.results(3).await.iter().map(|result| result.class).collect();
+    assert_eq!(classes, [OutcomeClass::Tracked, OutcomeClass::Tracked, OutcomeClass::Unreadable]);
+    let keys = |path: &str| -> Vec<usize> {
+        let arrivals = door.arrivals().into_iter().filter(|arrival| arrival.path == path);
+        arrivals.map(|arrival| arrival.head.matches("s3cret").count()).collect()
+    };
+    assert_eq!((keys("/here"), keys("/away")), (vec![2], vec![0]), "{:?}", door.arrivals());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sec_1_private_addresses_are_not_reached_unless_allowed() {
     let door = Door::open(|_| Reply::Raw(json(200, TRACKED))).await;
     for host in ["127.0.0.1", "localhost"] {
@@ -340,6 +375,33 @@ async fn pages_are_asked_only_as_robots_txt_allows() {
         assert_eq!(door.arrivals().len(), arrivals, "robots.txt is asked once a day; 5xx is no answer");
         running.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redirect_of_a_page_leads_only_where_robots_txt_allows() {
+    let door = Door::open(|arrival: &Arrival| match arrival.path.as_str() {
+        "/robots.txt" => Reply::Raw(answer(200, &[], b"User-agent: *\nDisallow: /private/\n")),
+        "/t/ACME0001" => Reply::Raw(answer(302, &[("location", "/private/ACME0001")], b"")),
+        "/t/ACME0002" => Reply::Raw(answer(302, &[("location", "/open/ACME0002")], b"")),
+        _ => Reply::Raw(json(200, TRACKED)),
+    })
+    .await;
+    let sources = one_step("page", &format!("http://127.0.0.1:{}/t/{{number}}", door.port));
+    let world = World::new(&[("acme", budget(100.0, 20, 1), sources)], |config| {
+        let on = CarrierConfig { enabled: Some(true), ..CarrierConfig::default() };
+        config.carriers.insert("acme".parse().unwrap(), on);
+    })
+    .await;
+    let running = world.start();
+    for attempt in 1..=2 {
+        world.send(&[world.poll("acme", &format!("ACME000{attempt}"), attempt)], Headers::new()).await;
+        world.results(usize::try_from(attempt).unwrap()).await;
+    }
+    let results = world.results(2).await;
+    let ended: Vec<_> = results.iter().map(|result| (result.class, result.spent)).collect();
+    assert_eq!(ended, [(OutcomeClass::RefusesAutomation, 2), (OutcomeClass::Tracked, 2)]);
+    assert!(door.arrivals().iter().all(|arrival| !arrival.path.starts_with("/private/")), "{:?}", door.arrivals());
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

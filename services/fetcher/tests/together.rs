@@ -286,6 +286,15 @@ async fn a_token_lives_as_long_as_its_answer_says() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn look_ups_that_begin_together_take_one_token() {
+    let (door, tokens) = token_door(3_600, |_| true).await;
+    let world = World::new(&[("acme", budget(100.0, 20, 8), with_token(door.port))], |_| {}).await;
+    let results = all(&world, &numbers(6)).await;
+    assert!(results.values().all(|result| result.class == OutcomeClass::Tracked), "{results:?}");
+    assert_eq!(tokens.load(Ordering::SeqCst), 1);
+}
+
 /// One step, and a reader that knows neither years nor shame.
 fn page_without_years(port: u16) -> String {
     format!(

@@ -7,6 +7,7 @@ use support::*;
 use waybill_normalizer::{memory::ShipmentMemory, normalize};
 use waybill_schemas::{
     Memories, Memory, Milestone, OutcomeClass, Status, SubStatus, WallMs,
+    detection::Evidence,
     event::{MatchedBy, RawEvent, ZoneSource},
     fetch::RequestKind,
     limits::MAX_MEMORY_BYTES,
@@ -37,6 +38,25 @@ fn nrm_1_the_carriers_words_pass_through_untouched() {
     assert_eq!((event.matched_by, event.sub_status), (MatchedBy::Code, Some(SubStatus::DeliveredOther)));
     let latest = done.shipment.unwrap().latest_event.unwrap();
     assert_eq!((latest.text, latest.location, latest.event_id), (raw.text, raw.location, event.event_id));
+}
+
+#[test]
+fn a_probe_publishes_nothing_and_says_what_it_showed() {
+    let look = |ordered_at: Option<&str>, mut result: waybill_schemas::fetch::FetchResult| {
+        result.request.kind = RequestKind::Probe;
+        result.request.registration.ordered_at = ordered_at.map(str::to_owned);
+        let done = normalize(&result, Some(&adapter()));
+        assert!(done.events.is_empty() && done.shipment.is_none() && done.change.is_none(), "{done:?}");
+        done.outcome.probed.map(|probed| (probed.evidence, probed.events))
+    };
+    let two = || tracked(vec![event(2, "10:00", "Sorted"), event(4, "10:00", "Delivered")]);
+    assert_eq!(look(None, two()), Some((Evidence::Events, 2)));
+    assert_eq!(look(Some("2026-03-04T23:00:00+01:00"), two()), Some((Evidence::Events, 2)));
+    assert_eq!(look(Some("2026-03-05"), two()), Some((Evidence::TooOld, 2)));
+    assert_eq!(look(Some("2026-03-01"), tracked(vec![undated("Sorted")])), Some((Evidence::TooOld, 1)));
+    assert_eq!(look(None, tracked(vec![undated("Sorted")])), Some((Evidence::Events, 1)));
+    assert_eq!(look(None, result(OutcomeClass::NotFound, Vec::new())), Some((Evidence::Nothing, 0)));
+    assert_eq!(look(None, result(OutcomeClass::Blocked, Vec::new())), None);
 }
 
 #[test]

@@ -15,6 +15,7 @@ use waybill_adapters::{
     Adapter, Answer, Answers, Catalog, Context, HttpRequest, Method, Reading, RequestError, Source, assess,
     explain::{Explained, ExplainedMarker},
 };
+use waybill_fetcher::secrets_of;
 use waybill_runtime::telemetry;
 use waybill_schemas::{TrackingNumber, UtcMs, event::ShipmentFacts};
 
@@ -28,6 +29,8 @@ use crate::{
 
 /// What stands for a secret or a token.
 const HIDDEN: &str = "(hidden)";
+/// Shorter secrets may stand in an answer by chance.
+const LEAST_SECRET: usize = 6;
 
 /// Looks a number up and shows how that came about.
 ///
@@ -72,7 +75,7 @@ pub(crate) async fn run(order: Run) -> Result<ExitCode> {
     let source = adapter.source(&result.source.source);
     let requests = source.map(|source| requests(&adapter, source, number.as_str(), &params)).unwrap_or_default();
     let view = assess(&adapter, &read_outcome(&result), Some(number.as_str()));
-    let mut out = stdout();
+    let mut out: Vec<u8> = Vec::new();
     if order.json {
         let shown: Vec<_> = requests.iter().map(|(step, request)| shown_json(step, request)).collect();
         let all = json!({
@@ -94,7 +97,16 @@ pub(crate) async fn run(order: Run) -> Result<ExitCode> {
         writeln!(out)?;
         print_view(&view, &mut out)?;
     }
+    let own = config.fetcher.carriers.get(&adapter.slug).cloned().unwrap_or_default();
+    let shown = without(&String::from_utf8_lossy(&out), &secrets_of(&adapter, &own));
+    stdout().write_all(shown.as_bytes())?;
     Ok(if result.class.is_reading() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A text without secrets: a carrier may repeat what it was asked with.
+fn without(text: &str, secrets: &[String]) -> String {
+    let long = secrets.iter().filter(|secret| secret.len() >= LEAST_SECRET);
+    long.fold(text.to_owned(), |text, secret| text.replace(secret.as_str(), HIDDEN))
 }
 
 fn shape(content_type: &str) -> &'static str {
@@ -239,6 +251,15 @@ fn facts(found: &ShipmentFacts) -> Vec<(&'static str, String)> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+
+    #[test]
+    fn sec_1_a_secret_that_a_carrier_repeats_is_hidden() {
+        let secrets = ["k3y-of-acme".to_owned(), "7".to_owned()];
+        assert_eq!(
+            without("no key k3y-of-acme is known, try 7 more", &secrets),
+            "no key (hidden) is known, try 7 more"
+        );
+    }
 
     #[test]
     fn the_marker_that_decides_is_named_with_its_line() {

@@ -278,7 +278,9 @@ fn place_score(column: &Column) -> i64 {
     let called = if is_called(column, &OF_PLACE) { 50 } else { 0 };
     let short = texts.iter().all(|text| text.chars().count() <= 60 && !text.contains(['.', '!', '?', ':']));
     let begins_large = texts.iter().filter(|text| text.chars().next().is_some_and(char::is_uppercase)).count();
-    let looks = if short && begins_large * 10 >= texts.len() * 8 && !is_called(column, &OF_CODE) { 5 } else { 0 };
+    // What few rows have may be a heading's.
+    let usual = texts.len() * 2 >= column.texts.len() && !is_called(column, &OF_CODE);
+    let looks = if short && usual && begins_large * 10 >= texts.len() * 8 { 5 } else { 0 };
     called + looks
 }
 

@@ -112,6 +112,23 @@ fn read_again(body: &str) -> Vec<(String, String, String)> {
     read.events.iter().map(shown).collect()
 }
 
+#[test]
+fn what_only_a_heading_has_is_no_place() {
+    let heading = "<div class=row><span>Date</span><span>Depot</span><span>Status</span></div>";
+    let row = |time: &str, place: &str, text: &str| {
+        format!(
+            "<div class=row><span class=d>{time}</span><span class=p>{place}</span><span class=s>{text}</span></div>"
+        )
+    };
+    let rows = [
+        row("21.11.2026 08:12", "Hamburg", "Out for delivery"),
+        row("20.11.2026 22:40", "Hannover", "Arrived at depot"),
+    ];
+    let read = read_again(&format!("<html><body><div class=list>{heading}{}</div></body></html>", rows.concat()));
+    let places: Vec<&str> = read.iter().map(|(_, _, place)| place.as_str()).collect();
+    assert_eq!(places, ["Hamburg", "Hannover"]);
+}
+
 /// The events of every answer here.
 fn three(place: &str) -> Vec<(String, String, String)> {
     let events = [

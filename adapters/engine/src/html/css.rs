@@ -15,6 +15,7 @@ use selectors::{
 };
 
 use super::{At, Known, What};
+use crate::work;
 
 /// A compiled list of selectors.
 #[derive(Debug, Clone)]
@@ -44,7 +45,7 @@ impl Selector {
 
     /// Whether an element is what is asked for.
     pub(crate) fn matches(&self, element: At<'_>) -> bool {
-        element.is_element() && self.matches_with(element, &mut SelectorCaches::default())
+        work::step(1) && element.is_element() && self.matches_with(element, &mut SelectorCaches::default())
     }
 
     fn matches_with(&self, element: At<'_>, caches: &mut SelectorCaches) -> bool {
@@ -133,6 +134,9 @@ impl<'d> Iterator for Select<'d, '_> {
 
     fn next(&mut self) -> Option<At<'d>> {
         loop {
+            if !work::step(1) {
+                return None;
+            }
             self.at = self.at.following(self.root)?;
             if self.at.is_element() && self.selector.matches_with(self.at, &mut self.caches) {
                 return Some(self.at);
@@ -229,14 +233,17 @@ impl<'i> parser::Parser<'i> for Rules {
     }
 }
 
-/// An element as the matching asks about it.
+/// An element as the matching asks about it. Its steps are counted and never refused: the matching must see one document from
+/// beginning to end, and whoever goes through elements stops at the next.
 #[derive(Debug, Clone)]
 struct Node<'d>(At<'d>);
 
 impl<'d> Node<'d> {
     fn sibling(&self, step: impl Fn(&At<'d>) -> Option<At<'d>>) -> Option<Self> {
+        work::step(1);
         let mut at = step(&self.0)?;
         while !at.is_element() {
+            work::step(1);
             at = step(&at)?;
         }
         Some(Self(at))
@@ -251,6 +258,7 @@ impl Element for Node<'_> {
     }
 
     fn parent_element(&self) -> Option<Self> {
+        work::step(1);
         self.0.parent().filter(At::is_element).map(Self)
     }
 
@@ -301,7 +309,10 @@ impl Element for Node<'_> {
         name: &Word,
         operation: &AttrSelectorOperation<&Word>,
     ) -> bool {
-        self.0.attribute(&name.0).is_some_and(|value| operation.eval_str(value))
+        self.0.attribute(&name.0).is_some_and(|value| {
+            work::text(value.len(), 32);
+            operation.eval_str(value)
+        })
     }
 
     fn match_non_ts_pseudo_class(&self, class: &Never, _: &mut MatchingContext<'_, Ours>) -> bool {
@@ -328,6 +339,7 @@ impl Element for Node<'_> {
 
     fn has_class(&self, name: &Word, case: CaseSensitivity) -> bool {
         let classes = self.0.attribute("class").unwrap_or_default();
+        work::text(classes.len(), 32);
         classes.split_ascii_whitespace().any(|one| case.eq(one.as_bytes(), name.0.as_bytes()))
     }
 

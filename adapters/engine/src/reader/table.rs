@@ -15,6 +15,7 @@ use crate::{
     node::{Node, Path},
     spec::{ConditionSpec, Shape, SplitSpec, TableSpec, TimesSpec},
     times::{Shown, Times},
+    work,
 };
 
 #[derive(Debug)]
@@ -133,6 +134,9 @@ impl Table {
             };
             let mut heading = None;
             for row in rows {
+                if !work::step(1) {
+                    return Err(work::TOO_MUCH.to_owned());
+                }
                 if self.heading.as_ref().is_some_and(|heading| row.is(heading)) {
                     heading = Some(row);
                     continue;

@@ -12,6 +12,7 @@ use crate::{
     error::{Fault, Faults},
     spec::{BatchSpec, StepName, StepSpec},
     template::{self, Batch, Context, Escape, Filling, Template},
+    work,
 };
 
 use self::{
@@ -186,7 +187,7 @@ impl Step {
         let mut taken = BTreeMap::new();
         let mut absent = Vec::new();
         for (name, take) in &self.take {
-            match take.find(answer) {
+            match work::bounded(|| take.find(answer)) {
                 Some(value) => drop(taken.insert(name.clone(), value)),
                 None if take.optional => drop(taken.insert(name.clone(), String::new())),
                 None => absent.push(name.clone()),
@@ -275,7 +276,9 @@ fn body_of(spec: &StepSpec, method: Method, url: &str, batch: bool) -> Result<Bo
     } else if let Some(graphql) = &spec.graphql {
         Body::Json(JsonTemplate::graphql(graphql, batch)?)
     } else if let Some(text) = &spec.text {
-        let escape = if text.content_type.contains("xml") { Escape::Xml } else { Escape::None };
+        let of_type = [("xml", Escape::Xml), ("json", Escape::Json)];
+        let named = of_type.into_iter().find(|(name, _)| text.content_type.contains(name));
+        let escape = named.map_or(Escape::None, |(_, escape)| escape);
         Body::Text { content_type: text.content_type.clone(), text: Template::compile(&text.body)?, escape }
     } else {
         Body::None

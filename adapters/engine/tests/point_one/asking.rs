@@ -70,6 +70,24 @@ fn a_number_is_sent_without_what_it_begins_with() {
 }
 
 #[test]
+fn values_are_escaped_for_the_text_they_stand_in() {
+    for (content_type, written) in [
+        ("text/xml; charset=utf-8", r"<7&quot;&lt;\ü>"),
+        ("application/vnd.acme+json", r#"<7\"<\\ü>"#),
+        ("text/plain", r#"<7"<\ü>"#),
+    ] {
+        let adapter = adapter(&format!(
+            "sources:\n  - name: api\n    kind: api\n    needs: [code]\n    steps:\n      - {{name: page, post: \
+             'https://acme.example/t', text: {{content_type: '{content_type}', body: '<{{param.code}}>'}}}}\n{ANY}"
+        ));
+        let (params, none) = (pairs(&[("code", r#"7"<\ü"#)]), BTreeMap::new());
+        let context = Context { number: "A1", params: &params, secrets: &none, taken: &none, lang: "en" };
+        let body = adapter.source("api").unwrap().steps[0].request(&context).unwrap().body.unwrap();
+        assert_eq!(String::from_utf8(body).unwrap(), written, "{content_type}");
+    }
+}
+
+#[test]
 fn oauth_tokens_are_kept_as_long_as_they_say_and_never_for_one_number() {
     let source = |step: &str| {
         format!(

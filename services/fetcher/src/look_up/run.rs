@@ -23,7 +23,7 @@ use crate::{
     choose::Chosen,
     classify,
     config::Route,
-    exchange::{Bounds, Failure, Incoming, Outgoing},
+    exchange::{Bounds, Failure, Incoming, MAX_REDIRECTS, Outgoing, Sent, too_many_redirects},
     memory::FetcherMemory,
     payload::Kept,
     turnstile::{Stop, Turnstile},
@@ -144,12 +144,18 @@ impl<'a> Run<'a> {
         let last = source.steps.len().saturating_sub(1);
         for (index, step) in source.steps.iter().enumerate() {
             let key = (self.chosen.adapter.slug.as_str().to_owned(), source.name.clone(), step.name);
-            if step.keep_s.is_some()
-                && let Some(taken) = self.tools.tokens.get(&key, self.tools.clocks.wall())
-            {
-                self.taken.extend(taken.clone());
-                self.used.push((key, taken));
-                continue;
+            let mut turn = None;
+            if step.keep_s.is_some() {
+                let mut kept = self.kept(&key);
+                if kept.is_none() {
+                    turn = Some(self.tools.tokens.turn(&key).await);
+                    kept = self.kept(&key);
+                }
+                if let Some(taken) = kept {
+                    self.taken.extend(taken.clone());
+                    self.used.push((key, taken));
+                    continue;
+                }
             }
             // What is the same for several is not the same for each.
             let alone = self.numbers.len() == 1;
@@ -158,8 +164,14 @@ impl<'a> Run<'a> {
             if index < last {
                 self.take(step, key)?;
             }
+            drop(turn);
         }
         Ok(())
+    }
+
+    /// A token of an earlier look-up that is still good.
+    fn kept(&self, key: &TokenKey) -> Option<Taken> {
+        self.tools.tokens.get(key, self.tools.clocks.wall())
     }
 
     async fn step(&mut self, step: &Step, conditional: bool) -> Progress {
@@ -179,15 +191,7 @@ impl<'a> Run<'a> {
                 asked_if_changed = true;
             }
         }
-        let bounds = self.bounds(&outgoing.url);
-        if source.kind == SourceKind::Page {
-            self.ask_robots(&outgoing.url, &bounds).await?;
-        }
-        let sent = self.tools.exchange.send(self.turnstile, outgoing, &self.jar, &bounds, &mut self.spent).await;
-        let answer = match sent {
-            Ok(answer) => answer,
-            Err(failure) => return Err(self.failed(step, failure)),
-        };
+        let answer = self.send(step, outgoing, source.kind).await?;
         if asked_if_changed && answer.status == 304 {
             return Err(Box::new(Verdict::NotModified));
         }
@@ -201,6 +205,25 @@ impl<'a> Run<'a> {
             Some(decided) => Err(verdict(decided.class, decided.detail, Some(decided.signal))),
             None => Ok(()),
         }
+    }
+
+    /// Sends a step's request and follows its redirects; of a page, robots.txt is asked at each.
+    async fn send(&mut self, step: &Step, mut outgoing: Outgoing, kind: SourceKind) -> Result<Incoming, Box<Verdict>> {
+        let bounds = self.bounds(&outgoing.url);
+        for _ in 0..=MAX_REDIRECTS {
+            if kind == SourceKind::Page {
+                let reachable = self.tools.exchange.may_reach(&outgoing.url, &bounds);
+                reachable.map_err(|failure| self.failed(step, failure))?;
+                self.ask_robots(&outgoing.url, &bounds).await?;
+            }
+            let exchange = &self.tools.exchange;
+            let sent = exchange.send_once(self.turnstile, outgoing, &self.jar, &bounds, &mut self.spent).await;
+            match sent.map_err(|failure| self.failed(step, failure))? {
+                Sent::Answered(answer) => return Ok(answer),
+                Sent::Redirected(next) => outgoing = next,
+            }
+        }
+        Err(self.failed(step, too_many_redirects()))
     }
 
     /// The request of a step, sent to a simulator where the carrier is routed.

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use tokio::sync::OwnedMutexGuard;
 use waybill_adapters::StepName;
 use waybill_schemas::WallMs;
 
@@ -15,7 +16,15 @@ pub(crate) type Taken = BTreeMap<String, String>;
 
 /// In memory only: a token is a secret (SEC-1). Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Tokens(Arc<Mutex<HashMap<TokenKey, Kept>>>);
+pub(crate) struct Tokens(Arc<Mutex<HashMap<TokenKey, Place>>>);
+
+/// Where one carrier's token is kept.
+#[derive(Default)]
+struct Place {
+    kept: Option<Kept>,
+    /// Held by the look-up that takes a new one.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
 
 struct Kept {
     taken: Taken,
@@ -25,19 +34,29 @@ struct Kept {
 impl Tokens {
     pub(crate) fn get(&self, key: &TokenKey, now: WallMs) -> Option<Taken> {
         let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.get(key).filter(|kept| now < kept.until).map(|kept| kept.taken.clone())
+        let kept = tokens.get(key)?.kept.as_ref().filter(|kept| now < kept.until)?;
+        Some(kept.taken.clone())
+    }
+
+    /// A turn at taking a token: of several look-ups that find none one takes it, and the others wait and use it.
+    pub(crate) async fn turn(&self, key: &TokenKey) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&tokens.entry(key.clone()).or_default().turn)
+        };
+        turn.lock_owned().await
     }
 
     pub(crate) fn keep(&self, key: TokenKey, taken: &Taken, until: WallMs) {
         let kept = Kept { taken: taken.clone(), until };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, kept);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().kept = Some(kept);
     }
 
     /// Throws away a token that the carrier refused; one that somebody else has taken since stays.
     pub(crate) fn throw_away(&self, key: &TokenKey, refused: &Taken) {
         let mut tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if tokens.get(key).is_some_and(|kept| kept.taken == *refused) {
-            tokens.remove(key);
+        if let Some(place) = tokens.get_mut(key) {
+            place.kept.take_if(|kept| kept.taken == *refused);
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::{
 
 /// How long a probe may wait for its turn (journey); then it is answered as put off.
 pub(super) const PROBE_PATIENCE_MS: i64 = 3_600_000;
+const A_DAY_MS: i64 = 86_400_000;
 
 /// The slug of the pseudo-carrier.
 pub(super) fn detect_slug() -> Option<CarrierSlug> {
@@ -51,6 +52,16 @@ fn without_look(carrier: &CarrierSlug, round: u32, class: OutcomeClass, detail: 
     }
 }
 
+/// Whether the last that was seen of a number was before a day, whatever the clock of the place.
+fn is_before(seen: JourneyMs, day: &str) -> bool {
+    let latest = seen.plus_ms(A_DAY_MS).to_string();
+    // Years of four digits: as texts days stand in their order. What is no day says nothing.
+    let is_day = |text: &str| {
+        text.bytes().enumerate().all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() })
+    };
+    latest.get(..10).zip(day.get(..10)).is_some_and(|(latest, day)| is_day(day) && latest < day)
+}
+
 impl Book {
     /// A probe was ordered.
     pub(super) fn probe(&mut self, command: Command, place: Place, now: &Now) -> Ordered {
@@ -60,7 +71,7 @@ impl Book {
         let round = *round;
         let known = self.find(&command.carrier, &command.number);
         if let Some(id) = known {
-            return self.probe_known(id, round, &command.number, now);
+            return self.probe_known(id, round, &command, now);
         }
         let terms = self.terms.policy(&command.carrier).filter(|terms| terms.switch == Switch::On);
         let Some(terms) = terms else {
@@ -81,7 +92,7 @@ impl Book {
     }
 
     /// Of a number that is registered with the candidate already, what is known of it answers; nothing is asked twice.
-    fn probe_known(&mut self, id: u32, round: u32, number: &TrackingNumber, now: &Now) -> Ordered {
+    fn probe_known(&mut self, id: u32, round: u32, command: &Command, now: &Now) -> Ordered {
         let Some(entry) = self.entry(id) else { return Ordered::Nothing };
         if matches!(entry.trying(), Some(Trying::Probe(_))) {
             self.change(id, now, |entry, _| entry.set_trying(Some(Trying::Probe(round))));
@@ -89,18 +100,17 @@ impl Book {
         }
         let carrier = &self.carriers[usize::from(entry.carrier)].slug;
         let scanned = !matches!(entry.status, None | Some(Status::NotFound | Status::InfoReceived | Status::Expired));
-        let (class, detail) = match (scanned, entry.last_reading()) {
-            (true, _) => (OutcomeClass::Tracked, "registered with this carrier already, which has events of it"),
-            (false, Some(_)) => {
-                (OutcomeClass::NotFound, "registered with this carrier already, which has no events of it")
-            }
-            (false, None) => (OutcomeClass::Deferred, "registered with this carrier already, and not looked at yet"),
+        let too_old = command.ordered_at.as_deref().is_some_and(|day| is_before(entry.last_change, day));
+        let (class, evidence, detail) = match (scanned, entry.last_reading()) {
+            (true, _) if too_old => (OutcomeClass::Tracked, Evidence::TooOld, "which has older events of it"),
+            (true, _) => (OutcomeClass::Tracked, Evidence::Events, "which has events of it"),
+            (false, Some(_)) => (OutcomeClass::NotFound, Evidence::Nothing, "which has no events of it"),
+            (false, None) => (OutcomeClass::Deferred, Evidence::Nothing, "and not looked at yet"),
         };
-        let mut tried = without_look(carrier, round, class, detail, now.journey);
-        if scanned {
-            tried.evidence = Evidence::Events;
-        }
-        self.outbox.extend(answer(number, tried));
+        let detail = format!("registered with this carrier already, {detail}");
+        let mut tried = without_look(carrier, round, class, &detail, now.journey);
+        tried.evidence = evidence;
+        self.outbox.extend(answer(&command.number, tried));
         Ordered::Done
     }
 

@@ -199,13 +199,31 @@ fn a_candidate_that_is_off_answers_at_once_and_one_that_knows_it_already_decides
     let _ = bench.order(CommandKind::Register, 1);
     let _ = bench.dispatch(10);
     assert_eq!(bench.answer(0, |_| {}), Applied::Freed);
-    let _ = bench.order_with(undecided(&["nobody", "carrier-a"]));
+    let order = Command { ordered_at: None, ..undecided(&["nobody", "carrier-a"]) };
+    let _ = bench.order_with(order);
     let _ = bench.dispatch(10);
     let _ = bench.carry();
     let settlement = bench.settlement();
     assert_eq!(settlement.carrier, Some(carrier()), "{settlement:?}");
     assert_eq!(settlement.tried[0].class, OutcomeClass::AdapterDisabled);
     assert_eq!(bench.registered("carrier-a").unwrap().reference.as_deref(), Some("order-7"));
+}
+
+#[test]
+fn events_that_are_known_already_count_only_if_they_are_not_older_than_the_order() {
+    for (ordered_at, evidence) in [("2999-01-01", Evidence::TooOld), ("2000-01-01", Evidence::Events)] {
+        let mut bench = Bench::new(100.0, 1);
+        let _ = bench.order(CommandKind::Register, 1);
+        let _ = bench.dispatch(10);
+        assert_eq!(bench.answer(0, |_| {}), Applied::Freed);
+        let order = Command { ordered_at: Some(ordered_at.to_owned()), ..undecided(&["carrier-a"]) };
+        let _ = bench.order_with(order);
+        let _ = bench.dispatch(10);
+        let _ = bench.carry();
+        let settlement = bench.settlement();
+        assert_eq!(settlement.tried[0].evidence, evidence, "{settlement:?}");
+        assert_eq!(settlement.carrier.is_some(), evidence == Evidence::Events, "{settlement:?}");
+    }
 }
 
 #[test]
