@@ -124,7 +124,7 @@ pub(super) fn adapter(parts: &Parts<'_>, events: &Events) -> String {
     if let Some((charset, why)) = &parts.charset {
         let _ = writeln!(out, "charset: {{fallback: {charset}}}           # CHECK: {why}");
     }
-    match parts.wish.number.map(pattern).filter(|pattern| !pattern.is_empty()) {
+    match parts.wish.number.filter(|number| number.len() <= 64).map(pattern).filter(|pattern| !pattern.is_empty()) {
         Some(pattern) => {
             let _ = write!(out, "numbers:                          # CHECK: what its numbers look like, for detection\n  - {{pattern: '{pattern}'}}\n");
         }
