@@ -129,8 +129,9 @@ fn table(root: At<'_>, table: At<'_>) -> Option<Candidate> {
     let mut heading = None;
     if let Some(days) = days {
         // Where a heading was among the wide rows it is none of these any more.
+        let gone = all.iter().filter(is_wide).count() - filled.len();
         let below = all.iter().zip(days).filter(|(row, _)| is_wide(row)).map(|(_, day)| day);
-        let texts: Vec<String> = below.collect::<Vec<_>>().split_off(all.iter().filter(is_wide).count() - filled.len());
+        let texts = below.skip(gone).collect();
         columns.push(Column { field: "{of: heading}".to_owned(), hint: "date".to_owned(), texts });
         heading = Some("tr:has([colspan])".to_owned());
     }
