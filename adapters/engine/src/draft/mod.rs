@@ -173,18 +173,40 @@ pub fn draft(slug: &CarrierSlug, body: &[u8], wish: Wish<'_>) -> Result<Draft, D
         }
     };
     let Found { shape, events: best, languages, unwrap, text: inner, outer } = find(&text, wish.number)?;
-    let languages = best.languages(&languages);
+    let mut languages = best.languages(&languages);
     let root = root(shape, &inner);
-    let parts = write::Parts { slug, shape, wish, unwrap: &unwrap, charset: known, languages: &languages, root };
-    let adapter = write::adapter(&parts, &best);
+    let written = |languages: &[String]| {
+        let (charset, root) = (known.clone(), root.clone());
+        write::adapter(&write::Parts { slug, shape, wish, unwrap: &unwrap, charset, languages, root }, &best)
+    };
+    let mut adapter = written(&languages);
     let phrases = catalog::embedded_phrases()?;
-    let compile = |mapping: &str| {
-        let files = Files { folder: slug.as_str(), adapter: &adapter, mapping };
+    let compile = |adapter: &str, mapping: &str| {
+        let files = Files { folder: slug.as_str(), adapter, mapping };
         Adapter::compile(slug.clone(), &files, &phrases).map_err(catalog::first)
     };
-    let bare = compile("format: 1\n")?;
+    let mut bare = compile(&adapter, "format: 1\n")?;
     let answers = [Answer { content_type: wish.content_type, ..Answer::saved("page", body) }];
-    let reads = bare.read(&Answers { number: wish.number, list: &answers });
+    let asked = Answers { number: wish.number, list: &answers };
+    let mut reads = bare.read(&asked);
+    // The language whose phrases know more of the texts than those that the answer tells by itself.
+    let (mut spoken, mut most) = (None, known_texts(&bare, &reads));
+    if most < write::texts(&bare, &reads).len() {
+        for language in phrases.keys() {
+            let other = compile(&adapter, &format!("format: 1\nphrases: ['{language}']\n"))?;
+            let count = known_texts(&other, &reads);
+            if count > most {
+                (spoken, most) = (Some(language.clone()), count);
+            }
+        }
+    }
+    if let Some(spoken) = spoken {
+        languages.retain(|language| *language != spoken);
+        languages.insert(0, spoken);
+        adapter = written(&languages);
+        bare = compile(&adapter, "format: 1\n")?;
+        reads = bare.read(&asked);
+    }
     if reads.events.is_empty() {
         let why = reads.detail.unwrap_or_else(|| "the draft reads nothing of the answer".to_owned());
         return Err(DraftError::Refused(why));
@@ -192,13 +214,18 @@ pub fn draft(slug: &CarrierSlug, body: &[u8], wish: Wish<'_>) -> Result<Draft, D
     let mapping = write::mapping(&bare, &reads);
     let unmatched = write::texts(&bare, &reads).into_iter().filter(|(_, rule)| rule.is_none()).map(|(text, _)| text);
     let unmatched = unmatched.collect();
-    compile(&mapping)?;
+    compile(&adapter, &mapping)?;
     let answer_file = match outer {
         Shape::Html => "page.html",
         Shape::Json => "page.json",
         Shape::Xml => "page.xml",
     };
     Ok(Draft { adapter, mapping, answer_file, reads, unmatched })
+}
+
+/// How many of the texts mean something.
+fn known_texts(adapter: &Adapter, reads: &ReadOutcome) -> usize {
+    write::texts(adapter, reads).iter().filter(|(_, rule)| rule.is_some()).count()
 }
 
 /// The events of an answer, and where they are.

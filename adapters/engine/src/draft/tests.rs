@@ -445,3 +445,13 @@ fn what_cannot_be_drafted_says_why() {
         assert!(error.contains(why), "{error}");
     }
 }
+
+#[test]
+fn the_language_is_the_one_whose_phrases_know_the_texts() {
+    let body = r#"{"e": [{"time": "2026-11-21 08:12", "text": "배달완료"}, {"time": "2026-11-20 22:40", "text": "집하처리"},
+        {"time": "2026-11-20 21:40", "text": "delivered"}]}"#;
+    let draft = drafted(body.as_bytes(), None).unwrap();
+    assert!(draft.adapter.contains("languages: [ko, en]"), "{}", draft.adapter);
+    assert_eq!(draft.unmatched, Vec::<String>::new());
+    assert!(drafted(SCANS.as_bytes(), None).unwrap().adapter.contains("languages: [en]"));
+}

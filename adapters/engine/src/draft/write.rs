@@ -108,7 +108,8 @@ pub(super) fn adapter(parts: &Parts<'_>, events: &Events) -> String {
         Shape::Json => "json",
         Shape::Xml => "xml",
     };
-    let languages = parts.languages.join(", ");
+    let languages: Vec<String> = parts.languages.iter().map(|language| quoted(language)).collect();
+    let languages = languages.join(", ");
     let _ = write!(
         out,
         "# A draft from one answer: check every line that says so, then remove these comments.\n\
