@@ -1,4 +1,4 @@
-//! Guesses about single columns: the format of their times, and the charset of undeclared bytes.
+//! Guesses about single columns: the format of their times.
 
 use super::{
     dates::{self, Order},
@@ -221,13 +221,4 @@ fn fits(formats: &[&str], texts: &[&str], languages: &[String], spoken: Option<&
 pub(super) fn joined(day: &str, hour: &str) -> Option<String> {
     let ways = [format!("{day}[ {hour}]"), format!("{day} {hour}")];
     ways.into_iter().find(|way| Format::compile(way).is_ok())
-}
-
-/// A charset for bytes that declare none and are not UTF-8: the one whose reading holds no signs that texts do not have.
-pub(super) fn charset(body: &[u8]) -> Option<&'static str> {
-    ["euc-kr", "shift_jis", "gb18030", "windows-1252"].into_iter().find(|name| {
-        let Some(encoding) = encoding_rs::Encoding::for_label(name.as_bytes()) else { return false };
-        let decoded = encoding.decode_without_bom_handling_and_without_replacement(body);
-        decoded.is_some_and(|text| !text.chars().any(|c| ('\u{e000}'..='\u{f8ff}').contains(&c)))
-    })
 }

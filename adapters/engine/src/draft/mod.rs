@@ -1,6 +1,7 @@
 //! Drafts an adapter from one saved answer: finds what repeats, guesses what each column is, and writes files that work on
 //! that answer, with comments on what is to be checked. Pure: text in, texts out.
 
+mod charsets;
 mod dates;
 mod guess;
 mod html;
@@ -167,7 +168,7 @@ pub fn draft(slug: &CarrierSlug, body: &[u8], wish: Wish<'_>) -> Result<Draft, D
         }
         Ok(text) => (text, None),
         Err(wrong) => {
-            let name = guess::charset(body).ok_or(DraftError::Charset(wrong.0))?;
+            let name = charsets::charset(body).ok_or(DraftError::Charset(wrong.0))?;
             let encoding = encoding_rs::Encoding::for_label(name.as_bytes()).ok_or(DraftError::Shape)?;
             (encoding.decode(body).0.into_owned(), Some((name.to_owned(), "guessed, the answer declares none")))
         }
