@@ -149,6 +149,16 @@ fn check_folder(folder: &Path, bless: bool, found: &mut Found, out: &mut dyn Wri
             found.told.insert(line);
         }
     }
+    let is_answer =
+        |path: &Path| path.extension().is_some_and(|kind| kind == "html" || kind == "json" || kind == "xml");
+    for stray in fs::read_dir(folder.join("examples")).into_iter().flatten().flatten() {
+        let path = stray.path();
+        if path.is_file() && is_answer(&path) {
+            let remedy = "stands in no example; give it a folder of its own, as in examples/delivered/page.html";
+            writeln!(out, "{}: {remedy}", path.display())?;
+            found.wrong += 1;
+        }
+    }
     let Ok(examples) = examples else { return Ok(()) };
     match catalog {
         Ok(catalog) => {
@@ -378,6 +388,9 @@ mod tests {
         fs::write(carrier.join("mapping.yaml"), "format: 1\n").unwrap();
         let (out, _) = told(&carrier);
         assert!(out.contains("acme: source `page` never says which number it asks for; write {number}"), "{out}");
+        fs::write(carrier.join("examples/delivered.html"), "<p>").unwrap();
+        let (out, _) = told(&carrier);
+        assert!(out.contains("examples/delivered.html: stands in no example"), "{out}");
         let large = carrier.join("examples/delivered/page.html");
         fs::write(&large, vec![b' '; waybill_schemas::limits::MAX_ANSWER_BYTES + 1]).unwrap();
         let (out, _) = told(&carrier);
