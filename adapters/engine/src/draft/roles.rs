@@ -264,10 +264,11 @@ fn assign(candidate: Candidate, languages: &[String]) -> Events {
     let time = time.or_else(|| {
         let (clock, _) = pick(Part::Clock)?;
         let hours = &columns[clock].texts;
-        // A day and a month alone are a date where a time of day stands beside them.
+        // A day and a month alone are a date where a time of day stands beside them; a weight is none.
         let beside = |day: &usize| {
             let texts = filled(&columns[*day]);
-            *day != clock && !texts.is_empty() && texts.iter().all(|text| text.contains(|c: char| c.is_ascii_digit()))
+            let digits = texts.iter().all(|text| text.contains(|c: char| c.is_ascii_digit()));
+            *day != clock && digits && texts.iter().any(|text| text.parse::<f64>().is_err())
         };
         (0..columns.len()).filter(beside).find_map(|day| {
             let pairs = columns[day].texts.iter().zip(hours).filter(|(day, hour)| !day.is_empty() && !hour.is_empty());

@@ -371,6 +371,10 @@ fn rows_of_a_table_take_their_day_from_above_or_from_beside() {
     ] {
         assert_eq!(read_again(&page(body)), expected, "{body}");
     }
+    let weights = page(
+        "<table class=h><tr><td>2.5<td>08:12<td>Out for delivery</tr><tr><td>2.5<td>22:40<td>Arrived at depot</tr></table>",
+    );
+    assert!(matches!(drafted(weights.as_bytes(), None), Err(DraftError::NoTimes { .. })));
 }
 
 #[test]
