@@ -10,6 +10,7 @@ use crate::{
     error::{AdapterError, Fault, Faults},
     journey::PageOrder,
     mapping::{Mapping, Table},
+    plainly,
     reader::{Reader, Shared},
     spec::{AdapterSpec, Basis, MappingSpec, Shape, SourceKind, SourceSpec},
     step::Step,
@@ -82,6 +83,11 @@ impl Source {
             SourceKind::Page => false,
             SourceKind::Builtin => true,
         }
+    }
+
+    /// Whether any of its requests says which number is asked for.
+    pub fn asks_for_the_number(&self) -> bool {
+        self.steps.iter().flat_map(Step::values).any(|value| matches!(value, Value::Number | Value::Numbers))
     }
 
     fn compile(spec: &SourceSpec, hosts: &[String], needs: &[String]) -> Result<Self, Faults> {
@@ -164,13 +170,13 @@ pub(crate) type Phrases = BTreeMap<String, (Arc<Table>, u64)>;
 
 pub(crate) fn parse<T: serde::de::DeserializeOwned>(file: &str, text: &str) -> Result<T, AdapterError> {
     serde_saphyr::from_str(text).map_err(|error| {
-        let line = error.location().map(|location| location.line()).filter(|line| *line > 0);
-        let message = error.without_snippet().to_string();
-        let message = message.lines().next().unwrap_or_default().trim().to_owned();
+        let place = error.location().map(|location| (location.line(), location.column()));
+        let place = place.filter(|(line, _)| *line > 0);
+        let (problem, line) = plainly::said(&error.without_snippet().to_string(), place, text);
         AdapterError {
             file: file.to_owned(),
             line,
-            problem: format!("{message}; adapters/README.md lists what may stand here"),
+            problem: format!("{problem}; adapters/README.md lists what may stand here"),
         }
     })
 }
@@ -304,6 +310,13 @@ fn check(spec: &AdapterSpec) -> Faults {
     }
     if spec.languages.is_empty() {
         wrong("languages", "languages is empty; name at least one, such as [en]".to_owned());
+    }
+    let is_code = |language: &&String| {
+        let code = language.split('-').next().unwrap_or_default();
+        (2..=3).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_lowercase())
+    };
+    for language in spec.languages.iter().filter(|language| !is_code(language)) {
+        wrong(language, format!("`{language}` is no language; write its code in ISO 639, such as en"));
     }
     if let Err(error) = spec.budget.check() {
         wrong("budget", format!("{error}; change it under budget"));

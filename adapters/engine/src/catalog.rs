@@ -61,6 +61,18 @@ impl Catalog {
         Ok(catalog)
     }
 
+    /// The same for whoever asks of one carrier alone: mistakes in the others of these folders do not matter.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_for(overlays: &[PathBuf], slug: &str) -> Result<Self, AdapterError> {
+        let mut catalog = Self::embedded()?;
+        for folder in overlays {
+            catalog = catalog.with_carriers(folder, |name| name == slug)?;
+        }
+        Ok(catalog)
+    }
+
     /// Only the carriers of a folder, for whoever writes them.
     ///
     /// # Errors
@@ -140,10 +152,19 @@ impl Catalog {
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub fn with_folder(mut self, folder: &Path) -> Result<Self, AdapterError> {
+    pub fn with_folder(self, folder: &Path) -> Result<Self, AdapterError> {
+        self.with_carriers(folder, |_| true)
+    }
+
+    fn with_carriers(mut self, folder: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Self, AdapterError> {
+        if folder.join("adapter.yaml").is_file() {
+            let problem = "is the folder of one carrier; name the folder that it stands in";
+            return Err(AdapterError::new(&folder.display().to_string(), problem));
+        }
         let mut phrases = embedded_phrases()?;
         add_phrases_beside(&mut phrases, folder).map_err(first)?;
-        for carrier in folders_in(folder)? {
+        let wanted = |carrier: &PathBuf| carrier.file_name().is_some_and(|name| is_wanted(&name.to_string_lossy()));
+        for carrier in folders_in(folder)?.into_iter().filter(wanted) {
             let (adapter, mapping) = (read(&carrier.join("adapter.yaml"))?, read(&carrier.join("mapping.yaml"))?);
             let place = carrier.display().to_string();
             let files = Files { folder: &place, adapter: &adapter, mapping: &mapping };

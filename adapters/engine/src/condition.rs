@@ -33,6 +33,10 @@ pub(crate) struct Condition {
 impl Condition {
     pub(crate) fn compile(shape: Shape, spec: &ConditionSpec) -> Result<Self, Faults> {
         let mut faults = Faults::default();
+        if spec.is_empty() {
+            let problem = "a condition that asks for nothing always holds, also of an error page; say what it asks for";
+            faults.add(Fault::new("{}", problem));
+        }
         if (spec.matches.is_some() || spec.equals.is_some()) && spec.text.is_none() {
             let problem = "a condition with `matches` or `equals` needs `text`: the field to look at";
             faults.add(Fault::new("matches", problem));

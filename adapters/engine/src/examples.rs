@@ -117,7 +117,9 @@ pub fn of_carrier(adapter: &Adapter, overlays: &[PathBuf]) -> Result<Vec<Example
 pub fn of_folder(carrier: &Path) -> Result<Vec<Example>, AdapterError> {
     let folder = carrier.join("examples");
     let shown = folder.display().to_string();
-    let unreadable = |error: std::io::Error| AdapterError::new(&shown, format!("cannot be read: {error}"));
+    let unreadable_at =
+        |place: &str, error: std::io::Error| AdapterError::new(place, format!("cannot be read: {error}"));
+    let unreadable = |error: std::io::Error| unreadable_at(&shown, error);
     let mut examples = Vec::new();
     if !folder.is_dir() {
         return Ok(examples);
@@ -132,7 +134,9 @@ pub fn of_folder(carrier: &Path) -> Result<Vec<Example>, AdapterError> {
         for file in fs::read_dir(&path).map_err(unreadable)? {
             let file = file.map_err(unreadable)?.path();
             let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            example.files.insert(name, read_file(&file, MAX_ANSWER_BYTES).map_err(unreadable)?);
+            let bytes = read_file(&file, MAX_ANSWER_BYTES);
+            let place = file.display().to_string();
+            example.files.insert(name, bytes.map_err(|error| unreadable_at(&place, error))?);
         }
         examples.push(example);
     }

@@ -186,6 +186,10 @@ impl What {
         if ways.iter().filter(|way| **way).count() > 1 {
             return Err(Fault::new("join", "a field has one of join, first_of and const; nest them instead").into());
         }
+        let counts = [("cell", long.cell), ("line", long.line), ("nth", long.nth)];
+        if let Some((key, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
+            return Err(Fault::new(format!("{key}: 0"), format!("`{key}` counts from 1")).into());
+        }
         if long.key && shape != Shape::Json {
             return Err(Fault::new("key", "only what stands in a JSON object has a key; use attr or path").into());
         }

@@ -56,6 +56,9 @@ impl Format {
     pub(crate) fn compile(text: &str) -> Result<Vec<Self>, Fault> {
         let source = if text == "iso" { ISO } else { text };
         let wrong = |why: &str| Fault::new(text, format!("the time format `{text}` {why}"));
+        if !source.contains('%') {
+            return Err(wrong("has no fields; they are written as in %d.%m.%Y %H:%M"));
+        }
         let mut variants = expand(source).ok_or_else(|| wrong("has unbalanced brackets; an optional part is [so]"))?;
         if variants.len() > MOST_VARIANTS {
             return Err(wrong("has too many optional parts; write several formats"));

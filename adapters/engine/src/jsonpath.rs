@@ -26,6 +26,12 @@ pub(crate) enum Segment {
 impl JsonPath {
     /// Compiles `$.a.b[0]`, `a.b[*]` or any JSONPath; without `$` it starts at the current value.
     pub(crate) fn compile(text: &str) -> Result<Self, Fault> {
+        // Elsewhere `.a` is a member; here it would be looked for at any depth.
+        if text.starts_with('.') {
+            let bare = text.trim_start_matches('.');
+            let problem = format!("`{text}` begins with a dot; write {bare}, or $..{bare} for any depth");
+            return Err(Fault::new(text, problem));
+        }
         let whole = if text.starts_with('$') {
             text.to_owned()
         } else if text.starts_with('[') {
@@ -47,9 +53,13 @@ impl JsonPath {
             let how = "use at most one `..`, at most two filters, and in a filter no `$` with `*` or `..`";
             return Err(Fault::new(text, format!("`{text}` may visit an answer too often; {how}")));
         }
-        serde_json_path::JsonPath::parse(&whole)
-            .map(|path| Self::Full(Box::new(path)))
-            .map_err(|error| Fault::new(text, format!("`{text}` is no JSONPath ({error}); write it as RFC 9535 does")))
+        serde_json_path::JsonPath::parse(&whole).map(|path| Self::Full(Box::new(path))).map_err(|error| {
+            let remedy = match text.contains('-') {
+                true => "a name with a hyphen stands in brackets: ['a-b']",
+                false => "write it as RFC 9535 does",
+            };
+            Fault::new(text, format!("`{text}` is no JSONPath ({error}); {remedy}"))
+        })
     }
 
     /// The values at the path, in the document's order.
@@ -180,6 +190,9 @@ mod tests {
         assert!(JsonPath::compile("$.a[?@.b == $.d.b][*]").is_err(), "not told apart from `$` with `*`");
         assert!(JsonPath::compile("$.a[*][?@.b == $.d.b]").is_ok());
         assert!(JsonPath::compile("$.a[").is_err());
+        let told = |path: &str| JsonPath::compile(path).unwrap_err().problem;
+        assert_eq!(told(".a.b"), "`.a.b` begins with a dot; write a.b, or $..a.b for any depth");
+        assert!(told("a-b.c").ends_with("a name with a hyphen stands in brackets: ['a-b']"));
     }
 
     #[test]

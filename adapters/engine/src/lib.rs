@@ -30,6 +30,7 @@ mod mapping;
 mod names;
 mod node;
 mod pattern;
+mod plainly;
 
 pub mod overview;
 pub mod personal;

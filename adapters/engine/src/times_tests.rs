@@ -91,7 +91,7 @@ fn sloppy_writing_is_understood() {
     for text in ["", "31/31/2020 1:00 PM", "yesterday", "08/17/2022 12:47 P.M. or so", "30.02.2020"] {
         assert!(rules.read(Shown { time: text, ..Shown::default() }).is_none(), "{text}");
     }
-    for format in ["%Y-%q", "[%Y", "%Y]", "[a][b][c][d][e][f][g]"] {
+    for format in ["%Y-%q", "[%Y", "%Y]", "[a][b][c][d][e][f][g]", "dd.MM.yyyy"] {
         assert!(Format::compile(format).is_err(), "{format}");
     }
 }

@@ -55,7 +55,10 @@ impl XmlPath {
                 return Err(wrong("at most one //"));
             }
             let end = end_of_step(rest);
-            path.steps.push(step(&rest[..end], deep).ok_or_else(|| wrong("a step is malformed"))?);
+            path.steps.push(
+                step(&rest[..end], deep)
+                    .ok_or_else(|| wrong("a step is malformed; there are no prefixes, functions and parents"))?,
+            );
             rest = &rest[end..];
             if rest.is_empty() {
                 return Ok(path);
@@ -115,9 +118,14 @@ fn end_of_step(text: &str) -> usize {
 
 fn step(text: &str, deep: bool) -> Option<Step> {
     let (name, mut rest) = text.split_at(text.find('[').unwrap_or(text.len()));
-    if name.is_empty() || name.contains(|c: char| c.is_whitespace() || "]@=:".contains(c)) {
+    if name.is_empty() || name.starts_with('.') || name.contains(|c: char| c.is_whitespace() || "]@=:()".contains(c)) {
         return None;
     }
+    // XPath has values in quotes.
+    let bare = |value: &str| -> String {
+        let quoted = |sign: char| value.strip_prefix(sign).and_then(|value| value.strip_suffix(sign));
+        quoted('\'').or_else(|| quoted('"')).unwrap_or(value).to_owned()
+    };
     let mut tests = Vec::new();
     while !rest.is_empty() {
         let end = rest.find(']')?;
@@ -125,8 +133,8 @@ fn step(text: &str, deep: bool) -> Option<Step> {
         tests.push(match inner.split_once('=') {
             None => Test::Position(inner.parse().ok().filter(|n| *n > 0)?),
             Some((key, value)) => match key.strip_prefix('@') {
-                Some(key) => Test::Attribute(key.to_owned(), value.to_owned()),
-                None => Test::Child(key.to_owned(), value.to_owned()),
+                Some(key) => Test::Attribute(key.to_owned(), bare(value)),
+                None => Test::Child(key.to_owned(), bare(value)),
             },
         });
         rest = &rest[end + 1..];
@@ -178,7 +186,9 @@ mod tests {
         assert_eq!(found("a[@k=2]/b"), ["two", "three"]);
         assert_eq!(found("a[b=three]/@k"), ["2"]);
         assert_eq!(found("*/b[2]"), ["three"]);
-        for broken in ["", "a/@", "a[", "a[0]", "//a//b", "a b"] {
+        assert_eq!(found("a[@k='2']/b[1]"), ["two"]);
+        assert_eq!(found("a[b=\"three\"]/@k"), ["2"]);
+        for broken in ["", "a/@", "a[", "a[0]", "//a//b", "a b", "q:b", "a/text()", "a/../b", ".//b"] {
             assert!(XmlPath::compile(broken).is_err(), "{broken}");
         }
     }

@@ -79,7 +79,7 @@ pub(crate) fn check(order: &Check, out: &mut dyn Write) -> Result<()> {
     let folder = order.target.as_deref().map(Path::new).filter(|path| path.is_dir());
     match folder {
         Some(folder) => {
-            let alone = folder.join("adapter.yaml").is_file() || folder.join("mapping.yaml").is_file();
+            let alone = ["adapter.yaml", "mapping.yaml", "examples"].iter().any(|name| folder.join(name).exists());
             let folders = if alone { vec![folder.to_owned()] } else { folders_in(folder)? };
             if folders.is_empty() {
                 bail!(
@@ -91,6 +91,10 @@ pub(crate) fn check(order: &Check, out: &mut dyn Write) -> Result<()> {
                 check_folder(&folder, order.bless, &mut found, out)?;
             }
         }
+        None if order.target.as_deref().is_some_and(|target| target.contains(['/', '.'])) => bail!(
+            "{} is no folder; name a carrier's folder, a folder of carriers, or a carrier's slug",
+            order.target.as_deref().unwrap_or_default()
+        ),
         None if order.bless => bail!("--bless writes into a folder; name the carrier's folder"),
         None => check_known(order.target.as_deref(), &config.adapters, &mut found, out)?,
     }
@@ -100,6 +104,9 @@ pub(crate) fn check(order: &Check, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "what looks like personal data: {hints}; examples are invented, with nobody's name in them")?;
     }
     let (carriers, examples) = (counted(carriers, "carrier"), counted(examples, "example"));
+    if wrong > 0 && found.examples == 0 {
+        bail!("{} in {carriers}; examples are run once the files are right", counted(wrong, "mistake"));
+    }
     if wrong > 0 {
         bail!("{} in {carriers} with {examples}", counted(wrong, "mistake"));
     }
@@ -142,7 +149,17 @@ fn check_folder(folder: &Path, bless: bool, found: &mut Found, out: &mut dyn Wri
             found.told.insert(line);
         }
     }
-    let examples = examples.unwrap_or_default();
+    let is_answer =
+        |path: &Path| path.extension().is_some_and(|kind| kind == "html" || kind == "json" || kind == "xml");
+    for stray in fs::read_dir(folder.join("examples")).into_iter().flatten().flatten() {
+        let path = stray.path();
+        if path.is_file() && is_answer(&path) {
+            let remedy = "stands in no example; give it a folder of its own, as in examples/delivered/page.html";
+            writeln!(out, "{}: {remedy}", path.display())?;
+            found.wrong += 1;
+        }
+    }
+    let Ok(examples) = examples else { return Ok(()) };
     match catalog {
         Ok(catalog) => {
             for adapter in catalog.all() {
@@ -194,6 +211,14 @@ fn check_examples(
 ) -> Result<()> {
     if examples.is_empty() && adapter.reader_names().next().is_some() {
         writeln!(out, "{}: has no examples; put an invented answer into examples/delivered/", adapter.slug)?;
+        found.wrong += 1;
+    }
+    for source in adapter.sources.iter().filter(|source| !source.steps.is_empty() && !source.asks_for_the_number()) {
+        writeln!(
+            out,
+            "{}: source `{}` never says which number it asks for; write {{number}} into its URL, query or body",
+            adapter.slug, source.name
+        )?;
         found.wrong += 1;
     }
     let own = [adapter.name.as_str(), adapter.slug.as_str()];
@@ -260,6 +285,7 @@ fn tell_hints(example: &Example, own: &[&str], found: &mut Found, out: &mut dyn 
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+    use crate::cli::Common;
 
     #[test]
     fn what_was_not_understood_is_told_where_results_are_written() {
@@ -335,6 +361,41 @@ mod tests {
         let phrases = format!("{}:2: `Exception_Losst`", root.join("phrases/en.yaml").display());
         assert_eq!(lines.iter().filter(|line| line.starts_with(&phrases)).count(), 1, "{out}");
         assert_eq!(found.wrong, lines.len(), "{out}");
+    }
+
+    #[test]
+    fn what_is_no_carrier_or_asks_for_nothing_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let carrier = dir.path().join("acme");
+        fs::create_dir_all(carrier.join("examples/delivered")).unwrap();
+        let told = |target: &Path| {
+            let order = Check { target: Some(target.display().to_string()), bless: false, common: Common::default() };
+            let mut out = Vec::new();
+            let error = check(&order, &mut out).unwrap_err().to_string();
+            (String::from_utf8(out).unwrap(), error)
+        };
+        let (out, error) = told(&carrier);
+        assert!(out.contains("acme/adapter.yaml: does not exist"), "{out}");
+        assert_eq!(error, "2 mistakes in 1 carrier; examples are run once the files are right");
+        let (_, error) = told(&dir.path().join("other"));
+        assert!(error.contains("other is no folder; name a carrier's folder"), "{error}");
+
+        let adapter = "format: 1\nname: Acme\nbasis: page\nlanguages: [en]\nhosts: [acme.example]\nbudget: \
+                       {rate_per_second: 1, burst: 1, concurrency: 1, min_interval_s: 60}\nsources:\n  - {name: page, \
+                       kind: page, steps: [{name: page, get: 'https://acme.example/'}]}\nreaders:\n  - {name: page, \
+                       shape: html, accept: {has: p}, tables: [{rows: tr, text: td}]}\n";
+        fs::write(carrier.join("adapter.yaml"), adapter).unwrap();
+        fs::write(carrier.join("mapping.yaml"), "format: 1\n").unwrap();
+        let (out, _) = told(&carrier);
+        assert!(out.contains("acme: source `page` never says which number it asks for; write {number}"), "{out}");
+        fs::write(carrier.join("examples/delivered.html"), "<p>").unwrap();
+        let (out, _) = told(&carrier);
+        assert!(out.contains("examples/delivered.html: stands in no example"), "{out}");
+        let large = carrier.join("examples/delivered/page.html");
+        fs::write(&large, vec![b' '; waybill_schemas::limits::MAX_ANSWER_BYTES + 1]).unwrap();
+        let (out, _) = told(&carrier);
+        assert!(out.contains("examples/delivered/page.html: cannot be read: "), "{out}");
+        assert!(!out.contains("has no examples"), "{out}");
     }
 
     #[test]

@@ -170,6 +170,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn one_carrier_is_read_whatever_is_wrong_with_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let adapter = "format: 1\nname: Acme\nbasis: contact\nlanguages: [en]\n\
+                       budget: {rate_per_second: 1, burst: 1, concurrency: 1, min_interval_s: 60}\n";
+        for (slug, adapter) in [("acme", adapter), ("broken", "format: [\n")] {
+            std::fs::create_dir_all(dir.path().join(slug)).unwrap();
+            std::fs::write(dir.path().join(slug).join("adapter.yaml"), adapter).unwrap();
+            std::fs::write(dir.path().join(slug).join("mapping.yaml"), "format: 1\n").unwrap();
+        }
+        let overlays = [dir.path().to_owned()];
+        let error = Catalog::load(&overlays).unwrap_err().to_string();
+        assert!(error.contains("broken/adapter.yaml"), "{error}");
+        assert_eq!(adapter_of(&Catalog::load_for(&overlays, "acme").unwrap(), "acme").unwrap().name, "Acme");
+        assert!(Catalog::load_for(&overlays, "broken").is_err());
+        let error = Catalog::load_for(&[dir.path().join("acme")], "acme").unwrap_err().to_string();
+        assert!(error.ends_with("acme: is the folder of one carrier; name the folder that it stands in"), "{error}");
+    }
+
+    #[test]
     fn the_list_names_where_secrets_are_read_for_people_and_for_programs() {
         let catalog = Catalog::embedded().unwrap();
         let mut config = Config::default();

@@ -24,11 +24,12 @@ use crate::{
     cli::Run,
     config::Config,
     datadir::DataDir,
-    track::{keep_budget_elsewhere, look, read_outcome},
+    track::{keep_budget_elsewhere, look, print_not_before, read_outcome},
 };
 
-/// What stands for a secret or a token.
+/// What stands for a secret or a token, and how a URL or a form writes it.
 const HIDDEN: &str = "(hidden)";
+const HIDDEN_ESCAPED: &str = "%28hidden%29";
 /// Shorter secrets may stand in an answer by chance.
 const LEAST_SECRET: usize = 6;
 
@@ -96,6 +97,7 @@ pub(crate) async fn run(order: Run) -> Result<ExitCode> {
         }
         writeln!(out)?;
         print_view(&view, &mut out)?;
+        print_not_before(&result, &mut out)?;
     }
     let own = config.fetcher.carriers.get(&adapter.slug).cloned().unwrap_or_default();
     let shown = without(&String::from_utf8_lossy(&out), &secrets_of(&adapter, &own));
@@ -162,13 +164,14 @@ fn print_request(step: &str, request: &Result<HttpRequest, RequestError>, out: &
     match request {
         Err(error) => writeln!(out, "step {step}: {error}")?,
         Ok(request) => {
-            writeln!(out, "step {step}: {} {}", method(request), request.url)?;
+            let plain = |text: &str| text.replace(HIDDEN_ESCAPED, HIDDEN);
+            writeln!(out, "step {step}: {} {}", method(request), plain(&request.url))?;
             for (name, value) in headers(request) {
                 writeln!(out, "  {name}: {value}")?;
             }
             if let Some(body) = &request.body {
                 let body: String = String::from_utf8_lossy(body).chars().take(2_000).collect();
-                writeln!(out, "  {body}")?;
+                writeln!(out, "  {}", plain(&body))?;
             }
         }
     }
@@ -198,7 +201,8 @@ pub(crate) fn print(adapter: &Adapter, explained: &Explained, out: &mut dyn Writ
     }
     for table in &explained.tables {
         writeln!(out, "  rows `{}`: {} found", table.rows, table.found)?;
-        for field in &table.fields {
+        // Of nothing found no field says anything.
+        for field in table.fields.iter().filter(|_| table.found > 0) {
             let first: String = field.first.chars().take(60).collect();
             writeln!(out, "    {:<9} in {} of {}, first `{first}`", field.name, field.filled, table.found)?;
         }
@@ -288,11 +292,31 @@ mod tests {
             assert_eq!(decided, json!({"marker": marker, "place": place, "because": because}), "{out}");
             assert!(out.contains(&format!("\n{marker} decides, {place}: {because}\n")), "{out}");
             assert!(out.contains("reader page takes page, acme/adapter.yaml:10: `p` is found\n"), "{out}");
+            assert!(out.contains("rows `tr`: 0 found\n") && !out.contains("of 0, first"), "{out}");
         }
         for body in ["<table><tr><td>Sorted</td></tr></table><p>no such", "<p>something else"] {
             let (decided, out) = told(body);
             assert!(decided.is_null() && !out.contains("decides"), "{out}");
         }
+    }
+
+    #[test]
+    fn what_is_hidden_is_called_so_wherever_it_stands() {
+        let adapter = "format: 1\nname: Acme\nbasis: api\nlanguages: [en]\nhosts: [acme.example]\n\
+                       budget: {rate_per_second: 1, burst: 1, concurrency: 1, min_interval_s: 60}\n\
+                       sources:\n  - name: api\n    kind: api\n    secrets: [key]\n    steps:\n      - name: page\n        \
+                       post: 'https://acme.example/{number}?k={secret.key}'\n        form: {key: '{secret.key}'}\n\
+                       readers:\n  - {name: page, shape: html, accept: {has: p}, tables: [{rows: tr, text: td}]}\n";
+        let catalog = Catalog::of_texts(&"acme".parse().unwrap(), adapter, "format: 1\n").unwrap();
+        let adapter = adapter_of(&catalog, "acme").unwrap();
+        let asked = requests(&adapter, adapter.source("api").unwrap(), "AC1", &BTreeMap::new());
+        let mut out = Vec::new();
+        for (step, request) in &asked {
+            print_request(step, request, &mut out).unwrap();
+        }
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.starts_with("step page: POST https://acme.example/AC1?k=(hidden)\n"), "{out}");
+        assert!(out.ends_with("\n  key=(hidden)\n"), "{out}");
     }
 
     #[test]

@@ -37,6 +37,14 @@ pub(crate) fn new(order: &New, out: &mut dyn Write) -> Result<()> {
     fs::write(folder.join("adapter.yaml"), with_schema(&folder, "adapter", draft.adapter))?;
     fs::write(folder.join("mapping.yaml"), with_schema(&folder, "mapping", draft.mapping))?;
     fs::write(example.join(draft.answer_file), &body)?;
+    if draft.adapter.contains("\n    scope: ")
+        && let Some(number) = &order.number
+    {
+        // Without it the example says of none of its shipments that it is the one asked for.
+        let number = number.trim().replace('\'', "''");
+        let stated = format!("number: '{number}'\nanswers:\n  - {{step: page, file: {}}}\n", draft.answer_file);
+        fs::write(example.join("answers.yaml"), stated)?;
+    }
     bless(&folder)?;
 
     let events = &draft.reads.events;
@@ -47,7 +55,9 @@ pub(crate) fn new(order: &New, out: &mut dyn Write) -> Result<()> {
     if timed < events.len() && yearless {
         writeln!(out, "  no year is printed: tell `adapter parse` the day of the answer with --at")?;
     }
-    for event in events.iter().take(2) {
+    let mut newest: Vec<_> = events.iter().collect();
+    newest.sort_by_key(|event| std::cmp::Reverse(event.time.as_ref().map(|time| time.iso.clone())));
+    for event in newest.into_iter().take(2) {
         let shown = |text: &str| -> String { text.chars().take(60).collect() };
         let place = event.location.as_deref().unwrap_or_default();
         writeln!(out, "    {}  {}  {}", shown(&event.time_raw), shown(&event.text), shown(place))?;

@@ -136,7 +136,7 @@ fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Adapter(Adapter::Parse(order)) => {
             let config = Config::load(&order.common)?;
-            return adapter_cmd::parse(&Catalog::load(&config.adapters)?, &order, &mut out);
+            return adapter_cmd::parse(&Catalog::load_for(&config.adapters, &order.carrier)?, &order, &mut out);
         }
         Command::Carriers(order) => {
             drop(out);

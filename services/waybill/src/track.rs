@@ -148,8 +148,21 @@ async fn alone(
         writeln!(out, "{shown}")?;
     } else {
         print_view(&view, &mut out)?;
+        print_not_before(&result, &mut out)?;
     }
     Ok(exit(result.class))
+}
+
+/// Prints when a look-up that was put off may be made.
+///
+/// # Errors
+/// When `out` cannot be written.
+pub(crate) fn print_not_before(result: &FetchResult, out: &mut dyn Write) -> Result<()> {
+    if let Some(at) = &result.not_before {
+        let at = json!(at);
+        writeln!(out, "not before {}", at.as_str().map_or_else(|| at.to_string(), str::to_owned))?;
+    }
+    Ok(())
 }
 
 /// One look-up of this process, out of the budget that stands in the directory's log.

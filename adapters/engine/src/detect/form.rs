@@ -82,6 +82,11 @@ impl NumberPattern {
         if !spec.services.is_empty() && !names.contains(&"service") {
             return Err(Fault::new(&spec.pattern, "services needs a group named `service` in the pattern"));
         }
+        let size = Size::of(&hir);
+        if size.is_nothing() {
+            let why = "is of no tracking number: these are matched in upper case, without spaces";
+            return Err(Fault::new(&spec.pattern, format!("`{}` {why}", spec.pattern)));
+        }
         let weight = spec.weight.unwrap_or(1.0);
         if !(weight > 0.0 && weight <= 1_000.0) {
             return Err(Fault::new("weight", "weight is above 0 and at most 1000; 1 is usual"));
@@ -93,7 +98,7 @@ impl NumberPattern {
             check,
             weight,
             shared_with: spec.shared_with.clone(),
-            size: Size::of(&hir),
+            size,
             beginning: beginning(&hir),
         })
     }

@@ -12,9 +12,14 @@ const LONGEST: usize = 64;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Size(Vec<f64>);
 
+/// Whether canonical numbers are made of it.
+fn is_of_numbers(byte: u8) -> bool {
+    byte.is_ascii_digit() || byte.is_ascii_uppercase() || b"._-".contains(&byte)
+}
+
 /// Characters of canonical numbers that a class admits.
 fn admitted(class: &Class) -> f64 {
-    let numbers = (b'0'..=b'9').chain(b'A'..=b'Z').chain(*b"._-");
+    let numbers = (u8::MIN..=u8::MAX).filter(|byte| is_of_numbers(*byte));
     let holds = |byte: &u8| match class {
         Class::Unicode(class) => {
             class.ranges().iter().any(|range| (range.start()..=range.end()).contains(&char::from(*byte)))
@@ -45,7 +50,8 @@ fn joined(a: &[f64], b: &[f64]) -> Vec<f64> {
 fn counts(hir: &Hir) -> Vec<f64> {
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => one_at(0),
-        HirKind::Literal(literal) => one_at(literal.0.len()),
+        HirKind::Literal(literal) if literal.0.iter().all(|byte| is_of_numbers(*byte)) => one_at(literal.0.len()),
+        HirKind::Literal(_) => vec![0.0; LONGEST + 1],
         HirKind::Class(class) => one_at(1).iter().map(|one| one * admitted(class)).collect(),
         HirKind::Capture(capture) => counts(&capture.sub),
         HirKind::Concat(parts) => parts.iter().fold(one_at(0), |all, part| joined(&all, &counts(part))),
@@ -73,6 +79,11 @@ impl Size {
     /// Of a pattern that the `regex` crate has accepted.
     pub(crate) fn of(hir: &Hir) -> Self {
         Self(counts(hir))
+    }
+
+    /// Whether no canonical number is of the pattern.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.0.iter().all(|count| *count <= 0.0)
     }
 
     /// The powers of ten of the count of texts of a length.
@@ -114,6 +125,10 @@ mod tests {
         assert!(near(size("(?<a>9[1-5])(?:[0-9]{20}|[0-9]{24})").log10(26), 5_f64.log10() + 24.0));
         assert!(near(size("(?:420[0-9]{5})?94[0-9]{20}").log10(30), 25.0));
         assert!(near(size("^(?:JJ?D[0-9]{16})$").log10(19), 16.0));
+        for (pattern, nothing) in [("ac[0-9]{9}", true), ("AC [0-9]", true), ("[a-z]{2}", true), ("(?i)ac[0-9]", false)]
+        {
+            assert_eq!(size(pattern).is_nothing(), nothing, "{pattern}");
+        }
         assert_eq!(beginning(&regex_syntax::parse("^(?:1Z(?<serial>[0-9]{3}))$").unwrap()), "1Z");
         assert_eq!(beginning(&regex_syntax::parse("[AB]1").unwrap()), "");
     }

@@ -43,7 +43,45 @@ pub(super) fn formats(texts: &[&str], language: Option<&str>, order: Order) -> O
     let any = |wanted: Part| counted.iter().any(|(_, part, _)| *part == wanted);
     let part = [Part::Whole, Part::Date, Part::Clock].into_iter().find(|part| any(*part))?;
     counted.retain(|(_, own, _)| (*own == Part::Clock) == (part == Part::Clock));
-    Some((counted.into_iter().take(MOST_FORMATS).map(|(format, ..)| format).collect(), part))
+    let mut formats: Vec<String> = Vec::new();
+    for (format, ..) in counted {
+        match formats.iter_mut().find_map(|known| Some((one_of(known, &format)?, known))) {
+            Some((both, known)) => *known = both,
+            None => formats.push(format),
+        }
+    }
+    formats.truncate(MOST_FORMATS);
+    Some((formats, part))
+}
+
+/// One format for two that differ in a single word, such as the weekday in a language whose weekdays are not known here.
+fn one_of(one: &str, other: &str) -> Option<String> {
+    let (ones, others) = (words(one), words(other));
+    if ones.len() != others.len() {
+        return None;
+    }
+    let is_word = |piece: &str| piece.starts_with(char::is_alphabetic) || piece == "%a";
+    let mut differ = ones.iter().zip(&others).enumerate().filter(|(_, (one, other))| one != other);
+    let (at, (word, with)) = differ.next()?;
+    let is_one = differ.next().is_none() && is_word(word) && is_word(with);
+    is_one.then(|| [&ones[..at], &["%a"], &ones[at + 1..]].concat().concat())
+}
+
+/// The words of a format, and what stands between them; a field is a piece of its own.
+fn words(format: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = format;
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '%' => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
+            first if first.is_alphabetic() => rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len()),
+            first => first.len_utf8(),
+        };
+        let (piece, behind) = rest.split_at(length);
+        pieces.push(piece);
+        rest = behind;
+    }
+    pieces
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

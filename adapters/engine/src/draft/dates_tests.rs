@@ -143,6 +143,37 @@ fn dates_written_out_are_understood_in_every_language() {
             ["08:12, Saturday 21 November 2026", "22:40, Friday 20 November 2026", "17:05, Thursday 19 November 2026"],
         ),
         ("en", ["Sat Nov 21 08:12:00 UTC 2026", "Fri Nov 20 22:40:00 UTC 2026", "Thu Nov 19 17:05:00 UTC 2026"]),
+        ("tr", ["21 Kasım 2026 Cumartesi 08:12", "20 Kasım 2026 Cuma 22:40", "19 Kasım 2026 Perşembe 17:05"]),
+        (
+            "cs",
+            ["sobota 21. listopadu 2026 8:12", "pátek 20. listopadu 2026 22:40", "čtvrtek 19. listopadu 2026 17:05"],
+        ),
+        (
+            "id",
+            [
+                "Sabtu, 21 November 2026 | 08:12 WIB",
+                "Jumat, 20 November 2026 | 22:40 WIB",
+                "Kamis, 19 November 2026 | 17:05 WIB",
+            ],
+        ),
+        (
+            "ru",
+            ["суббота, 21 ноября 2026 в 08:12", "пятница, 20 ноября 2026 в 22:40", "четверг, 19 ноября 2026 в 17:05"],
+        ),
+        ("fi", ["la 21.11.2026 klo 8.12", "pe 20.11.2026 klo 22.40", "to 19.11.2026 klo 17.05"]),
+        (
+            "hu",
+            [
+                "2026. november 21. szombat 08:12",
+                "2026. november 20. péntek 22:40",
+                "2026. november 19. csütörtök 17:05",
+            ],
+        ),
+        ("ro", ["sâmbătă 21 noiembrie 2026 08:12", "vineri 20 noiembrie 2026 22:40", "joi 19 noiembrie 2026 17:05"]),
+        (
+            "el",
+            ["Σάββατο 21 Νοεμβρίου 2026 08:12", "Παρασκευή 20 Νοεμβρίου 2026 22:40", "Πέμπτη 19 Νοεμβρίου 2026 17:05"],
+        ),
     ] {
         let (read, told) = column(texts);
         assert_eq!(read, november, "{texts:?}");
@@ -189,4 +220,30 @@ fn what_is_no_time_is_none() {
     ] {
         assert_eq!(guess::times(&texts, &[]), None, "{texts:?}");
     }
+}
+
+#[test]
+fn days_that_are_closer_together_are_likelier() {
+    for (texts, formats) in [
+        (["11/12/2026 3:15 PM", "11/12/2026 8:02 AM", "11/11/2026 11:59 PM"], "%m/%d/%Y"),
+        (["12/11/2026 15:15", "12/11/2026 08:02", "11/11/2026 23:59"], "%d/%m/%Y"),
+        (["11/11 14:44", "11/11 05:10", "11/10 18:22"], "%m/%d "),
+        (["05/04/2026", "05/04/2026", "05/04/2026"], "%d/%m/%Y"),
+    ] {
+        let times = guess::times(&texts, &[]).unwrap_or_else(|| panic!("{texts:?} is no time"));
+        assert!(times.ambiguous && times.formats[0].starts_with(formats), "{texts:?}: {times:?}");
+    }
+}
+
+#[test]
+fn words_that_are_not_known_take_one_place_for_all() {
+    let texts = [
+        "Xan 12.11.2026 10:44",
+        "Yol 11.11.2026 22:31",
+        "Zum 9.11.2026 11:00",
+        "Wer 8.11.2026 11:00",
+        "Ver 7.11.2026 11:00",
+    ];
+    let times = guess::times(&texts, &[]).unwrap_or_else(|| panic!("{texts:?} is no time"));
+    assert_eq!(times.formats, ["%a %d.%m.%Y %H:%M"]);
 }

@@ -1,4 +1,4 @@
-//! Guesses about single columns: the format of their times, and the charset of undeclared bytes.
+//! Guesses about single columns: the format of their times.
 
 use super::{
     dates::{self, Order},
@@ -119,14 +119,18 @@ pub(super) fn times(texts: &[&str], languages: &[String]) -> Option<Times> {
             }
         }
         let formats = if day_alone { formats.strip_prefix(&["iso"]).unwrap_or(formats) } else { formats };
-        let mut fitting = formats.iter().filter_map(|format| {
-            let language = fits(&[*format], texts, languages, spoken)?;
-            Some((*format, language))
-        });
-        let Some((format, language)) = fitting.next() else { continue };
+        let fitting = formats.iter().find_map(|format| Some((*format, fits(&[*format], texts, languages, spoken)?)));
+        let Some((format, language)) = fitting else { continue };
+        let own = [format.to_owned()];
         let swapped = [format.replacen("%d", "%x", 1).replacen("%m", "%d", 1).replacen("%x", "%m", 1)];
-        let ambiguous = format.contains("%m") && fitting.any(|(other, _)| swapped.iter().any(|swap| swap == other));
-        return Some(Times { formats: vec![format.to_owned()], part, language, ambiguous });
+        let ambiguous = is_either(format) && fits(&[&swapped[0]], texts, languages, spoken).is_some();
+        let closer = ambiguous && is_closer(&swapped, &own, texts);
+        return Some(Times {
+            formats: if closer { swapped.to_vec() } else { own.to_vec() },
+            part,
+            language,
+            ambiguous,
+        });
     }
     derived
 }
@@ -146,8 +150,12 @@ fn written_out(texts: &[&str], languages: &[String], spoken: Option<&str>) -> Op
     };
     for names in tried {
         if let Some(mut times) = read(names, Order::Day) {
-            let other = read(names, Order::Month);
-            times.ambiguous = other.is_some_and(|other| other.formats != times.formats);
+            if let Some(other) = read(names, Order::Month).filter(|other| other.formats != times.formats) {
+                let closer = times.formats.iter().all(|format| is_either(format))
+                    && is_closer(&other.formats, &times.formats, texts);
+                times = if closer { other } else { times };
+                times.ambiguous = true;
+            }
             return Some(times);
         }
         let swapped = [Order::Month, Order::Year].into_iter().find_map(|order| read(names, order));
@@ -156,6 +164,29 @@ fn written_out(texts: &[&str], languages: &[String], spoken: Option<&str>) -> Op
         }
     }
     None
+}
+
+/// Whether a format is written by some with the day first and by others with the month: with dots, or behind the year, it is
+/// not.
+fn is_either(format: &str) -> bool {
+    let parts = ["%d/%m", "%m/%d", "%d-%m", "%m-%d"];
+    parts.iter().any(|part| format.find(part).is_some_and(|at| !format[..at].contains("%Y")))
+}
+
+/// Whether the days of a column are closer to each other by some formats than by others: a parcel takes days, not months.
+fn is_closer(some: &[String], others: &[String], texts: &[&str]) -> bool {
+    let span = |formats: &[String]| {
+        let variants: Vec<Format> =
+            formats.iter().filter_map(|format| Format::compile(format).ok()).flatten().collect();
+        let read = |text: &&str| variants.iter().find_map(|variant| variant.parse(text.trim(), &[]));
+        // Months of equal length will do.
+        let days = texts.iter().filter_map(read).filter_map(|at| {
+            Some(i32::from(at.year.unwrap_or(0)) * 372 + i32::from(at.month?) * 31 + i32::from(at.day?))
+        });
+        let days: Vec<i32> = days.collect();
+        Some(days.iter().max()? - days.iter().min()?)
+    };
+    matches!((span(some), span(others)), (Some(some), Some(others)) if some < others)
 }
 
 /// Whether nearly all texts are in one of the formats; with the language that their names need, or tell.
@@ -190,13 +221,4 @@ fn fits(formats: &[&str], texts: &[&str], languages: &[String], spoken: Option<&
 pub(super) fn joined(day: &str, hour: &str) -> Option<String> {
     let ways = [format!("{day}[ {hour}]"), format!("{day} {hour}")];
     ways.into_iter().find(|way| Format::compile(way).is_ok())
-}
-
-/// A charset for bytes that declare none and are not UTF-8: the one whose reading holds no signs that texts do not have.
-pub(super) fn charset(body: &[u8]) -> Option<&'static str> {
-    ["euc-kr", "shift_jis", "gb18030", "windows-1252"].into_iter().find(|name| {
-        let Some(encoding) = encoding_rs::Encoding::for_label(name.as_bytes()) else { return false };
-        let decoded = encoding.decode_without_bom_handling_and_without_replacement(body);
-        decoded.is_some_and(|text| !text.chars().any(|c| ('\u{e000}'..='\u{f8ff}').contains(&c)))
-    })
 }

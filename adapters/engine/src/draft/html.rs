@@ -9,7 +9,7 @@ use self::{
     columns::{Seen, columns, dates},
     path::{found, kind, selector, simple},
 };
-use super::{Candidate, Column, write::quoted};
+use super::{Candidate, Column, Scope, write::quoted};
 use crate::{
     html::{At, Document, Edge},
     node::Ignored,
@@ -18,6 +18,8 @@ use crate::{
 
 const MOST_CANDIDATES: usize = 300;
 const MOST_COLUMNS: usize = 40;
+/// Elements that are looked at over all of a draft, each search for a path looks at every one: no page of a parcel comes near.
+const MOST_LOOKS: usize = 40_000_000;
 /// More groups are no days of a parcel.
 const MOST_GROUPS: usize = 200;
 
@@ -33,18 +35,51 @@ pub(super) fn of_document(document: &Document) -> Vec<Candidate> {
         }
         true
     });
+    let mut tables = Vec::new();
+    let mut left = MOST_LOOKS / all.len().max(1);
     for element in &all {
-        if candidates.len() >= MOST_CANDIDATES {
+        if candidates.len() >= MOST_CANDIDATES || left == 0 {
             break;
         }
+        // What has one child repeats nothing, and costs no search.
+        left -= usize::from(element.child_elements().nth(1).is_some() || element.name() == "table");
         if element.name() == "table" {
-            candidates.extend(table(root, *element));
+            let found = table(root, *element);
+            candidates.extend(found.clone());
+            tables.extend(found.map(|candidate| (kind(*element), candidate)));
         } else if !matches!(element.name(), "tbody" | "thead" | "tr" | "head" | "select" | "script" | "style") {
             candidates.extend(siblings(root, *element));
             candidates.extend(turns(root, *element));
         }
     }
+    candidates.extend(alike(root, &tables));
     candidates
+}
+
+/// Tables of one kind with the same headings are one.
+fn alike(root: At<'_>, tables: &[(String, Candidate)]) -> Vec<Candidate> {
+    let hints = |table: &Candidate| table.columns.iter().map(|column| column.hint.clone()).collect::<Vec<_>>();
+    let mut out: Vec<Candidate> = Vec::new();
+    for (index, (kind, first)) in tables.iter().enumerate() {
+        let is_same = |(other, table): &&(String, Candidate)| other == kind && hints(table) == hints(first);
+        let others: Vec<&Candidate> = tables[index + 1..].iter().filter(is_same).map(|(_, table)| table).collect();
+        let is_first = !tables[..index].iter().any(|table| is_same(&table));
+        let is_headed = first.skip.is_some() && first.heading.is_none();
+        if others.is_empty() || !is_first || !is_headed || found(root, kind) != others.len() + 1 {
+            continue;
+        }
+        let mut all = first.clone();
+        (all.rows, all.around) = (format!("{kind} tr"), Some(kind.clone()));
+        all.scope = Some(Scope { each: kind.clone(), count: others.len() + 1, number: None });
+        for table in others {
+            all.count += table.count;
+            for (column, more) in all.columns.iter_mut().zip(&table.columns) {
+                column.texts.extend(more.texts.iter().cloned());
+            }
+        }
+        out.push(all);
+    }
+    out
 }
 
 fn read(node: At<'_>) -> String {
@@ -67,8 +102,11 @@ fn table(root: At<'_>, table: At<'_>) -> Option<Candidate> {
     if width < 2 {
         return None;
     }
-    let heads: Vec<&At<'_>> = all.iter().filter(|row| !data(row)).collect();
-    let mut filled: Vec<Vec<String>> = all.iter().filter(data).map(cells).filter(|row| row.len() * 2 > width).collect();
+    let days = days_between(&all, &all.iter().map(cells).collect::<Vec<_>>());
+    let is_head = |row: &&At<'_>| !data(row) && !(days.is_some() && cells(row).len() == 1);
+    let heads: Vec<&At<'_>> = all.iter().filter(is_head).collect();
+    let is_wide = |row: &&At<'_>| data(row) && cells(row).len() * 2 > width;
+    let mut filled: Vec<Vec<String>> = all.iter().filter(is_wide).map(cells).collect();
     let mut headings: Vec<String> = heads.first().map(|row| cells(row)).unwrap_or_default();
     let mut skip = (!heads.is_empty()).then(|| "{lacks: td}".to_owned());
     // A first row of plain cells without any digit is a heading as well.
@@ -87,9 +125,34 @@ fn table(root: At<'_>, table: At<'_>) -> Option<Candidate> {
         hint: headings.get(index).cloned().unwrap_or_default(),
         texts: filled.iter().map(|row| row.get(index).cloned().unwrap_or_default()).collect(),
     });
-    let columns = columns.collect();
+    let mut columns: Vec<Column> = columns.collect();
+    let mut heading = None;
+    if let Some(days) = days {
+        // Where a heading was among the wide rows it is none of these any more.
+        let gone = all.iter().filter(is_wide).count() - filled.len();
+        let below = all.iter().zip(days).filter(|(row, _)| is_wide(row)).map(|(_, day)| day);
+        let texts = below.skip(gone).collect();
+        columns.push(Column { field: "{of: heading}".to_owned(), hint: "date".to_owned(), texts });
+        heading = Some("tr:has([colspan])".to_owned());
+    }
     let rows = format!("{own} tr");
-    Some(Candidate { rows, around: Some(own), skip, columns, count: filled.len(), ..Candidate::default() })
+    Some(Candidate { rows, heading, around: Some(own), skip, columns, count: filled.len(), ..Candidate::default() })
+}
+
+/// The day above each row, where days stand in rows of their own, across the others.
+fn days_between(rows: &[At<'_>], cells: &[Vec<String>]) -> Option<Vec<String>> {
+    let (mut days, mut above) = (Vec::new(), Vec::new());
+    for (row, texts) in rows.iter().zip(cells) {
+        let is_across = row.child_elements().any(|cell| cell.attribute("colspan").is_some());
+        match texts.as_slice() {
+            [day] if is_across => days.push(day.clone()),
+            [_] => return None,
+            _ if is_across => return None,
+            _ => {}
+        }
+        above.push(days.last().cloned().unwrap_or_default());
+    }
+    columns::is_dates(&days).then_some(above)
 }
 
 /// What is no row of its own: marks, scripts, and what other kinds are made of.
@@ -193,7 +256,10 @@ fn turns(root: At<'_>, parent: At<'_>) -> Option<Candidate> {
         return None;
     }
     if least == 2 && most == 2 && heads.len() > 1 {
-        return threes(root, parent, &children, &kinds);
+        // A day may have as many rows as the others; what tells them from a term's two is their time.
+        let is_timed = |days: &Candidate| days.columns.iter().any(|column| columns::is_clocks(&column.texts));
+        let by_day = days(root, parent, &children, &kinds).filter(is_timed);
+        return by_day.or_else(|| threes(root, parent, &children, &kinds));
     }
     let pairs = (most == 1 || parent.name() == "dl") && heads.len() > 1;
     let by_day = if most > 1 { days(root, parent, &children, &kinds) } else { None };

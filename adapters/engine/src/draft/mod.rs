@@ -1,6 +1,7 @@
 //! Drafts an adapter from one saved answer: finds what repeats, guesses what each column is, and writes files that work on
 //! that answer, with comments on what is to be checked. Pure: text in, texts out.
 
+mod charsets;
 mod dates;
 mod guess;
 mod html;
@@ -60,9 +61,18 @@ pub enum DraftError {
     /// The bytes are no text.
     #[error("the answer is not valid {0}; name its content type with the charset it is in")]
     Charset(&'static str),
+    /// There is nothing.
+    #[error("the answer is empty; save it once more, where the carrier shows events")]
+    Empty,
+    /// The bytes are packed.
+    #[error("the answer is compressed; save it unpacked, with curl by its option --compressed")]
+    Compressed,
     /// The text is of no shape.
     #[error("the answer is neither HTML nor JSON nor XML")]
     Shape,
+    /// It is of a shape, and no reader would take it.
+    #[error("{0}; save the whole answer to one number")]
+    Refused(String),
     /// Nothing in it looks like events.
     #[error(
         "nothing in the answer repeats and bears times or texts; save an answer with at least two events, as the carrier \
@@ -104,6 +114,19 @@ struct Candidate {
     skip: Option<String>,
     columns: Vec<Column>,
     count: usize,
+    /// What the rows of several shipments are told apart by.
+    scope: Option<Scope>,
+}
+
+/// Several shipments in one answer, each with rows of its own.
+#[derive(Debug, Clone)]
+struct Scope {
+    /// The path of the shipments.
+    each: String,
+    /// How many there are.
+    count: usize,
+    /// The field of one of them that holds the number asked for.
+    number: Option<String>,
 }
 
 /// A column of what repeats.
@@ -117,11 +140,24 @@ struct Column {
     texts: Vec<String>,
 }
 
+/// What gzip, Zstandard and ZIP begin with.
+const PACKED: [&[u8]; 3] = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PK\x03\x04"];
+
+/// Elements that pages and parts of pages begin with; XML of these names is XHTML.
+const OF_PAGES: [&str; 12] =
+    ["html", "body", "div", "table", "tbody", "ul", "ol", "dl", "section", "article", "main", "span"];
+
 /// Drafts the adapter of a carrier from an answer.
 ///
 /// # Errors
 /// [`DraftError`] says why not, and what to try.
 pub fn draft(slug: &CarrierSlug, body: &[u8], wish: Wish<'_>) -> Result<Draft, DraftError> {
+    if body.trim_ascii().is_empty() {
+        return Err(DraftError::Empty);
+    }
+    if PACKED.iter().any(|magic| body.starts_with(magic)) {
+        return Err(DraftError::Compressed);
+    }
     let stated = wish.content_type.and_then(charset::of_content_type);
     let charset = Charset::default();
     let (text, known) = match charset.decode(body, stated) {
@@ -132,34 +168,65 @@ pub fn draft(slug: &CarrierSlug, body: &[u8], wish: Wish<'_>) -> Result<Draft, D
         }
         Ok(text) => (text, None),
         Err(wrong) => {
-            let name = guess::charset(body).ok_or(DraftError::Charset(wrong.0))?;
+            let name = charsets::charset(body).ok_or(DraftError::Charset(wrong.0))?;
             let encoding = encoding_rs::Encoding::for_label(name.as_bytes()).ok_or(DraftError::Shape)?;
             (encoding.decode(body).0.into_owned(), Some((name.to_owned(), "guessed, the answer declares none")))
         }
     };
-    let Found { shape, events: best, languages, unwrap, text: inner, outer } = find(&text)?;
-    let languages = best.languages(&languages);
+    let Found { shape, events: best, languages, unwrap, text: inner, outer } = find(&text, wish.number)?;
+    let mut languages = best.languages(&languages);
     let root = root(shape, &inner);
-    let parts = write::Parts { slug, shape, wish, unwrap: &unwrap, charset: known, languages: &languages, root };
-    let adapter = write::adapter(&parts, &best);
+    let written = |languages: &[String]| {
+        let (charset, root) = (known.clone(), root.clone());
+        write::adapter(&write::Parts { slug, shape, wish, unwrap: &unwrap, charset, languages, root }, &best)
+    };
+    let mut adapter = written(&languages);
     let phrases = catalog::embedded_phrases()?;
-    let compile = |mapping: &str| {
-        let files = Files { folder: slug.as_str(), adapter: &adapter, mapping };
+    let compile = |adapter: &str, mapping: &str| {
+        let files = Files { folder: slug.as_str(), adapter, mapping };
         Adapter::compile(slug.clone(), &files, &phrases).map_err(catalog::first)
     };
-    let bare = compile("format: 1\n")?;
+    let mut bare = compile(&adapter, "format: 1\n")?;
     let answers = [Answer { content_type: wish.content_type, ..Answer::saved("page", body) }];
-    let reads = bare.read(&Answers { number: wish.number, list: &answers });
+    let asked = Answers { number: wish.number, list: &answers };
+    let mut reads = bare.read(&asked);
+    // The language whose phrases know more of the texts than those that the answer tells by itself.
+    let (mut spoken, mut most) = (None, known_texts(&bare, &reads));
+    if most < write::texts(&bare, &reads).len() {
+        for language in phrases.keys() {
+            let other = compile(&adapter, &format!("format: 1\nphrases: ['{language}']\n"))?;
+            let count = known_texts(&other, &reads);
+            if count > most {
+                (spoken, most) = (Some(language.clone()), count);
+            }
+        }
+    }
+    if let Some(spoken) = spoken {
+        languages.retain(|language| *language != spoken);
+        languages.insert(0, spoken);
+        adapter = written(&languages);
+        bare = compile(&adapter, "format: 1\n")?;
+        reads = bare.read(&asked);
+    }
+    if reads.events.is_empty() {
+        let why = reads.detail.unwrap_or_else(|| "the draft reads nothing of the answer".to_owned());
+        return Err(DraftError::Refused(why));
+    }
     let mapping = write::mapping(&bare, &reads);
     let unmatched = write::texts(&bare, &reads).into_iter().filter(|(_, rule)| rule.is_none()).map(|(text, _)| text);
     let unmatched = unmatched.collect();
-    compile(&mapping)?;
+    compile(&adapter, &mapping)?;
     let answer_file = match outer {
         Shape::Html => "page.html",
         Shape::Json => "page.json",
         Shape::Xml => "page.xml",
     };
     Ok(Draft { adapter, mapping, answer_file, reads, unmatched })
+}
+
+/// How many of the texts mean something.
+fn known_texts(adapter: &Adapter, reads: &ReadOutcome) -> usize {
+    write::texts(adapter, reads).iter().filter(|(_, rule)| rule.is_some()).count()
 }
 
 /// The events of an answer, and where they are.
@@ -176,8 +243,8 @@ struct Found {
 }
 
 /// Looks for events in a text; where it has none of its own, also in the documents within it.
-fn find(text: &str) -> Result<Found, DraftError> {
-    let (whole, refused) = match shape_of(text) {
+fn find(text: &str, number: Option<&str>) -> Result<Found, DraftError> {
+    let (whole, refused) = match shape_of(text, number) {
         Ok(whole) => (Some(whole), None),
         Err(refused) => (None, Some(refused)),
     };
@@ -201,7 +268,7 @@ fn find(text: &str) -> Result<Found, DraftError> {
     let done = whole.is_some_and(|whole| look(whole, Vec::new(), text.to_owned()));
     if !done {
         for wrapped::Inner { unwrap, text } in wrapped::documents(text) {
-            if let Ok(whole) = shape_of(&text) {
+            if let Ok(whole) = shape_of(&text, number) {
                 look(whole, unwrap, text);
             }
         }
@@ -213,21 +280,23 @@ fn find(text: &str) -> Result<Found, DraftError> {
     })
 }
 
-fn shape_of(text: &str) -> Result<(Shape, Vec<Candidate>, Vec<String>), DraftError> {
+fn shape_of(text: &str, number: Option<&str>) -> Result<(Shape, Vec<Candidate>, Vec<String>), DraftError> {
     if guard::plausible(Shape::Json, text)
         && let Some(value) = guard::json(text)
     {
-        return Ok((Shape::Json, trees::of_json(&value), Vec::new()));
+        return Ok((Shape::Json, trees::of_json(&value, number), Vec::new()));
     }
     if guard::plausible(Shape::Xml, text)
         && let Some(document) = guard::xml_document(text)
+        && !OF_PAGES.contains(&document.root_element().tag_name().name())
     {
         return Ok((Shape::Xml, trees::of_xml(document.root_element()), Vec::new()));
     }
     if !text.contains('<') {
         return Err(DraftError::Shape);
     }
-    let document = Document::parse(text).ok_or(DraftError::Shape)?;
+    let refused = || guard::refusal(Shape::Html, text).map_or(DraftError::Shape, DraftError::Refused);
+    let document = Document::parse(text).ok_or_else(refused)?;
     let said = document.root().attribute("lang").unwrap_or_default().to_lowercase();
     let language: String = said.chars().take_while(char::is_ascii_alphabetic).collect();
     let languages = if language.len() == 2 { vec![language] } else { Vec::new() };

@@ -4,6 +4,7 @@ use super::{
     Candidate, Column,
     guess::{self, Part, Times},
 };
+use crate::countries;
 
 /// Words that columns of each kind are called by, in the languages that carriers print.
 const OF_TEXT: [&str; 25] = [
@@ -61,14 +62,37 @@ const OF_PLACE: [&str; 23] = [
 const OF_CODE: [&str; 5] = ["code", "statusid", "eventid", "typeid", "reason"];
 /// What is shown beside the words.
 const OF_PICTURES: [&str; 4] = ["img", "icon", "url", "color"];
+/// What is short as codes are and tells no status.
+const OF_NO_CODE: [&str; 5] = ["country", "zip", "post", "city", "currency"];
+/// Elements that are no places, however short and capital their words.
+const OF_HEADINGS: [&str; 6] = ["h1", "h2", "h3", "h4", "h5", "h6"];
+/// What has a name and is no person.
+const OF_NAMED: [&str; 17] = [
+    "event",
+    "status",
+    "scan",
+    "activity",
+    "operation",
+    "location",
+    "place",
+    "city",
+    "facility",
+    "depot",
+    "office",
+    "branch",
+    "station",
+    "site",
+    "hub",
+    "area",
+    "country",
+];
 /// Columns that tell of people are left alone.
-const OF_PEOPLE: [&str; 12] = [
+const OF_PEOPLE: [&str; 11] = [
     "recipient",
     "receiver",
     "signed",
     "signature",
     "consignee",
-    "name",
     "phone",
     "email",
     "penerima",
@@ -93,6 +117,7 @@ pub(super) struct Events {
     pub(super) text: Option<usize>,
     pub(super) code: Option<usize>,
     pub(super) place: Option<usize>,
+    pub(super) country: Option<usize>,
 }
 
 impl Events {
@@ -158,7 +183,7 @@ pub(super) fn untimed(all: &[Events]) -> Option<Untimed> {
     let worded = |events: &&Events| events.time.is_none() && events.text.is_some() && events.candidate.count > 1;
     let events = all.iter().filter(worded).max_by_key(|events| events.candidate.count)?;
     let mut columns: Vec<&Column> = events.candidate.columns.iter().collect();
-    columns.retain(|column| !filled(column).is_empty() && !is_called(column, &OF_PEOPLE));
+    columns.retain(|column| !filled(column).is_empty() && !is_of_people(column));
     let digits = |column: &&&Column| filled(column)[0].contains(|c: char| c.is_numeric());
     let called = columns.iter().find(|column| is_time(column));
     let column = called.or_else(|| columns.iter().find(digits)).or(columns.first())?;
@@ -179,6 +204,22 @@ fn is_time(column: &Column) -> bool {
 fn is_called(column: &Column, words: &[&str]) -> bool {
     let hint = column.hint.to_lowercase().replace(['-', '_', ' '], "");
     words.iter().any(|word| hint.contains(word))
+}
+
+/// Whether it tells of people; events, statuses and places have names as well.
+fn is_of_people(column: &Column) -> bool {
+    let hint = column.hint.to_lowercase();
+    let mut steps = hint.rsplit(['.', '/']);
+    let last = steps.next().unwrap_or_default();
+    let whose = if last == "name" { steps.next().unwrap_or_default() } else { last };
+    let named = last.contains("name") && !OF_NAMED.iter().any(|word| whose.contains(word));
+    named || is_called(column, &OF_PEOPLE)
+}
+
+/// Whether it holds countries and nothing else.
+fn is_of_countries(column: &Column) -> bool {
+    let texts = filled(column);
+    is_called(column, &["country"]) && !texts.is_empty() && texts.iter().all(|text| countries::code_of(text).is_some())
 }
 
 fn filled(column: &Column) -> Vec<&str> {
@@ -220,17 +261,35 @@ fn assign(candidate: Candidate, languages: &[String]) -> Events {
             None => Some((vec![date], times)),
         }
     });
-    let taken: Vec<usize> = found.iter().map(|(index, _)| *index).collect();
-    let free = |index: &usize| !taken.contains(index) && !is_called(&columns[*index], &OF_PEOPLE);
+    let time = time.or_else(|| {
+        let (clock, _) = pick(Part::Clock)?;
+        let hours = &columns[clock].texts;
+        // A day and a month alone are a date where a time of day stands beside them; a weight is none.
+        let beside = |day: &usize| {
+            let texts = filled(&columns[*day]);
+            let digits = texts.iter().all(|text| text.contains(|c: char| c.is_ascii_digit()));
+            *day != clock && digits && texts.iter().any(|text| text.parse::<f64>().is_err())
+        };
+        (0..columns.len()).filter(beside).find_map(|day| {
+            let pairs = columns[day].texts.iter().zip(hours).filter(|(day, hour)| !day.is_empty() && !hour.is_empty());
+            let joined: Vec<String> = pairs.map(|(day, hour)| format!("{} {}", day.trim(), hour.trim())).collect();
+            let times = guess::times(&joined.iter().map(String::as_str).collect::<Vec<_>>(), languages)?;
+            (joined.len() >= half && times.part == Part::Whole).then(|| (vec![day, clock], times))
+        })
+    });
+    let mut taken: Vec<usize> = found.iter().map(|(index, _)| *index).collect();
+    taken.extend(time.iter().flat_map(|(parts, _)| parts));
+    let free = |index: &usize| !taken.contains(index) && !is_of_people(&columns[*index]);
     let ranked = |score: &dyn Fn(&Column) -> i64, not: &[Option<usize>]| {
         let open = (0..columns.len()).filter(|index| free(index) && !not.contains(&Some(*index)));
         let best = open.map(|index| (score(&columns[index]), std::cmp::Reverse(index))).max();
         best.filter(|(score, _)| *score > 0).map(|(_, std::cmp::Reverse(index))| index)
     };
     let text = ranked(&text_score, &[]);
-    let place = ranked(&place_score, &[text]);
-    let code = ranked(&code_score, &[text, place]);
-    Events { time, text, code, place, candidate }
+    let country = (0..columns.len()).filter(free).find(|index| is_of_countries(&columns[*index]));
+    let place = ranked(&place_score, &[text, country]);
+    let code = ranked(&code_score, &[text, place, country]);
+    Events { time, text, code, place, country, candidate }
 }
 
 fn letters(texts: &[&str]) -> i64 {
@@ -272,7 +331,7 @@ fn place_score(column: &Column) -> i64 {
     if texts.is_empty() || letters(&texts) < 2 || !is_prose(&texts) {
         return 0;
     }
-    if is_called(column, &OF_PICTURES) {
+    if is_called(column, &OF_PICTURES) || OF_HEADINGS.contains(&column.hint.as_str()) {
         return 0;
     }
     let called = if is_called(column, &OF_PLACE) { 50 } else { 0 };
@@ -298,5 +357,5 @@ fn code_score(column: &Column) -> i64 {
     if texts.is_empty() || texts.iter().filter(coded).count() < texts.len() || numbering {
         return 0;
     }
-    if is_called(column, &OF_CODE) { 10 } else { 0 }
+    if is_called(column, &OF_CODE) && !is_called(column, &OF_NO_CODE) { 10 } else { 0 }
 }

@@ -340,3 +340,139 @@ fn what_yaml_takes_only_escaped_is_written_escaped() {
     assert_eq!(read.len(), 2);
     assert!(read.iter().any(|(_, text, _)| text.contains("\"it's\" \\")), "{read:?}");
 }
+
+#[test]
+fn days_with_as_many_rows_each_are_no_terms() {
+    let body = page(
+        "<ul class=h><li class=day>Saturday, 21 November 2026</li><li class=e><i>08:12</i><b>Out for delivery</b></li>\
+         <li class=e><i>06:01</i><b>Arrived at depot</b></li><li class=day>Friday, 20 November 2026</li>\
+         <li class=e><i>22:40</i><b>Departed</b></li><li class=e><i>17:05</i><b>Collected</b></li></ul>",
+    );
+    let read: Vec<String> = read_again(&body).into_iter().map(|(time, text, _)| format!("{time} {text}")).collect();
+    assert_eq!(
+        read,
+        [
+            "2026-11-21T08:12 Out for delivery",
+            "2026-11-21T06:01 Arrived at depot",
+            "2026-11-20T22:40 Departed",
+            "2026-11-20T17:05 Collected"
+        ]
+    );
+}
+
+#[test]
+fn rows_of_a_table_take_their_day_from_above_or_from_beside() {
+    let two: Vec<_> = three("")[..2].to_vec();
+    for (body, expected) in [
+        (
+            "<table class=h><tr><th colspan=2>21.11.2026</th></tr><tr><td>08:12</td><td>Out for delivery</td></tr>\
+             <tr><th colspan=2>20.11.2026</th></tr><tr><td>22:40</td><td>Arrived at depot</td></tr></table>",
+            two.clone(),
+        ),
+        (
+            "<table class=h><tr><th>Time<th>Status</tr><tr><td colspan=2>21.11.2026</td></tr><tr><td>08:12</td>\
+             <td>Out for delivery</td></tr><tr><td colspan=2>20.11.2026</td></tr><tr><td>22:40</td>\
+             <td>Arrived at depot</td></tr></table>",
+            two.clone(),
+        ),
+        (
+            "<table class=h><tr><th>Date<th>Time<th>Status</tr><tr><td>21.11.2026<td>08:12<td>Out for delivery</tr>\
+             <tr><td><td>06:01<td>Arrived</tr><tr><td>20.11.2026<td>22:40<td>Arrived at depot</tr></table>",
+            vec![two[0].clone(), ("2026-11-21T06:01".to_owned(), "Arrived".to_owned(), String::new()), two[1].clone()],
+        ),
+        (
+            "<table class=h><tr><td>11/21<td>08:12<td>Out for delivery</tr>\
+             <tr><td>11/20<td>22:40<td>Arrived at depot</tr></table>",
+            two.clone(),
+        ),
+    ] {
+        assert_eq!(read_again(&page(body)), expected, "{body}");
+    }
+    let weights = page(
+        "<table class=h><tr><td>2.5<td>08:12<td>Out for delivery</tr><tr><td>2.5<td>22:40<td>Arrived at depot</tr></table>",
+    );
+    assert!(matches!(drafted(weights.as_bytes(), None), Err(DraftError::NoTimes { .. })));
+}
+
+#[test]
+fn tables_of_one_kind_with_the_same_headings_are_read_as_one() {
+    let table = |rows: &str| format!("<h2>x</h2><table class=h><tr><th>Date</th><th>Status</th></tr>{rows}</table>");
+    let row = |(day, time, text): (&str, &str, &str)| format!("<tr><td>{day} {time}</td><td>{text}</td></tr>");
+    let body = page(&format!(
+        "{}{}",
+        table(&row(PRINTED[0])),
+        table(&PRINTED[1..].iter().copied().map(row).collect::<String>())
+    ));
+    assert_eq!(read_again(&body), three(""));
+    assert!(drafted(body.as_bytes(), None).unwrap().adapter.contains("CHECK: the events of all 2 at table.h"));
+}
+
+#[test]
+fn the_shipment_of_the_number_asked_for_is_told_from_others() {
+    let body = format!(
+        r#"{{"shipments": [{{"id": "BB2", "events": [{{"time": "2026-11-19T08:12", "status": "Lost"}},
+           {{"time": "2026-11-18T08:12", "status": "Collected"}}]}}, {{"id": "aa-1", {}]}}"#,
+        SCANS.trim_start_matches('{').replace("\"e\"", "\"events\"")
+    );
+    let wish = Wish { number: Some("AA1"), ..Wish::default() };
+    let draft = super::draft(&"acme".parse().unwrap(), body.as_bytes(), wish).unwrap();
+    assert!(draft.adapter.contains("scope: {each: 'shipments[*]', number: id, pick: none}"), "{}", draft.adapter);
+    assert_eq!(events(&draft)[0].1, "Out for delivery");
+    assert_eq!(draft.reads.events.len(), 2);
+    let unknown = drafted(body.as_bytes(), None).unwrap();
+    assert!(unknown.adapter.contains("# CHECK: the events of all 2 at 'shipments[*]'"), "{}", unknown.adapter);
+}
+
+#[test]
+fn a_page_in_a_string_is_html_though_it_is_well_formed() {
+    let table = printed(|day, time, text| format!("<tr><td>{day} {time}</td><td>{text}</td></tr>"));
+    let inner = format!("<div><table class=\"h\"><tr><th>Date</th><th>Status</th></tr>{table}</table></div>");
+    let body = format!("{{\"ok\": true, \"html\": {}}}", serde_json::to_string(&inner).unwrap());
+    assert_eq!(read_again(&body), three(""));
+}
+
+#[test]
+fn names_of_events_and_countries_are_known_for_what_they_are() {
+    let body = r#"{"e": [
+        {"at": "2026-11-21T08:12", "eventName": "Delivered", "status": {"code": "D1"}, "to": {"countryCode": "PT", "name": "A. Person"},
+         "site": {"name": "Porto"}},
+        {"at": "2026-11-20T22:40", "eventName": "Sorted", "status": {"code": "S4"}, "to": {"countryCode": "ES", "name": "A. Person"},
+         "site": {"name": "Vigo"}}]}"#;
+    let draft = drafted(body.as_bytes(), None).unwrap();
+    for line in ["text: eventName ", "code: status.code ", "location: site.name ", "country: to.countryCode "] {
+        assert!(draft.adapter.contains(line), "{line}: {}", draft.adapter);
+    }
+    let body = page(
+        "<ul class=h><li><h4>Delivered</h4><p>The parcel was delivered.</p><small>21.11.2026 08:12</small></li>\
+         <li><h4>Sorted</h4><p>The parcel was sorted.</p><small>20.11.2026 22:40</small></li></ul>",
+    );
+    assert!(!drafted(body.as_bytes(), None).unwrap().adapter.contains("location: "));
+}
+
+#[test]
+fn what_cannot_be_drafted_says_why() {
+    let many = |count: usize| {
+        let row = r#"{"time": "2026-11-21T08:12", "status": "Sorted"}"#;
+        format!("[{}]", vec![row; count].join(","))
+    };
+    for (body, why) in [
+        (b" \n".to_vec(), "the answer is empty"),
+        (b"\x1f\x8b\x08\x00".to_vec(), "the answer is compressed"),
+        ("<div>".repeat(3_000).into_bytes(), "deeper than any real page"),
+        (many(1_500).into_bytes(), "more than 1000 events"),
+        (b"<html><body><table class=h><tr><td>21.11.2026 08:12<td>Sorted".to_vec(), "its end is missing"),
+    ] {
+        let error = drafted(&body, None).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn the_language_is_the_one_whose_phrases_know_the_texts() {
+    let body = r#"{"e": [{"time": "2026-11-21 08:12", "text": "배달완료"}, {"time": "2026-11-20 22:40", "text": "집하처리"},
+        {"time": "2026-11-20 21:40", "text": "delivered"}]}"#;
+    let draft = drafted(body.as_bytes(), None).unwrap();
+    assert!(draft.adapter.contains("languages: [ko, en]"), "{}", draft.adapter);
+    assert_eq!(draft.unmatched, Vec::<String>::new());
+    assert!(drafted(SCANS.as_bytes(), None).unwrap().adapter.contains("languages: [en]"));
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Candidate, Column, guess, write::quoted};
+use super::{Candidate, Column, Scope, guess, write::quoted};
 use crate::{
     jsonpath::{self, Named},
     xmlpath,
@@ -41,12 +41,35 @@ struct Place<'v> {
     row: Option<(String, Named<'v>)>,
 }
 
-/// Lists of objects and of lists, also those inside such lists; objects of objects likewise.
-pub(super) fn of_json(value: &Value) -> Vec<Candidate> {
+/// Lists of objects and of lists, also those inside such lists; objects of objects likewise. `number` is the one asked for.
+pub(super) fn of_json(value: &Value, number: Option<&str>) -> Vec<Candidate> {
     let mut all: BTreeMap<String, Rows<'_>> = BTreeMap::new();
     collect(value, &Place { path: "$".to_owned(), row: None }, 0, &mut all);
-    let several = all.into_iter().take(MOST_CANDIDATES);
-    several.flat_map(|(path, rows)| [Some(json_rows(&path, &rows)), grouped(&rows)]).flatten().collect()
+    let several = all.iter().take(MOST_CANDIDATES);
+    let each = |(path, rows): (&String, &Rows<'_>)| {
+        let mut candidate = json_rows(path, rows);
+        candidate.scope = rows.around.as_ref().and_then(|(around, _)| scope(around, all.get(around)?, number));
+        // Within a scope every path starts from the shipment.
+        if candidate.scope.as_ref().is_some_and(|scope| scope.number.is_some())
+            && let Some((_, within)) = &rows.around
+        {
+            candidate.rows.clone_from(within);
+        }
+        [Some(candidate), grouped(rows)]
+    };
+    several.flat_map(each).flatten().collect()
+}
+
+/// The shipments around rows, with what they are told apart by.
+fn scope(around: &str, shipments: &Rows<'_>, number: Option<&str>) -> Option<Scope> {
+    let bare = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).collect::<String>().to_uppercase();
+    let asked = number.map(bare).filter(|asked| !asked.is_empty());
+    let columns = json_columns(&shipments.items.iter().map(|(_, item)| *item).collect::<Vec<_>>());
+    let bears = |column: &&Column| column.texts.iter().any(|text| Some(bare(text)) == asked);
+    let number = columns.iter().find(bears).map(|column| column.field.clone());
+    let count = shipments.items.len();
+    let each = around.trim_start_matches("$.").to_owned();
+    (number.is_some() || count > 1).then_some(Scope { each, count, number })
 }
 
 fn collect<'v>(value: &'v Value, place: &Place<'v>, depth: usize, all: &mut BTreeMap<String, Rows<'v>>) {

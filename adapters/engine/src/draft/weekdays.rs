@@ -10,7 +10,7 @@ struct Spoken {
     between: &'static [&'static str],
 }
 
-static SPOKEN: [Spoken; 13] = [
+static SPOKEN: [Spoken; 19] = [
     Spoken {
         language: "en",
         weekdays: &["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"],
@@ -104,6 +104,36 @@ static SPOKEN: [Spoken; 13] = [
             "週日",
         ],
         between: &["上午", "下午", "时", "点", "點", "号", "號"],
+    },
+    Spoken {
+        language: "tr",
+        weekdays: &["pazartesi", "salı", "çarşamba", "perşembe", "cuma", "cumartesi", "pazar"],
+        between: &["saat"],
+    },
+    Spoken {
+        language: "cs",
+        weekdays: &["pondělí", "úterý", "středa", "čtvrtek", "pátek", "sobota", "neděle"],
+        between: &["hod", "v"],
+    },
+    Spoken {
+        language: "id",
+        weekdays: &["senin", "selasa", "rabu", "kamis", "jumat", "sabtu", "minggu"],
+        between: &["pukul", "wib"],
+    },
+    Spoken {
+        language: "ru",
+        weekdays: &["понедельник", "вторник", "среда", "четверг", "пятница", "суббота", "воскресенье"],
+        between: &["в", "г"],
+    },
+    Spoken {
+        language: "fi",
+        weekdays: &["maanantai", "tiistai", "keskiviikko", "torstai", "perjantai", "lauantai", "sunnuntai"],
+        between: &["klo"],
+    },
+    Spoken {
+        language: "hu",
+        weekdays: &["hétfő", "kedd", "szerda", "csütörtök", "péntek", "szombat", "vasárnap"],
+        between: &[],
     },
 ];
 

@@ -108,7 +108,8 @@ pub(super) fn adapter(parts: &Parts<'_>, events: &Events) -> String {
         Shape::Json => "json",
         Shape::Xml => "xml",
     };
-    let languages = parts.languages.join(", ");
+    let languages: Vec<String> = parts.languages.iter().map(|language| quoted(language)).collect();
+    let languages = languages.join(", ");
     let _ = write!(
         out,
         "# A draft from one answer: check every line that says so, then remove these comments.\n\
@@ -124,7 +125,7 @@ pub(super) fn adapter(parts: &Parts<'_>, events: &Events) -> String {
     if let Some((charset, why)) = &parts.charset {
         let _ = writeln!(out, "charset: {{fallback: {charset}}}           # CHECK: {why}");
     }
-    match parts.wish.number.map(pattern).filter(|pattern| !pattern.is_empty()) {
+    match parts.wish.number.filter(|number| number.len() <= 64).map(pattern).filter(|pattern| !pattern.is_empty()) {
         Some(pattern) => {
             let _ = write!(out, "numbers:                          # CHECK: what its numbers look like, for detection\n  - {{pattern: '{pattern}'}}\n");
         }
@@ -147,6 +148,7 @@ pub(super) fn adapter(parts: &Parts<'_>, events: &Events) -> String {
     }
     let _ = write!(out, "    accept: {{{}}}", accept(parts, events));
     out.push_str("   # CHECK: true of every answer of this kind, also of one without events; never of an error page\n");
+    scope(&mut out, events);
     times(&mut out, events);
     table(&mut out, events);
     out.push_str(
@@ -157,6 +159,23 @@ pub(super) fn adapter(parts: &Parts<'_>, events: &Events) -> String {
          \x20   #   - {when: {text: …, matches: '(?i)not found'}, text: …}\n",
     );
     out
+}
+
+fn scope(out: &mut String, events: &Events) {
+    let Some(scope) = &events.candidate.scope else { return };
+    let each = quoted(&scope.each);
+    let _ = match &scope.number {
+        Some(number) => writeln!(
+            out,
+            "    scope: {{each: {each}, number: {number}, pick: none}}   # CHECK: the shipment of the number asked for (parse --number)"
+        ),
+        None => writeln!(
+            out,
+            "    # CHECK: the events of all {} at {each} are read as one history; if these are parcels, see scope; if they \
+             repeat each other, distinct",
+            scope.count
+        ),
+    };
 }
 
 fn accept(parts: &Parts<'_>, events: &Events) -> String {
@@ -214,13 +233,17 @@ fn table(out: &mut String, events: &Events) {
         hint.chars().filter(|c| !c.is_control() && !is_unprintable(*c) && *c != '#').take(40).collect()
     };
     if let Some((columns, _)) = &events.time {
-        let fields: Vec<&str> = columns.iter().map(|index| column(*index).field.as_str()).collect();
+        let mut fields: Vec<String> = columns.iter().map(|index| column(*index).field.clone()).collect();
+        // A day printed once is that of the rows below as well.
+        if let [day, _] = columns.as_slice() {
+            fields[0] = filled_down(column(*day));
+        }
         let hints: Vec<String> = columns.iter().map(|index| example(*index)).collect();
-        let value =
-            if let [only] = fields.as_slice() { (*only).to_owned() } else { format!("[{}]", fields.join(", ")) };
+        let value = if let [only] = fields.as_slice() { only.clone() } else { format!("[{}]", fields.join(", ")) };
         let _ = writeln!(out, "        time: {value}   # {}", hints.join(", "));
     }
-    for (name, index) in [("text", events.text), ("code", events.code), ("location", events.place)] {
+    let named = [("text", events.text), ("code", events.code), ("location", events.place), ("country", events.country)];
+    for (name, index) in named {
         if let Some(index) = index {
             // Words stay as they are; a place that is a dash is none.
             let field = if name == "location" { without_dashes(column(index)) } else { column(index).field.clone() };
@@ -235,7 +258,7 @@ fn table(out: &mut String, events: &Events) {
     }
     let used = |index: &usize| {
         let time = events.time.as_ref().is_some_and(|(columns, _)| columns.contains(index));
-        time || [events.text, events.code, events.place].contains(&Some(*index))
+        time || [events.text, events.code, events.place, events.country].contains(&Some(*index))
     };
     let unused: Vec<String> = (0..candidate.columns.len())
         .filter(|index| !used(index))
@@ -257,10 +280,21 @@ fn without_dashes(column: &Column) -> String {
         return column.field.clone();
     }
     let dashes: Vec<String> = dashes.iter().map(|text| in_quotes(text)).collect();
-    let blank = format!("blank: [{}]", dashes.join(", "));
-    match column.field.strip_prefix('{').and_then(|field| field.strip_suffix('}')) {
-        Some(inside) => format!("{{{inside}, {blank}}}"),
-        None => format!("{{path: {}, {blank}}}", column.field),
+    with_key(&column.field, &format!("blank: [{}]", dashes.join(", ")))
+}
+
+/// A column's field, filled from the rows above where only the first of several has it.
+fn filled_down(column: &Column) -> String {
+    let is_blank = |text: &String| text.trim().is_empty();
+    let gaps = column.texts.first().is_some_and(|first| !is_blank(first)) && column.texts.iter().any(is_blank);
+    if gaps { with_key(&column.field, "fill: down") } else { column.field.clone() }
+}
+
+/// A field with one key more.
+fn with_key(field: &str, key: &str) -> String {
+    match field.strip_prefix('{').and_then(|field| field.strip_suffix('}')) {
+        Some(inside) => format!("{{{inside}, {key}}}"),
+        None => format!("{{path: {field}, {key}}}"),
     }
 }
 

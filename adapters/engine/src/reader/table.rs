@@ -68,7 +68,10 @@ impl Table {
             (None, Some(split)) => {
                 return Err(Fault::new(&split.at, "only HTML can be split; select rows instead").into());
             }
-            _ => return Err(Fault::new("tables", "a table has either rows or split").into()),
+            _ => {
+                let problem = "a table has either rows or split; a path that begins with # stands in quotes";
+                return Err(Fault::new("tables", problem).into());
+            }
         };
         let mut faults = Faults::default();
         if spec.text.is_none() && spec.code.is_none() {

@@ -56,6 +56,17 @@ pub(crate) struct ConditionSpec {
     pub(crate) not: Option<Box<ConditionSpec>>,
 }
 
+impl ConditionSpec {
+    /// Whether it asks for nothing at all.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { contains, body, status, header, has, lacks, root, text, matches, equals, blank, any, all, not } =
+            self;
+        let lists = contains.is_empty() && status.is_empty() && header.is_empty() && any.is_empty() && all.is_empty();
+        let texts = body.is_none() && root.is_none() && text.is_none() && matches.is_none() && equals.is_none();
+        lists && texts && has.is_none() && lacks.is_none() && blank.is_none() && not.is_none()
+    }
+}
+
 #[derive(Debug, Clone, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]

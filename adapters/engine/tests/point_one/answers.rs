@@ -3,7 +3,33 @@
 use waybill_adapters::{Adapter, Answer, Answers, Catalog, Reading};
 use waybill_schemas::OutcomeClass;
 
-use crate::{adapter, pairs, read, read_with, reading};
+use crate::{adapter, pairs, read, read_with, reading, try_adapter};
+
+#[test]
+fn what_can_never_come_to_anything_is_refused_with_the_remedy() {
+    let table =
+        |fields: &str| format!("{{name: r, shape: html, accept: {{has: p}}, tables: [{{rows: tr, {fields}}}]}}");
+    for (reader, line, words) in [
+        (table("text: {cell: 0}"), 8, "`cell` counts from 1"),
+        (table("text: {path: td, nth: 0}"), 8, "`nth` counts from 1"),
+        (table("text: td, time: td, times: {formats: [dd.MM.yyyy]}"), 8, "%d.%m.%Y %H:%M"),
+        (table("txt: td"), 8, "the key `txt` is not known here; did you mean `text`?"),
+        ("{name: r, shape: html}".to_owned(), 8, "the key `accept` is missing here"),
+        ("{name: r, shape: html, accept: {}}".to_owned(), 8, "a condition that asks for nothing always holds"),
+        ("{name: r, shape: htm, accept: {has: p}}".to_owned(), 8, "`htm` is not known here; known are html, json, xml"),
+    ] {
+        let error = try_adapter(&format!("readers:\n  - {reader}\n")).unwrap_err();
+        assert!(error.contains(&format!("adapter.yaml:{line}: ")) && error.contains(words), "{error}");
+    }
+    for (rest, words) in [
+        ("numbers: [{pattern: 'ac[0-9]{9}'}]\n", "in upper case"),
+        ("numbers: [{pattern: 'AC [0-9]{9}'}]\n", "without spaces"),
+        ("zone: [a, b]\n", "one text is expected here"),
+    ] {
+        let error = try_adapter(rest).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
+}
 
 #[test]
 fn of_several_pieces_the_one_asked_is_read() {

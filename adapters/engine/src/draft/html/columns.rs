@@ -140,7 +140,8 @@ fn below(group: &[At<'_>], from: Seen) -> Vec<Column> {
                 parts.push(("attr", "datetime".to_owned()));
                 see(format!("{kind} {nth} datetime"), from.field(&parts), "datetime", stamp.to_owned());
             }
-            let class = leaf.attribute("class").unwrap_or_default();
+            let class = leaf.attribute("class").filter(|class| !class.trim().is_empty());
+            let class = class.unwrap_or_else(|| leaf.name());
             see(format!("{kind} {nth}"), from.field(&parts), class, read(leaf));
         }
         if order.len() > MOST_COLUMNS {
@@ -185,8 +186,17 @@ fn labelled(mut all: Vec<(String, Column)>) -> Vec<Column> {
 
 /// Whether texts are days.
 pub(super) fn is_dates(texts: &[String]) -> bool {
+    are(texts, Part::Date)
+}
+
+/// Whether texts are times of day.
+pub(super) fn is_clocks(texts: &[String]) -> bool {
+    are(texts, Part::Clock)
+}
+
+fn are(texts: &[String], part: Part) -> bool {
     let texts: Vec<&str> = texts.iter().map(|text| text.trim()).filter(|text| !text.is_empty()).collect();
-    guess::times(&texts, &[]).is_some_and(|times| times.part == Part::Date)
+    guess::times(&texts, &[]).is_some_and(|times| times.part == part)
 }
 
 /// Days that stand in groups, outside their rows; a text for each group.
