@@ -34,12 +34,11 @@ pub(crate) fn new(order: &New, out: &mut dyn Write) -> Result<()> {
     let example = folder.join("examples/saved");
     fs::create_dir_all(&example).with_context(|| format!("{} cannot be made", example.display()))?;
     let yearless = draft.adapter.contains("year: inferred");
+    let scoped = draft.adapter.contains("\n    scope: ");
     fs::write(folder.join("adapter.yaml"), with_schema(&folder, "adapter", draft.adapter))?;
     fs::write(folder.join("mapping.yaml"), with_schema(&folder, "mapping", draft.mapping))?;
     fs::write(example.join(draft.answer_file), &body)?;
-    if draft.adapter.contains("\n    scope: ")
-        && let Some(number) = &order.number
-    {
+    if scoped && let Some(number) = &order.number {
         // Without it the example says of none of its shipments that it is the one asked for.
         let number = number.trim().replace('\'', "''");
         let stated = format!("number: '{number}'\nanswers:\n  - {{step: page, file: {}}}\n", draft.answer_file);

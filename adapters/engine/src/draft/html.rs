@@ -103,7 +103,7 @@ fn table(root: At<'_>, table: At<'_>) -> Option<Candidate> {
         return None;
     }
     let days = days_between(&all, &all.iter().map(cells).collect::<Vec<_>>());
-    let is_head = |row: &&At<'_>| !data(row) && !(days.is_some() && cells(row).len() == 1);
+    let is_head = |row: &&At<'_>| !(data(row) || days.is_some() && cells(row).len() == 1);
     let heads: Vec<&At<'_>> = all.iter().filter(is_head).collect();
     let is_wide = |row: &&At<'_>| data(row) && cells(row).len() * 2 > width;
     let mut filled: Vec<Vec<String>> = all.iter().filter(is_wide).map(cells).collect();
