@@ -148,6 +148,7 @@ fn rows_that_each_look_through_the_whole_answer_are_more_work_than_is_done() {
         ("shape: html, accept: {has: table}, tables: [{rows: tr, skip: {contains: [p]}, text: {cell: 1}}]", &rows),
         ("shape: json, accept: {has: a}, tables: [{rows: 'a[*]', text: {of: document, path: 'a[*].b'}}]", &json),
         ("shape: json, accept: {has: a}, tables: [{rows: 'a[*]', text: {of: document, path: '$..b'}}]", &json),
+        ("shape: json, accept: {has: a}, tables: [{rows: 'a[?count($.a[*]) > 1]', text: b}]", &json),
         ("shape: xml, accept: {root: r}, tables: [{rows: a, text: {of: document, path: '//b'}}]", &xml),
     ] {
         let catalog = reading(reader);
