@@ -82,7 +82,7 @@ struct Take {
     all: Option<String>,
 }
 
-/// Last values of fields that are filled down, per field of a table.
+/// Last values of fields that are filled down, by the address of each field.
 #[derive(Debug, Default)]
 pub(crate) struct Carried(RefCell<BTreeMap<usize, String>>);
 
@@ -131,16 +131,38 @@ impl Field {
 
     /// The field's text at a place; `None` when blank.
     pub(crate) fn read(&self, place: &Place<'_, '_>) -> Option<String> {
+        self.find(place, None)
+    }
+
+    /// Like [`Self::read`], filling a blank from the rows above where the adapter says so, be it of a part.
+    pub(crate) fn read_carrying(&self, place: &Place<'_, '_>, carried: &Carried) -> Option<String> {
+        self.find(place, Some(carried))
+    }
+
+    fn find(&self, place: &Place<'_, '_>, carried: Option<&Carried>) -> Option<String> {
+        let found = self.find_here(place, carried);
+        let Some(carried) = carried.filter(|_| self.fill == Some(Fill::Down)) else { return found };
+        let slot = std::ptr::from_ref(self).addr();
+        match found {
+            Some(found) => {
+                carried.0.borrow_mut().insert(slot, found.clone());
+                Some(found)
+            }
+            None => carried.0.borrow().get(&slot).cloned(),
+        }
+    }
+
+    fn find_here(&self, place: &Place<'_, '_>, carried: Option<&Carried>) -> Option<String> {
         if self.when.as_ref().is_some_and(|when| !when.holds(place)) {
             return None;
         }
         let mut found = match &self.what {
             What::Take(take) => take.read(place)?,
             What::Join(parts, with) => {
-                let texts: Vec<String> = parts.iter().filter_map(|part| part.read(place)).collect();
+                let texts: Vec<String> = parts.iter().filter_map(|part| part.find(place, carried)).collect();
                 if texts.len() == 1 { texts.into_iter().next()? } else { texts.join(with) }
             }
-            What::FirstOf(parts) => parts.iter().find_map(|part| part.read(place))?,
+            What::FirstOf(parts) => parts.iter().find_map(|part| part.find(place, carried))?,
             What::Const(text) => text.clone(),
         };
         if let Some(pattern) = &self.pattern {
@@ -157,21 +179,6 @@ impl Field {
         let shown = found.trim();
         let blank = shown.is_empty() || self.blank.iter().any(|blank| text::collapse(shown) == *blank);
         (!blank).then_some(found)
-    }
-
-    /// Like [`Self::read`], filling a blank from the rows above where the adapter says so.
-    pub(crate) fn read_carrying(&self, place: &Place<'_, '_>, carried: &Carried, slot: usize) -> Option<String> {
-        let found = self.read(place);
-        if self.fill != Some(Fill::Down) {
-            return found;
-        }
-        match found {
-            Some(found) => {
-                carried.0.borrow_mut().insert(slot, found.clone());
-                Some(found)
-            }
-            None => carried.0.borrow().get(&slot).cloned(),
-        }
     }
 }
 

@@ -234,8 +234,8 @@ fn assign(candidate: Candidate, languages: &[String]) -> Events {
         let texts = filled(column);
         if texts.len() >= half
             && let Some(times) = guess::times(&texts, languages)
-            // Plain digits are times only where they are called so.
-            && (!texts.iter().all(|text| text.bytes().all(|b| b.is_ascii_digit())) || is_time(column))
+            // Plain numbers, weights among them, are times only where they are called so.
+            && (!texts.iter().all(|text| text.parse::<f64>().is_ok()) || is_time(column))
         {
             found.push((index, times));
         }

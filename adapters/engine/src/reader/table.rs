@@ -165,7 +165,7 @@ impl Table {
         let _ = self.each_row(whole, &mut |place, _| {
             explained.found += 1;
             for (slot, field) in self.fields.iter().enumerate() {
-                if let Some(text) = field.as_ref().and_then(|field| field.read_carrying(place, &carried, slot)) {
+                if let Some(text) = field.as_ref().and_then(|field| field.read_carrying(place, &carried)) {
                     found[slot].0 += 1;
                     found[slot].1.get_or_insert(text);
                 }
@@ -187,7 +187,7 @@ impl Table {
     ) -> Result<Option<RawEvent>, TooMuch> {
         let mut texts: [Option<String>; 7] = Default::default();
         for (slot, field) in self.fields.iter().enumerate() {
-            texts[slot] = field.as_ref().and_then(|field| field.read_carrying(place, carried, slot));
+            texts[slot] = field.as_ref().and_then(|field| field.read_carrying(place, carried));
             if texts[slot].as_ref().is_some_and(|text| text.len() > MAX_TEXT_BYTES) {
                 return Err(format!("a text of the answer is longer than {MAX_TEXT_BYTES} bytes"));
             }

@@ -15,7 +15,11 @@ fn what_can_never_come_to_anything_is_refused_with_the_remedy() {
         (table("text: td, time: td, times: {formats: [dd.MM.yyyy]}"), 8, "%d.%m.%Y %H:%M"),
         (table("txt: td"), 8, "the key `txt` is not known here; did you mean `text`?"),
         ("{name: r, shape: html}".to_owned(), 8, "the key `accept` is missing here"),
-        ("{name: r, shape: html, accept: {}}".to_owned(), 8, "a condition that asks for nothing always holds"),
+        (
+            "{name: r, shape: html, accept: {}, tables: [{rows: tr, text: td}]}".to_owned(),
+            8,
+            "a condition that asks for nothing always holds",
+        ),
         ("{name: r, shape: htm, accept: {has: p}}".to_owned(), 8, "`htm` is not known here; known are html, json, xml"),
     ] {
         let error = try_adapter(&format!("readers:\n  - {reader}\n")).unwrap_err();
