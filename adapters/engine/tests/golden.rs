@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::{fs, sync::Arc};
+use std::fs;
 
 use waybill_adapters::{Adapter, Catalog, examples, personal};
 use waybill_schemas::{SubStatus, event::RawEvent};
@@ -134,19 +134,38 @@ fn every_carrier_has_the_examples_that_show_what_it_can_say() {
     assert!(lacking.is_empty(), "examples are missing:\n{}", lacking.join("\n"));
 }
 
-/// Where the fields and words of an adapter come from is part of it: its `notes` name sources, and what has none.
+/// Where paths, codes and words come from is part of them: each reader and each mapping cites pages, or says what is assumed.
 #[test]
-fn every_carrier_that_is_asked_says_what_has_no_source() {
+fn every_reader_and_every_mapping_says_where_it_comes_from() {
+    #[derive(serde::Deserialize)]
+    struct Source {
+        #[serde(default)]
+        name: String,
+        #[serde(default)]
+        documentation: Vec<String>,
+        assumed: Option<String>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Readers {
+        readers: Vec<Source>,
+    }
     let folder = support::carriers();
     let catalog = Catalog::of_folder(&folder).unwrap_or_else(|error| panic!("{error}"));
-    let silent = |adapter: &&Arc<Adapter>| {
-        let text = fs::read_to_string(folder.join(adapter.slug.as_str()).join("adapter.yaml")).unwrap();
-        let notes = text.split("\nnotes:").nth(1).map(|rest| rest.split("\n\n").next().unwrap_or(rest));
-        !notes.is_some_and(|notes| notes.contains("ssumed"))
-    };
-    let asked = catalog.all().filter(|adapter| adapter.reader_names().next().is_some());
-    let silent: Vec<&str> = asked.filter(silent).map(|adapter| adapter.slug.as_str()).collect();
-    assert!(silent.is_empty(), "notes in adapter.yaml say nothing of what is assumed: {silent:?}");
+    let mut silent = Vec::new();
+    for adapter in catalog.all().filter(|adapter| adapter.reader_names().next().is_some()) {
+        let text = |file: &str| fs::read_to_string(folder.join(adapter.slug.as_str()).join(file)).unwrap();
+        let readers: Readers = serde_saphyr::from_str(&text("adapter.yaml")).unwrap();
+        let mapping: Source = serde_saphyr::from_str(&text("mapping.yaml")).unwrap();
+        for source in readers.readers.iter().chain([&mapping]) {
+            let page = |url: &String| url.starts_with("https://") || url.starts_with("http://");
+            let says = !source.documentation.is_empty() || source.assumed.as_ref().is_some_and(|text| !text.is_empty());
+            if !says || !source.documentation.iter().all(page) {
+                let what = if source.name.is_empty() { "mapping.yaml" } else { &source.name };
+                silent.push(format!("{}: {what}", adapter.slug));
+            }
+        }
+    }
+    assert!(silent.is_empty(), "these name neither `documentation` (web pages) nor `assumed`:\n{}", silent.join("\n"));
 }
 
 #[test]
