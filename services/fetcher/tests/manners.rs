@@ -61,6 +61,21 @@ async fn budget_record(world: &World, is: impl Fn(&FetcherBudgetRecord) -> bool)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_are_kept_and_no_more_than_look_ups_under_way() {
+    let door = Door::open(|_| Reply::Late(Duration::from_millis(10), json(200, TRACKED))).await;
+    let sources = one_step("api", &format!("http://127.0.0.1:{}/t/{{number}}", door.port));
+    let world = World::new(&[("acme", budget(200.0, 40, 2), sources)], |_| {}).await;
+    let running = world.start();
+    let polls: Vec<_> = (1..=40).map(|index| world.poll("acme", &format!("ACME{index:04}"), index)).collect();
+    world.send(&polls, Headers::new()).await;
+    assert!(world.results(40).await.iter().all(|result| result.class == OutcomeClass::Tracked));
+    assert_eq!(door.arrivals().len(), 40);
+    // Two at once; one that comes back late may be stood in for.
+    assert!(door.connections() <= 6, "{} connections for 40 requests, two at once", door.connections());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refusal_outlives_a_restart_and_only_a_person_lifts_it() {
     let door_open = Arc::new(AtomicBool::new(false));
     let opens = Arc::clone(&door_open);

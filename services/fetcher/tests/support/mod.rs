@@ -9,7 +9,10 @@ pub mod zombie;
 use std::{
     fmt::Write as _,
     fs,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -63,6 +66,7 @@ pub struct Arrival {
 pub struct Door {
     pub port: u16,
     arrivals: Arc<Mutex<Vec<Arrival>>>,
+    connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -80,12 +84,20 @@ impl Door {
         let port = listener.local_addr().unwrap().port();
         let arrivals: Arc<Mutex<Vec<Arrival>>> = Arc::default();
         let (noted, handler): (_, Handler) = (Arc::clone(&arrivals), Arc::new(handler));
+        let connections: Arc<AtomicUsize> = Arc::default();
+        let opened = Arc::clone(&connections);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                opened.fetch_add(1, Ordering::SeqCst);
                 tokio::spawn(serve(stream, Arc::clone(&noted), Arc::clone(&handler)));
             }
         });
-        Self { port, arrivals, task }
+        Self { port, arrivals, connections, task }
+    }
+
+    /// How many connections were opened so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     pub fn arrivals(&self) -> Vec<Arrival> {
